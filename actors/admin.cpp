@@ -1,0 +1,211 @@
+#include "actors/admin.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "actors/audit.hpp"
+#include "actors/blobs.hpp"
+#include "base/hex.hpp"
+#include "base/version.hpp"
+
+namespace maru::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+using json = nlohmann::json;
+
+constexpr std::size_t scan_records_max = 4096;  // records of RocksDB that one `ls` looks at
+
+json counts_json(const state_counts& c) {
+  return {{"free", c.free}, {"granted", c.granted}, {"committed", c.committed}, {"evicting", c.evicting}, {"quarantined", c.quarantined}};
+}
+
+json location_json(const location& where) {
+  return {{"region", value_of(where.page.region)}, {"page", value_of(where.page.page)}, {"generation", where.gen}, {"length", where.length}};
+}
+
+std::string text_of(const json& arguments, const char* name) {
+  return arguments.contains(name) && arguments[name].is_string() ? arguments[name].get<std::string>() : std::string{};
+}
+
+std::uint64_t number_of(const json& arguments, const char* name, std::uint64_t fallback) {
+  return arguments.contains(name) && arguments[name].is_number_unsigned() ? arguments[name].get<std::uint64_t>() : fallback;
+}
+
+key_hash hash_of_hex(const std::string& hex) {
+  key_hash hash;
+  if (auto bytes = from_hex(hex); bytes && bytes->size() == sizeof hash)
+    std::memcpy(&hash, bytes->data(), sizeof hash);
+  return hash;
+}
+
+std::string hex_of(const key_hash& hash) { return to_hex({reinterpret_cast<const char*>(&hash), sizeof hash}); }
+
+}  // namespace
+
+admin::admin(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours)
+  : admin_actor::base(cfg), env_(std::move(env)), to_(std::move(neighbours)) {
+  harden(this, env_, "admin");
+}
+
+void admin::on_exit() { to_ = {}; }
+
+admin::behavior_type admin::make_behavior() {
+  return {
+    [this](const net::admin_request& m) { return answer(m); },
+    [this](const wire_admin& m) { to_.door = m.door; },
+  };
+}
+
+template <class Reply, class Handle, class Request>
+std::optional<Reply> admin::ask(const Handle& to, Request question) {
+  std::optional<Reply> out;
+  caf::scoped_actor self{system()};
+  self->request(to, 5s, std::move(question)).receive([&](Reply& r) { out = std::move(r); }, [](const caf::error&) {});
+  return out;
+}
+
+net::admin_reply admin::answer(const net::admin_request& m) {
+  auto refuse = [](ec code, std::string why) { return net::admin_reply{static_cast<std::uint8_t>(code), std::move(why)}; };
+  auto arguments = json::parse(m.arguments, nullptr, false);
+  if (!arguments.is_object())
+    return refuse(ec::invalid, "arguments are no JSON object");
+  json body;
+  if (m.verb == "status")
+    body = status();
+  else if (m.verb == "stat")
+    body = stat(arguments);
+  else if (m.verb == "ls")
+    body = list(arguments);
+  else if (m.verb == "evict")
+    body = evict(arguments);
+  else if (m.verb == "sessions")
+    body = sessions();
+  else if (m.verb == "check")
+    body = check(arguments);
+  else
+    return refuse(ec::invalid, "no such verb: status, stat, ls, evict, sessions, check");
+  return {0, body.dump(-1, ' ', false, json::error_handler_t::replace)};
+}
+
+json admin::status() {
+  auto pool = ask<pool_status>(to_.pool, ask_pool_status{}).value_or(pool_status{});
+  auto pins = ask<pin_counts>(to_.ledger, ask_pins{}).value_or(pin_counts{});
+  auto list = ask<session_list>(to_.door, ask_sessions{}).value_or(session_list{});
+  std::uint64_t entries = 0, bytes = 0;
+  for (const auto& shard : to_.shards) {
+    auto s = ask<shard_status>(shard, ask_shard_status{}).value_or(shard_status{});
+    entries += s.entries;
+    bytes += s.bytes;
+  }
+  const auto& block = env_->pool->super();
+  json sizes = json::array();
+  for (const auto& row : pool.sizes) {
+    auto r = counts_json(row.counts);
+    r["page_bytes"] = row.page_bytes;
+    r["regions"] = row.regions;
+    sizes.push_back(r);
+  }
+  auto uptime = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started_);
+  return {
+    {"version", version()},
+    {"server_epoch", block.epoch},
+    {"uptime_ms", uptime.count()},
+    {"ready", !env_->stopping->load()},
+    {"pool", {{"uuid", to_string(block.pool)}, {"incarnation", to_string(block.incarnation)}, {"path", env_->options.pool},
+              {"bytes", block.data_bytes}, {"page_min", block.slot_bytes}, {"unassigned_bytes", pool.unassigned_bytes}}},
+    {"pages", counts_json(pool.pages)},
+    {"page_sizes", sizes},
+    {"entries", entries},
+    {"entry_bytes", bytes},
+    {"pins", pins.pins},
+    {"pins_held_dead", pins.held_dead},
+    {"sessions", list.sessions.size()},
+    {"lookups", {{"hit", env_->metrics->lookup_hits()}, {"miss", env_->metrics->lookup_misses()}}},
+    {"evicted", env_->metrics->evicted_total()},
+    {"reserve_pages", pool.reserve_pages},
+  };
+}
+
+json admin::stat(const json& arguments) {
+  auto key = from_hex(text_of(arguments, "key_hex"));
+  if (!key)
+    return {{"found", false}};
+  auto hash = hash_key(env_->pool->super().secret, *key);
+  auto entry = ask<entry_details>(to_.shards[shard_of(hash, to_.shards.size())], ask_entry{hash});
+  if (!entry || !entry->details)
+    return {{"found", false}, {"hash", to_string(hash)}};
+  auto out = location_json(entry->details->where);
+  out["found"] = true;
+  out["hash"] = to_string(hash);
+  out["pins"] = entry->details->pins;
+  out["state"] = entry->details->evicting ? "evicting" : "committed";
+  if (auto record = env_->store->entry(hash); record && *record) {
+    out["committed_ms"] = (*record)->committed_ms;
+    out["owner"] = (*record)->owner;
+  }
+  return out;
+}
+
+json admin::list(const json& arguments) {
+  auto prefix = from_hex(text_of(arguments, "prefix_hex")).value_or("");
+  auto limit = std::clamp<std::uint64_t>(number_of(arguments, "limit", 100), 1, bounds::batch_items_max);
+  json entries = json::array();
+  std::string cursor;
+  std::size_t seen = 0;
+  auto scanned = env_->store->scan_entries(
+    hash_of_hex(text_of(arguments, "cursor")), [&](const key_hash& hash, const storage::entry_record& record) {
+      if (entries.size() >= limit || ++seen > scan_records_max) {
+        cursor = hex_of(hash);
+        return false;
+      }
+      if (!record.key.starts_with(prefix))
+        return true;
+      auto row = location_json(record.where);
+      row["key_hex"] = to_hex(record.key);
+      row["committed_ms"] = record.committed_ms;
+      row["owner"] = record.owner;
+      entries.push_back(std::move(row));
+      return true;
+    });
+  if (!scanned)
+    spdlog::error("{}", to_string(scanned.error()));
+  return {{"entries", entries}, {"cursor", cursor}};
+}
+
+json admin::evict(const json& arguments) {
+  std::optional<evicted_bytes> gone;
+  caf::scoped_actor self{system()};
+  self->request(to_.pool, 60s, evict_bytes{number_of(arguments, "bytes", 0)})
+    .receive([&](const evicted_bytes& e) { gone = e; }, [](const caf::error&) {});
+  auto e = gone.value_or(evicted_bytes{});
+  return {{"evicted_pages", e.pages}, {"evicted_bytes", e.bytes}};
+}
+
+json admin::sessions() {
+  json rows = json::array();
+  for (const auto& s : ask<session_list>(to_.door, ask_sessions{}).value_or(session_list{}).sessions)
+    rows.push_back({{"id", s.id}, {"instance", s.instance}, {"host", s.host}, {"page_bytes", s.page_bytes}, {"grants", s.grants},
+                    {"pins", s.pins}, {"state", s.state}, {"age_ms", s.age_ms}, {"lease_left_ms", s.lease_left_ms}});
+  return {{"sessions", rows}};
+}
+
+json admin::check(const json& arguments) {
+  audit a{env_,
+          [this](region_id region, std::uint32_t from, std::uint32_t count) {
+            return ask<page_states>(to_.pool, ask_page_states{region, from, count}).value_or(page_states{}).states;
+          },
+          [this](const key_hash& hash) {
+            auto e = ask<entry_details>(to_.shards[shard_of(hash, to_.shards.size())], ask_entry{hash});
+            return e ? e->details : std::nullopt;
+          },
+          ask<region_rows>(to_.pool, ask_regions{}).value_or(region_rows{}).rows};
+  auto slice = a.next(text_of(arguments, "cursor"));
+  json problems = json::array();
+  for (const auto& p : slice.problems)
+    problems.push_back({{"page", p.what}, {"problem", p.problem}});
+  auto counts = ask<pool_status>(to_.pool, ask_pool_status{}).value_or(pool_status{}).pages;
+  return {{"done", slice.done}, {"total", slice.total}, {"problems", problems}, {"cursor", slice.cursor}, {"counts", counts_json(counts)}};
+}
+
+}  // namespace maru::actors

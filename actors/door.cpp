@@ -1,0 +1,314 @@
+#include "actors/door.hpp"
+
+#include <sodium/utils.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/file_lock.hpp"
+#include "base/size.hpp"
+#include "base/version.hpp"
+
+namespace maru::actors {
+
+namespace {
+
+template <class Array>
+std::string bytes_of(const Array& a) {
+  return {reinterpret_cast<const char*>(a.data()), a.size()};
+}
+
+uuid uuid_of(std::string_view bytes) {
+  uuid id;
+  if (bytes.size() == id.bytes.size())
+    std::memcpy(id.bytes.data(), bytes.data(), bytes.size());
+  return id;
+}
+
+std::uint64_t unix_ms() {
+  using namespace std::chrono;
+  return static_cast<std::uint64_t>(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+}
+
+}  // namespace
+
+door::door(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, admin_actor admin,
+           std::vector<recovered_session> recovered)
+  : door_actor::base(cfg),
+    env_(std::move(env)),
+    to_(std::move(neighbours)),
+    admin_(std::move(admin)),
+    recovered_(std::move(recovered)) {
+  harden(this, env_, "door");
+  to_.door = this;
+}
+
+door::behavior_type door::make_behavior() {
+  for (auto& r : std::exchange(recovered_, {})) {
+    auto id = r.record.id;
+    unsettled_.insert(id);
+    auto record = r.record;
+    sessions_[id] = {record, spawn_session({std::move(r.record), {}, std::move(r.granted), true})};
+  }
+  env_->metrics->sessions(sessions_.size());
+  return {
+    [this](const net::hello& m) { return welcome(m); },
+    [this](const net::admin_request& m) { return ask_admin(m); },
+    [this](const session_settled& m) { settled(m.session, m.lapsed); },
+    [this](const session_ended& m) { ended(m); },
+    [this](const ask_sessions&) { return list(); },
+    [this](const drain&) { return drain_sessions(); },
+  };
+}
+
+session_actor door::spawn_session(session::config config) {
+  return spawn<session>(env_, to_, std::move(config));
+}
+
+// -- hello
+
+bool door::token_fits(std::string_view token) const {
+  const auto& wanted = env_->token;
+  if (wanted.empty())
+    return true;
+  return token.size() == wanted.size() && sodium_memcmp(token.data(), wanted.data(), wanted.size()) == 0;
+}
+
+std::uint64_t door::page_bytes_for(std::uint64_t wanted) const {
+  return std::max(align_up(std::max<std::uint64_t>(wanted, 1), bounds::page_bytes_min), env_->pool->super().slot_bytes);
+}
+
+error door::check(const net::hello& m) const {
+  if (m.version != net::protocol_version)
+    return {ec::version_mismatch, "marud " + std::string{version()} + " speaks protocol " + std::to_string(net::protocol_version)
+                                    + ", the client " + std::to_string(m.version) + ": install the same version on both sides"};
+  if (!token_fits(m.token))
+    return {ec::refused, "the token does not fit: give the one in marud's --token-file"};
+  if (env_->stopping->load())
+    return {ec::stopping, "marud is shutting down"};
+  if (m.instance.size() > bounds::name_bytes_max || m.host.size() > bounds::name_bytes_max || m.boot_id.size() != 16)
+    return {ec::invalid, "hello has a name over 256 bytes or no boot id"};
+  if (page_bytes_for(m.page_bytes) > std::min<std::uint64_t>(bounds::page_bytes_max, env_->pool->super().data_bytes))
+    return {ec::too_large, "a chunk of " + format_size(m.page_bytes) + " does not fit the pool"};
+  return {};
+}
+
+door::hello_promise door::welcome(const net::hello& m) {
+  auto since = std::chrono::steady_clock::now();
+  auto reply = make_response_promise<net::hello_reply>();
+  auto owner = current_sender() ? current_sender()->address() : caf::actor_addr{};
+  auto refusal = owner ? check(m) : error{ec::invalid, "hello without a sender"};
+  if (refusal.code == ec::ok && m.resume_session == 0 && sessions_.size() >= env_->options.sessions_max)
+    refusal = {ec::busy, "marud has as many sessions as --sessions-max allows"};
+  if (refusal.code != ec::ok) {
+    env_->metrics->rejected("hello", to_string(refusal.code));
+    net::hello_reply no;
+    no.code = static_cast<std::uint8_t>(refusal.code);
+    no.reason = refusal.message;
+    no.server_version = version();
+    reply.deliver(std::move(no));
+    return reply;
+  }
+  if (m.resume_session != 0)
+    resume(m, owner, reply);
+  else
+    open(m, owner, reply);
+  env_->metrics->request(metrics::op::hello,
+                         std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
+  return reply;
+}
+
+void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply) {
+  storage::session_record record;
+  record.id = session_id{env_->pool->epoch() << 32 | next_session_++};
+  record.resume_secret = random_uuid();
+  record.boot_id = uuid_of(m.boot_id);
+  record.host = m.host;
+  record.instance = m.instance;
+  record.page_bytes = page_bytes_for(m.page_bytes);
+  record.opened_ms = unix_ms();
+  if (record.boot_id == host_boot_id()) {
+    record.lock_path = env_->lock_dir + "/" + std::to_string(value_of(record.id)) + ".lock";
+    // Made here with the pool's mode; the worker takes the lock.
+    if (auto made = file_lock::acquire(record.lock_path, env_->options.pool_mode); !made) {
+      net::hello_reply no;
+      no.code = static_cast<std::uint8_t>(made.code());
+      no.reason = made.error().message;
+      reply.deliver(std::move(no));
+      return;
+    }
+  }
+  // On disk before the answer: a marud that is killed right after it still knows whom to wait for.
+  auto finish = [this, record, owner, reply](ec code) mutable {
+    known_session known{record, {}};
+    if (code == ec::ok) {
+      known.handle = spawn_session({record, owner, {}, false});
+      sessions_[record.id] = known;
+      env_->metrics->sessions(sessions_.size());
+    }
+    auto answer = reply_for(known);
+    answer.code = static_cast<std::uint8_t>(code);
+    reply.deliver(std::move(answer));
+  };
+  request(to_.workers[0], caf::infinite, save_session{record})
+    .then([finish](const outcome& d) mutable { finish(d.code); },
+          [finish](const caf::error&) mutable { finish(ec::stopping); });
+}
+
+void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise reply) {
+  auto at = sessions_.find(session_id{m.resume_session});
+  auto secret = at == sessions_.end() ? uuid{} : at->second.record.resume_secret;
+  bool fits = at != sessions_.end() && m.resume_secret.size() == secret.bytes.size()
+              && sodium_memcmp(m.resume_secret.data(), secret.bytes.data(), secret.bytes.size()) == 0;
+  if (!fits) {
+    env_->metrics->rejected("hello", "session_over");
+    net::hello_reply no;
+    no.code = static_cast<std::uint8_t>(ec::session_over);
+    no.reason = "the session is over: open a new one";
+    reply.deliver(std::move(no));
+    return;
+  }
+  auto known = at->second;
+  auto finish = [this, known, reply](ec code, const std::string& kept) mutable {
+    auto answer = reply_for(known);
+    answer.code = static_cast<std::uint8_t>(code);
+    answer.kept = kept;
+    reply.deliver(std::move(answer));
+  };
+  request(known.handle, caf::infinite, resume_session{owner, m.pinned, m.grants})
+    .then([finish](const resumed& r) mutable { finish(r.code, r.kept); },
+          [finish](const caf::error&) mutable { finish(ec::session_over, {}); });
+}
+
+net::hello_reply door::reply_for(const known_session& s) const {
+  const auto& block = env_->pool->super();
+  net::hello_reply r;
+  r.server_version = version();
+  r.session = value_of(s.record.id);
+  r.handle = s.handle;
+  r.pool = bytes_of(block.pool.bytes);
+  r.incarnation = bytes_of(block.incarnation.bytes);
+  r.secret = bytes_of(block.secret);
+  r.resume_secret = bytes_of(s.record.resume_secret.bytes);
+  r.epoch = block.epoch;
+  r.page_bytes = s.record.page_bytes;
+  r.lease_ms = env_->options.lease_ms;
+  r.grants_max = env_->options.grants_max;
+  r.lock_path = s.record.lock_path;
+  const auto& device = env_->pool->data_device();
+  r.devices.push_back({bytes_of(block.device.bytes), device.path(), block.data_bytes, device.align()});
+  return r;
+}
+
+caf::typed_response_promise<net::admin_reply> door::ask_admin(const net::admin_request& m) {
+  auto reply = make_response_promise<net::admin_reply>();
+  auto arguments = nlohmann::json::parse(m.arguments, nullptr, false);
+  auto token = arguments.is_object() && arguments.contains("token") && arguments["token"].is_string()
+                 ? arguments["token"].get<std::string>()
+                 : std::string{};
+  if (!token_fits(token)) {
+    env_->metrics->rejected("admin", to_string(ec::refused));
+    reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::refused),
+                                   "the token does not fit: give the one in marud's --token-file"});
+    return reply;
+  }
+  request(admin_, caf::infinite, m)
+    .then([reply](const net::admin_reply& r) mutable { reply.deliver(r); },
+          [reply](const caf::error&) mutable {
+            reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::stopping), "marud is shutting down"});
+          });
+  return reply;
+}
+
+// -- ends
+
+void door::settled(session_id id, bool lapsed) {
+  if (unsettled_.erase(id) == 0)
+    return;
+  if (lapsed)
+    unproven_.insert(id);
+  tell_grace();
+}
+
+void door::tell_grace() {
+  if (!unsettled_.empty())
+    return;
+  spdlog::info("every session of before the restart is settled: eviction may begin");
+  send(to_.pool, end_grace{unproven_.empty()});
+  for (auto& shard : to_.shards)
+    send(shard, end_grace{});
+}
+
+void door::ended(const session_ended& m) {
+  settled(m.session, false);
+  if (unproven_.erase(m.session) > 0)
+    tell_grace();
+  auto at = sessions_.find(m.session);
+  if (at == sessions_.end())
+    return;
+  if (!at->second.record.lock_path.empty())
+    ::unlink(at->second.record.lock_path.c_str());
+  sessions_.erase(at);
+  env_->metrics->sessions(sessions_.size());
+  env_->metrics->session_ended(m.reason);
+  request(to_.workers[0], caf::infinite, erase_session{m.session})
+    .then([](const outcome&) {}, [](const caf::error&) {});
+}
+
+caf::typed_response_promise<session_list> door::list() {
+  struct gather {
+    session_list out;
+    std::size_t open = 0;
+    caf::typed_response_promise<session_list> reply;
+  };
+  auto g = std::make_shared<gather>();
+  g->reply = make_response_promise<session_list>();
+  g->open = sessions_.size() + 1;
+  auto arrived = [g] {
+    if (--g->open == 0)
+      g->reply.deliver(std::move(g->out));
+  };
+  for (auto& [id, s] : sessions_)
+    request(s.handle, caf::infinite, ask_session_status{})
+      .then([g, arrived](const session_status& status) {
+              g->out.sessions.push_back(status);
+              arrived();
+            },
+            [arrived](const caf::error&) { arrived(); });
+  arrived();
+  return g->reply;
+}
+
+caf::typed_response_promise<outcome> door::drain_sessions() {
+  auto reply = make_response_promise<outcome>();
+  poll_until_idle(reply);
+  return reply;
+}
+
+void door::poll_until_idle(caf::typed_response_promise<outcome> reply) {
+  // New requests are refused by now (`stopping`); what is in flight ends by itself.
+  request(caf::actor_cast<door_actor>(this), caf::infinite, ask_sessions{})
+    .then(
+      [this, reply](const session_list& l) mutable {
+        bool idle = true;
+        for (const auto& s : l.sessions)
+          idle &= s.in_flight == 0;
+        if (idle)
+          reply.deliver(outcome{});
+        else
+          poll_until_idle(reply);
+      },
+      [reply](const caf::error&) mutable { reply.deliver(outcome{ec::stopping}); });
+}
+
+void door::on_exit() {
+  // Shutdown: the sessions end here, but what they hold stays known in RocksDB and descriptors for their resume.
+  for (auto& [id, s] : sessions_)
+    send_exit(s.handle, caf::exit_reason::user_shutdown);
+  to_ = {};
+  admin_ = nullptr;
+  sessions_.clear();
+}
+
+}  // namespace maru::actors

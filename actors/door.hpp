@@ -1,0 +1,59 @@
+// What marud publishes at its port: opens sessions, brings sessions back after a lost connection or a restart, and knows
+// them all.
+#pragma once
+
+#include <set>
+#include <unordered_map>
+
+#include "actors/actors.hpp"
+#include "actors/environment.hpp"
+#include "actors/recovery.hpp"
+#include "actors/session.hpp"
+
+namespace maru::actors {
+
+class door : public door_actor::base {
+public:
+  // `recovered`: sessions of before the restart; they have `resume_grace_ms` to come back.
+  door(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, admin_actor admin,
+       std::vector<recovered_session> recovered);
+
+  behavior_type make_behavior() override;
+  const char* name() const override { return "door"; }
+  void on_exit() override;
+
+private:
+  struct known_session {
+    storage::session_record record;
+    session_actor handle;
+  };
+  using hello_promise = caf::typed_response_promise<net::hello_reply>;
+
+  hello_promise welcome(const net::hello& m);
+  // ok, or why this worker is not let in.
+  error check(const net::hello& m) const;
+  void open(const net::hello& m, caf::actor_addr owner, hello_promise reply);
+  void resume(const net::hello& m, caf::actor_addr owner, hello_promise reply);
+  caf::typed_response_promise<net::admin_reply> ask_admin(const net::admin_request& m);
+  session_actor spawn_session(session::config config);
+  net::hello_reply reply_for(const known_session& s) const;
+  std::uint64_t page_bytes_for(std::uint64_t wanted) const;
+  void settled(session_id id, bool lapsed);
+  void tell_grace();
+  void ended(const session_ended& m);
+  caf::typed_response_promise<session_list> list();
+  caf::typed_response_promise<outcome> drain_sessions();
+  void poll_until_idle(caf::typed_response_promise<outcome> reply);
+  bool token_fits(std::string_view token) const;
+
+  environment_ptr env_;
+  session_neighbours to_;
+  admin_actor admin_;
+  std::unordered_map<session_id, known_session> sessions_;
+  std::set<session_id> unsettled_;  // of before the restart, neither resumed nor dead nor out of time
+  std::set<session_id> unproven_;   // of before the restart, out of time: may still touch the pool
+  std::uint32_t next_session_ = 1;
+  std::vector<recovered_session> recovered_;
+};
+
+}  // namespace maru::actors

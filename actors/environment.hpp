@@ -1,0 +1,64 @@
+// What every actor of one marud is given: the pool, the store, the metrics, the options. Shared, and thread-safe as the
+// parts say.
+#pragma once
+
+#include <spdlog/spdlog.h>
+
+#include <caf/all.hpp>
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "actors/region_directory.hpp"
+#include "base/options.hpp"
+#include "cxl/pool.hpp"
+#include "metrics/metrics.hpp"
+#include "storage/metadata_store.hpp"
+
+namespace maru::actors {
+
+struct environment {
+  marud_options options;
+  std::size_t shards = 1;
+  std::string token;          // empty: none asked for
+  std::string lock_dir;       // of the sessions' locks
+  bool durability_host = false;
+  std::shared_ptr<cxl::pool> pool;
+  std::shared_ptr<region_directory> regions;
+  std::shared_ptr<storage::metadata_store> store;
+  std::shared_ptr<metrics::registry> metrics;
+  // Set once, when marud begins to stop: sessions refuse new requests, those in flight finish.
+  std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
+
+  // Slot of a page's descriptor; empty for a page that does not exist.
+  std::optional<std::uint64_t> slot_of(page_ref page) const {
+    return regions->slot_of(page, pool->super().slot_bytes);
+  }
+};
+using environment_ptr = std::shared_ptr<const environment>;
+
+// The shard that owns a hash. The high word, since the index takes its buckets from the low one.
+inline std::size_t shard_of(const key_hash& hash, std::size_t shards) { return hash.high % shards; }
+
+// No actor of marud dies of a message: what a handler throws is logged and counted, and what nobody expects is dropped
+// and counted.
+template <class Self>
+void harden(Self* self, const environment_ptr& env, const char* name) {
+  self->set_exception_handler([env, name](std::exception_ptr& e) -> caf::error {
+    try {
+      std::rethrow_exception(e);
+    } catch (const std::exception& x) {
+      spdlog::error("{}: a handler failed: {}", name, x.what());
+    } catch (...) {
+      spdlog::error("{}: a handler failed", name);
+    }
+    env->metrics->rejected(name, "exception");
+    return caf::none;
+  });
+  self->set_default_handler([env, name](caf::scheduled_actor*, const caf::message_view&) -> caf::result<caf::message> {
+    env->metrics->rejected(name, "unexpected");
+    return caf::make_error(caf::sec::unexpected_message);
+  });
+}
+
+}  // namespace maru::actors

@@ -1,0 +1,201 @@
+#include "actors/index.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace maru::actors {
+
+index::index(std::size_t capacity, std::string_view policy)
+  : capacity_(std::max<std::size_t>(capacity, 1)),
+    bucket_mask_(std::bit_ceil(capacity_) - 1),
+    buckets_(bucket_mask_ + 1),
+    entries_(capacity_),
+    policy_name_(policy) {}
+
+std::uint32_t index::locate(const key_hash& hash) const {
+  for (auto i = buckets_[bucket_of(hash)]; i != 0; i = entries_[i - 1].next)
+    if (entries_[i - 1].hash == hash)
+      return i - 1;
+  return none;
+}
+
+location index::where(const entry& e) const {
+  return {{region_id{e.region}, page_index{e.page}}, e.length, e.gen, e.checksum};
+}
+
+std::vector<net::found> index::lookup(std::span<const key_hash> hashes, lookup_flags flags) {
+  // Random hashes touch random lines: bucket heads first, then entries, each a whole batch ahead of its use.
+  for (const auto& hash : hashes)
+    buckets_.prefetch(bucket_of(hash));
+  for (const auto& hash : hashes)
+    if (auto i = buckets_[bucket_of(hash)]; i != 0)
+      entries_.prefetch(i - 1);
+
+  std::vector<net::found> out(hashes.size());
+  std::vector<std::uint32_t> hits;
+  hits.reserve(hashes.size());
+  for (std::size_t n = 0; n < hashes.size(); ++n) {
+    auto i = locate(hashes[n]);
+    if (i == none || entries_[i].state != entry_state::live) {
+      if (flags.prefix_stop)
+        break;
+      continue;
+    }
+    auto& e = entries_[i];
+    if (e.pins == 0)
+      classes_[e.size_class].policy->prefetch(i);
+    out[n] = {ec::ok, where(e)};
+    hits.push_back(i);
+  }
+  for (auto i = hits.rbegin(); i != hits.rend(); ++i) {
+    auto& e = entries_[*i];
+    if (flags.pin) {
+      if (e.pins++ == 0)
+        classes_[e.size_class].policy->take(*i);
+      ++pins_;
+    } else if (e.pins == 0) {
+      classes_[e.size_class].policy->touch(*i);
+    }
+  }
+  return out;
+}
+
+bool index::contains(const key_hash& hash) const {
+  auto i = locate(hash);
+  return i != none && entries_[i].state == entry_state::live;
+}
+
+std::optional<index::details> index::find(const key_hash& hash) const {
+  auto i = locate(hash);
+  if (i == none)
+    return std::nullopt;
+  return details{where(entries_[i]), entries_[i].pins, entries_[i].state == entry_state::evicting};
+}
+
+std::size_t index::unpin(std::span<const key_hash> hashes) {
+  for (const auto& hash : hashes)
+    buckets_.prefetch(bucket_of(hash));
+  for (const auto& hash : hashes)
+    if (auto i = buckets_[bucket_of(hash)]; i != 0)
+      entries_.prefetch(i - 1);
+  std::size_t strays = 0;
+  for (auto hash = hashes.rbegin(); hash != hashes.rend(); ++hash) {
+    auto i = locate(*hash);
+    if (i == none || entries_[i].pins == 0) {
+      ++strays;
+      continue;
+    }
+    auto& e = entries_[i];
+    --pins_;
+    if (--e.pins == 0)
+      classes_[e.size_class].policy->add(i);
+  }
+  return strays;
+}
+
+ec index::insert(const key_hash& hash, const location& where, std::uint64_t page_bytes) {
+  if (locate(hash) != none)
+    return ec::exists;
+  if (free_ == none && used_ == capacity_)
+    return ec::out_of_memory;
+  auto class_index = class_of(page_bytes);
+  std::uint32_t i;
+  if (free_ != none) {
+    i = free_;
+    free_ = entries_[i].next;
+  } else {
+    i = used_++;
+  }
+  auto& bucket = buckets_[bucket_of(hash)];
+  entries_[i] = {hash,       value_of(where.page.region), value_of(where.page.page), where.length, 0, where.gen,
+                 where.checksum, bucket, entry_state::live, class_index};
+  bucket = i + 1;
+  ++live_;
+  bytes_ += where.length;
+  classes_[class_index].policy->add(i);
+  return ec::ok;
+}
+
+victim index::mark_at(std::uint32_t i) {
+  auto& e = entries_[i];
+  e.state = entry_state::evicting;
+  classes_[e.size_class].policy->take(i);
+  --live_;
+  ++evicting_;
+  bytes_ -= e.length;
+  return {e.hash, where(e)};
+}
+
+ec index::mark(const key_hash& hash, victim& out) {
+  auto i = locate(hash);
+  if (i == none || entries_[i].state != entry_state::live)
+    return ec::missing;
+  if (entries_[i].pins > 0)
+    return ec::pinned;
+  out = mark_at(i);
+  return ec::ok;
+}
+
+std::vector<victim> index::mark_coldest(std::uint64_t page_bytes, std::size_t count) {
+  std::vector<victim> out;
+  auto* policy = policy_of(page_bytes);
+  if (!policy)
+    return out;
+  out.reserve(std::min(count, policy->size()));
+  while (out.size() < count) {
+    auto i = policy->coldest();
+    if (i == eviction_policy::none)
+      break;
+    out.push_back(mark_at(i));
+  }
+  return out;
+}
+
+std::optional<location> index::coldest(std::uint64_t page_bytes) const {
+  auto* policy = policy_of(page_bytes);
+  auto i = policy ? policy->coldest() : eviction_policy::none;
+  return i == eviction_policy::none ? std::nullopt : std::optional{where(entries_[i])};
+}
+
+void index::drop(const key_hash& hash) {
+  auto* link = &buckets_[bucket_of(hash)];
+  while (*link != 0 && entries_[*link - 1].hash != hash)
+    link = &entries_[*link - 1].next;
+  if (*link == 0)
+    return;
+  auto i = *link - 1;
+  *link = entries_[i].next;
+  entries_[i].state = entry_state::unused;
+  entries_[i].next = free_;
+  free_ = i;
+  --evicting_;
+}
+
+void index::restore(const key_hash& hash) {
+  auto i = locate(hash);
+  if (i == none || entries_[i].state != entry_state::evicting)
+    return;
+  auto& e = entries_[i];
+  e.state = entry_state::live;
+  --evicting_;
+  ++live_;
+  bytes_ += e.length;
+  classes_[e.size_class].policy->add(i);
+}
+
+std::uint8_t index::class_of(std::uint64_t page_bytes) {
+  for (std::size_t i = 0; i < classes_.size(); ++i)
+    if (classes_[i].page_bytes == page_bytes)
+      return static_cast<std::uint8_t>(i);
+  classes_.push_back({page_bytes, make_eviction_policy(policy_name_, capacity_)});
+  return static_cast<std::uint8_t>(classes_.size() - 1);
+}
+
+const eviction_policy* index::policy_of(std::uint64_t page_bytes) const {
+  for (const auto& c : classes_)
+    if (c.page_bytes == page_bytes)
+      return c.policy.get();
+  return nullptr;
+}
+
+}  // namespace maru::actors

@@ -1,0 +1,119 @@
+// The index of one shard: which keys are committed, where their bytes are, how often each is pinned, and how recently
+// it was used.
+//
+// Operation: chained hash table over an array of 64-byte entries. Both have their full size from the start (one entry
+// per page slot of the pool), in memory that the kernel gives as it is touched, so nothing is ever rehashed. Entries that
+// may be evicted are in the eviction policy of their page size; a pinned one leaves it and comes back as just used when
+// its last pin ends.
+// Concurrency: none; owned by one index_shard.
+// Limits: 2^32 - 2 entries; at most bounds::page_sizes_max page sizes. Both are far above what one pool has.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "actors/eviction_policy.hpp"
+#include "actors/lazy_array.hpp"
+#include "base/error.hpp"
+#include "base/types.hpp"
+#include "net/records.hpp"
+
+namespace maru::actors {
+
+// An entry on its way out: what the store_worker needs to forget it.
+struct victim {
+  key_hash hash;
+  location where;
+};
+
+class index {
+public:
+  // `capacity`: the most entries there can be (the pool's page slots). REQUIRES: the policy name is known.
+  index(std::size_t capacity, std::string_view policy);
+
+  struct lookup_flags {
+    bool pin = false;
+    bool prefix_stop = false;
+  };
+
+  // One item per hash, in order. Hits count as used, earlier ones more recently than later ones (a prefix cache cannot
+  // use a block whose predecessor is gone). Entries on their way out are misses.
+  std::vector<net::found> lookup(std::span<const key_hash> hashes, lookup_flags flags);
+
+  // True where a lookup would hit. Does not count as use.
+  bool contains(const key_hash& hash) const;
+  // Where the entry is and how often it is pinned; empty for a miss.
+  struct details {
+    location where;
+    std::uint32_t pins = 0;
+    bool evicting = false;
+  };
+  std::optional<details> find(const key_hash& hash) const;
+
+  // Ends one pin of each; the last one counts as use, in the order of a lookup. Hashes without a pin are passed over and
+  // counted in the return value (the ledger sees to it that there are none).
+  std::size_t unpin(std::span<const key_hash> hashes);
+
+  // Adds an entry, just used. `exists` when there is one. REQUIRES: page_bytes > 0.
+  ec insert(const key_hash& hash, const location& where, std::uint64_t page_bytes);
+
+  // Marks an entry evicting: a lookup misses from now on. ok, missing (or already going) or pinned.
+  ec mark(const key_hash& hash, victim& out);
+  // The same for the coldest entries of a page size, at most `count`.
+  std::vector<victim> mark_coldest(std::uint64_t page_bytes, std::size_t count);
+  // Where the coldest entry of a page size lies; empty when none can be evicted.
+  std::optional<location> coldest(std::uint64_t page_bytes) const;
+  // Ends an entry that was marked. REQUIRES: mark or mark_coldest gave it.
+  void drop(const key_hash& hash);
+  // Takes the mark back: forgetting failed, the entry stays. It counts as just used.
+  void restore(const key_hash& hash);
+
+  std::size_t size() const { return live_; }          // without those marked
+  std::size_t evicting() const { return evicting_; }
+  std::uint64_t pins() const { return pins_; }
+  std::uint64_t bytes() const { return bytes_; }       // sum of the lengths of live entries
+
+private:
+  enum class entry_state : std::uint8_t { unused = 0, live = 1, evicting = 2 };
+  struct alignas(64) entry {
+    key_hash hash;
+    std::uint32_t region, page;
+    std::uint32_t length, pins;
+    generation gen;
+    std::uint64_t checksum;
+    std::uint32_t next;  // in the bucket, as index + 1
+    entry_state state;
+    std::uint8_t size_class;
+  };
+  static constexpr std::uint32_t none = UINT32_MAX;
+
+  std::uint32_t locate(const key_hash& hash) const;
+  location where(const entry& e) const;
+  victim mark_at(std::uint32_t i);
+  std::uint8_t class_of(std::uint64_t page_bytes);
+  const eviction_policy* policy_of(std::uint64_t page_bytes) const;
+
+  std::size_t bucket_of(const key_hash& h) const { return h.low & bucket_mask_; }
+
+  std::size_t capacity_;
+  std::size_t bucket_mask_;
+  lazy_array<std::uint32_t> buckets_;  // index + 1 of the first entry; 0: empty
+  lazy_array<entry> entries_;
+  std::uint32_t used_ = 0;             // entries_ below this were used once
+  std::uint32_t free_ = none;          // list of unused ones, through `next`
+  struct size_class {
+    std::uint64_t page_bytes;
+    std::unique_ptr<eviction_policy> policy;
+  };
+  std::vector<size_class> classes_;
+  std::string policy_name_;
+  std::size_t live_ = 0, evicting_ = 0;
+  std::uint64_t pins_ = 0, bytes_ = 0;
+};
+
+}  // namespace maru::actors

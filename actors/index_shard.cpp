@@ -1,0 +1,159 @@
+#include "actors/index_shard.hpp"
+
+#include <algorithm>
+
+#include "actors/blobs.hpp"
+
+namespace maru::actors {
+
+index_shard::index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace)
+  : index_shard_actor::base(cfg), env_(std::move(env)), index_(std::move(entries)), grace_(grace) {
+  harden(this, env_, "index_shard");
+}
+
+index_shard::behavior_type index_shard::make_behavior() {
+  return {
+    [this](const shard_lookup& m) { return lookup(m); },
+    [this](const shard_exists& m) { return exists(m); },
+    [this](const shard_remove& m) { return remove(m); },
+    [this](const end_pins_on& m) { index_->unpin(m.hashes); },
+    [this](const claim_keys& m) { return claim(m); },
+    [this](const insert_entries& m) { return insert(m); },
+    [this](const evict_coldest& m) {
+      auto n = std::min<std::size_t>(m.count, bounds::slice_pages);
+      return evict(grace_ ? std::vector<victim>{} : index_->mark_coldest(m.page_bytes, n), 0, m.reason);
+    },
+    [this](const evict_entries& m) {
+      std::uint32_t pinned = 0;
+      auto victims = mark_all(m.entries, pinned);
+      return evict(std::move(victims), pinned, metrics::evicted_for::region);
+    },
+    [this](const ask_coldest& m) { return coldest_entry{index_->coldest(m.page_bytes)}; },
+    [this](const ask_entry& m) { return entry_details{index_->find(m.hash)}; },
+    [this](const ask_shard_status&) { return shard_status{index_->size(), index_->pins(), index_->bytes()}; },
+    [this](const end_grace&) { grace_ = false; },
+    [this](const wire_shard& m) {
+      worker_ = m.worker;
+      pool_ = m.pool;
+    },
+  };
+}
+
+shard_blob index_shard::lookup(const shard_lookup& request) {
+  auto hashes = hashes_of(request.hashes);
+  auto found = index_->lookup(hashes, {(request.flags & net::flag_pin) != 0,
+                                       (request.flags & net::flag_prefix_stop) != 0});
+  return {net::encode_found(found)};
+}
+
+shard_blob index_shard::exists(const shard_exists& request) const {
+  std::string codes;
+  for (const auto& hash : hashes_of(request.hashes))
+    codes.push_back(static_cast<char>(index_->contains(hash) ? ec::ok : ec::missing));
+  return {std::move(codes)};
+}
+
+caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& request) {
+  auto promise = make_response_promise<shard_blob>();
+  auto hashes = hashes_of(request.hashes);
+  if (grace_) {
+    promise.deliver(shard_blob{std::string(hashes.size(), static_cast<char>(ec::busy))});
+    return promise;
+  }
+  std::vector<ec> codes(hashes.size());
+  std::vector<victim> victims;
+  std::vector<std::size_t> positions;
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    victim v;
+    codes[i] = index_->mark(hashes[i], v);
+    if (codes[i] == ec::ok) {
+      victims.push_back(v);
+      positions.push_back(i);
+    }
+  }
+  forget(std::move(victims), [promise, codes = std::move(codes), positions = std::move(positions)](
+                               const std::vector<ec>& outcome) mutable {
+    for (std::size_t n = 0; n < positions.size(); ++n)
+      codes[positions[n]] = outcome[n];
+    promise.deliver(shard_blob{net::encode_codes(codes)});
+  });
+  return promise;
+}
+
+claims index_shard::claim(const claim_keys& request) const {
+  claims out;
+  out.codes.reserve(request.hashes.size());
+  for (const auto& hash : request.hashes) {
+    auto entry = index_->find(hash);
+    out.codes.push_back(!entry ? ec::ok : entry->evicting ? ec::busy : ec::exists);
+  }
+  return out;
+}
+
+outcome index_shard::insert(const insert_entries& request) {
+  outcome out;
+  for (const auto& item : request.items)
+    if (auto code = index_->insert(item.hash, item.where, item.page_bytes); code != ec::ok)
+      out.code = code;
+  return out;
+}
+
+std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, std::uint32_t& pinned) {
+  std::vector<victim> out;
+  for (const auto& wanted : entries) {
+    auto entry = index_->find(wanted.hash);
+    if (!entry || entry->evicting || entry->where.page != wanted.where.page)
+      continue;
+    victim v;
+    if (grace_ || index_->mark(wanted.hash, v) == ec::pinned)
+      ++pinned;
+    else
+      out.push_back(v);
+  }
+  return out;
+}
+
+caf::typed_response_promise<evicted> index_shard::evict(std::vector<victim> victims, std::uint32_t pinned,
+                                                        metrics::evicted_for reason) {
+  auto promise = make_response_promise<evicted>();
+  forget(std::move(victims), [this, promise, pinned, reason](const std::vector<ec>& outcome) mutable {
+    auto gone = static_cast<std::uint32_t>(std::count(outcome.begin(), outcome.end(), ec::ok));
+    env_->metrics->evicted(reason, gone);
+    promise.deliver(evicted{gone, pinned});
+  });
+  return promise;
+}
+
+void index_shard::forget(std::vector<victim> victims, std::function<void(const std::vector<ec>&)> then) {
+  if (victims.empty()) {
+    then({});
+    return;
+  }
+  auto marked = std::make_shared<std::vector<victim>>(victims);
+  auto finish = [this, marked, then = std::move(then)](const std::vector<ec>& codes) {
+    move_pages freed{{}, page_state::evicting, page_state::free};
+    for (std::size_t i = 0; i < marked->size(); ++i) {
+      const auto& v = (*marked)[i];
+      if (codes[i] == ec::ok) {
+        index_->drop(v.hash);
+        freed.pages.push_back(v.where.page);
+      } else {
+        index_->restore(v.hash);
+      }
+    }
+    if (!freed.pages.empty())
+      send(pool_, std::move(freed));
+    then(codes);
+  };
+  request(worker_, caf::infinite, forget_entries{std::move(victims)})
+    .then([finish](const put_results& r) { finish(r.codes); },
+          [finish, marked](const caf::error&) { finish(std::vector<ec>(marked->size(), ec::storage_failed)); });
+}
+
+// Handles go in circles: each side lets go when it ends.
+void index_shard::on_exit() {
+  worker_ = nullptr;
+  pool_ = nullptr;
+}
+
+}  // namespace maru::actors

@@ -1,0 +1,38 @@
+// Owns one partition of the index. Each handler is one step: a pin and an eviction cannot cross.
+#pragma once
+
+#include "actors/actors.hpp"
+#include "actors/environment.hpp"
+#include "actors/index.hpp"
+
+namespace maru::actors {
+
+class index_shard : public index_shard_actor::base {
+public:
+  // `entries`: filled by recovery. `grace`: removals and evictions wait for end_grace.
+  index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace);
+
+  behavior_type make_behavior() override;
+  const char* name() const override { return "index_shard"; }
+  void on_exit() override;
+
+private:
+  shard_blob lookup(const shard_lookup& request);
+  shard_blob exists(const shard_exists& request) const;
+  caf::typed_response_promise<shard_blob> remove(const shard_remove& request);
+  claims claim(const claim_keys& request) const;
+  outcome insert(const insert_entries& request);
+  caf::typed_response_promise<evicted> evict(std::vector<victim> victims, std::uint32_t pinned,
+                                             metrics::evicted_for reason);
+  std::vector<victim> mark_all(const std::vector<victim>& entries, std::uint32_t& pinned);
+  // Has the store_worker forget `victims`, then drops them, returns their pages and calls `then(codes)`.
+  void forget(std::vector<victim> victims, std::function<void(const std::vector<ec>&)> then);
+
+  environment_ptr env_;
+  std::shared_ptr<index> index_;
+  bool grace_;
+  store_worker_actor worker_;
+  pool_manager_actor pool_;
+};
+
+}  // namespace maru::actors

@@ -1,0 +1,355 @@
+// What marud's actors say to each other. These messages never leave the process: CAF is told that they cannot be
+// serialized, so no peer can send one. Strings named `hashes`, `items`, `codes` are blobs of net/records.hpp.
+#pragma once
+
+#include <caf/actor_addr.hpp>
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "actors/index.hpp"
+#include "actors/page_table.hpp"
+#include "base/error.hpp"
+#include "base/types.hpp"
+#include "base/uuid.hpp"
+#include "metrics/metrics.hpp"
+#include "net/protocol.hpp"
+#include "storage/metadata_store.hpp"
+
+namespace maru::actors {
+
+// An acknowledgement, or what went wrong.
+struct outcome {
+  ec code = ec::ok;
+};
+
+// -- to the pool_manager
+
+// A session wants pages.
+struct grant_pages {
+  session_id session;
+  std::uint64_t page_bytes = 0;
+  std::uint32_t count = 0;
+};
+struct granted_pages {
+  ec code = ec::ok;
+  std::vector<page_grant> grants;
+};
+// Pages changed their state. For granted and quarantined pages the pool_manager writes the descriptors; for all
+// others the sender has done so.
+struct move_pages {
+  std::vector<page_ref> pages;
+  page_state from = page_state::granted, to = page_state::free;
+};
+// How many of its `unused` grants a session should give back.
+struct ask_recall {
+  session_id session;
+  std::uint64_t page_bytes = 0;
+  std::uint32_t unused = 0;
+};
+struct recall {
+  std::uint32_t count = 0;
+};
+// Rows of regions; of all when `ids` is empty.
+struct ask_regions {
+  std::vector<std::uint32_t> ids;
+};
+struct region_rows {
+  std::vector<cxl::region_row> rows;
+};
+// An operator wants so many bytes evicted, whatever the reserve.
+struct evict_bytes {
+  std::uint64_t bytes = 0;
+};
+struct evicted_bytes {
+  std::uint64_t pages = 0, bytes = 0;
+};
+// Every session of before the restart has resumed, is dead, or had its time: eviction may begin. `all_proven`: none of
+// them can touch pages any more that it does not know to be its own, so pages held by recovery may be used.
+struct end_grace {
+  bool all_proven = true;
+};
+struct ask_pool_status {
+  bool dummy = false;
+};
+struct pool_status {
+  state_counts pages, bytes;
+  std::uint64_t unassigned_bytes = 0, reserve_pages = 0;
+  struct size_row {
+    std::uint64_t page_bytes = 0, regions = 0;
+    state_counts counts;
+  };
+  std::vector<size_row> sizes;
+};
+// States of a run of pages of one region, for the audit.
+struct ask_page_states {
+  region_id region;
+  std::uint32_t from = 0, count = 0;
+};
+struct page_states {
+  std::vector<page_state> states;
+};
+// A tick of the clock, INTERNAL to whoever sends it to itself. One whose number is not the current one is left over
+// from before the interval was changed.
+struct tick {
+  std::uint64_t number = 0;
+};
+
+// -- to the region_preparer
+
+// Takes storage for a region and makes its pages present.
+struct prepare_region {
+  cxl::region_row row;
+};
+
+// -- to an index_shard
+
+struct shard_lookup {
+  std::uint8_t flags = 0;
+  std::string hashes;
+};
+struct shard_exists {
+  std::string hashes;
+};
+struct shard_remove {
+  std::string hashes;
+};
+// The answer to the three above: one record per hash.
+struct shard_blob {
+  std::string records;
+};
+// Ends one pin of each.
+struct end_pins_on {
+  std::vector<key_hash> hashes;
+};
+// May these keys be put? ok (nobody has them), exists, or busy: the entry is on its way out, wait for that.
+struct claim_keys {
+  std::vector<key_hash> hashes;
+};
+struct claims {
+  std::vector<ec> codes;
+};
+// Entries that are durable now become visible.
+struct insert_entries {
+  struct item {
+    key_hash hash;
+    location where;
+    std::uint64_t page_bytes = 0;
+  };
+  std::vector<item> items;
+};
+// Evicts the coldest entries of a page size, at most bounds::slice_pages.
+struct evict_coldest {
+  std::uint64_t page_bytes = 0;
+  std::uint32_t count = 0;
+  metrics::evicted_for reason{};
+};
+// Evicts these entries where they still are at this page.
+struct evict_entries {
+  std::vector<victim> entries;
+};
+// Answers to both, after the pages are free: how many went, how many are pinned.
+struct evicted {
+  std::uint32_t pages = 0, pinned = 0;
+};
+struct ask_coldest {
+  std::uint64_t page_bytes = 0;
+};
+struct coldest_entry {
+  std::optional<location> where;
+};
+struct ask_entry {
+  key_hash hash;
+};
+struct entry_details {
+  std::optional<index::details> details;
+};
+struct ask_shard_status {
+  bool dummy = false;
+};
+struct shard_status {
+  std::uint64_t entries = 0, pins = 0, bytes = 0;
+};
+
+// -- to a store_worker
+
+struct put_item {
+  key_hash hash;
+  std::string key;
+  location where;
+  std::uint64_t page_bytes = 0;
+};
+struct put_keys {
+  session_id session;
+  std::string owner;
+  std::vector<put_item> items;
+};
+// One code per item: ok, exists, storage_failed.
+struct put_results {
+  std::vector<ec> codes;
+};
+// Forgets marked entries for good: their pages' descriptors are free when this is answered.
+struct forget_entries {
+  std::vector<victim> victims;
+};
+struct save_session {
+  storage::session_record record;
+};
+struct erase_session {
+  session_id session;
+};
+// Writes what is staged. INTERNAL.
+struct flush_group {
+  bool dummy = false;
+};
+
+// -- to the pin_ledger
+
+struct record_pins {
+  session_id session;
+  std::vector<key_hash> hashes;
+};
+// The session holds exactly these pins from now on (they are taken already); those of before end.
+struct replace_pins {
+  session_id session;
+  std::vector<key_hash> hashes;
+};
+struct release_pins {
+  session_id session;
+  std::string hashes;
+};
+// Ends all pins of a session; answered when they are gone.
+struct end_session_pins {
+  session_id session;
+};
+// The next slice of a session's end. INTERNAL.
+struct end_pins_slice {
+  session_id session;
+};
+// The session has no rights any more but may still be copying: its pins stay, counted apart.
+struct hold_pins {
+  session_id session;
+};
+struct ask_pins {
+  session_id session;  // none: of all
+};
+struct pin_counts {
+  std::uint64_t pins = 0, held_dead = 0;
+};
+
+// -- to a session
+
+// A worker comes back: new owner, what it still holds. The door has checked the secret.
+struct resume_session {
+  caf::actor_addr owner;
+  std::string pinned, grants;
+};
+struct resumed {
+  ec code = ec::ok;
+  std::string kept;
+};
+// Ends the session now: the operator's word or shutdown.
+struct end_session {
+  metrics::ended_by reason{};
+};
+// The next slice of returning pages. INTERNAL.
+struct return_slice {
+  bool dummy = false;
+};
+struct ask_session_status {
+  bool dummy = false;
+};
+struct session_status {
+  std::uint64_t id = 0, page_bytes = 0, grants = 0, pins = 0, in_flight = 0;
+  std::string instance, host, state;
+  std::int64_t age_ms = 0, lease_left_ms = 0;
+};
+
+// -- to the door
+
+// A session of before the restart is settled: resumed, dead or out of time.
+struct session_settled {
+  session_id session;
+  bool lapsed = false;  // its process may still touch the pool
+};
+// A session is over and holds nothing any more.
+struct session_ended {
+  session_id session;
+  metrics::ended_by reason{};
+};
+struct ask_sessions {
+  bool dummy = false;
+};
+struct session_list {
+  std::vector<session_status> sessions;
+};
+// Stop: no new sessions, requests in flight finish. Answered when every session is idle.
+struct drain {
+  bool dummy = false;
+};
+
+}  // namespace maru::actors
+
+#define MARU_LOCAL(name) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(maru::actors::name)
+MARU_LOCAL(outcome)
+MARU_LOCAL(grant_pages)
+MARU_LOCAL(granted_pages)
+MARU_LOCAL(move_pages)
+MARU_LOCAL(ask_recall)
+MARU_LOCAL(recall)
+MARU_LOCAL(ask_regions)
+MARU_LOCAL(region_rows)
+MARU_LOCAL(evict_bytes)
+MARU_LOCAL(evicted_bytes)
+MARU_LOCAL(end_grace)
+MARU_LOCAL(ask_pool_status)
+MARU_LOCAL(pool_status)
+MARU_LOCAL(ask_page_states)
+MARU_LOCAL(page_states)
+MARU_LOCAL(tick)
+MARU_LOCAL(prepare_region)
+MARU_LOCAL(shard_lookup)
+MARU_LOCAL(shard_exists)
+MARU_LOCAL(shard_remove)
+MARU_LOCAL(shard_blob)
+MARU_LOCAL(end_pins_on)
+MARU_LOCAL(claim_keys)
+MARU_LOCAL(claims)
+MARU_LOCAL(insert_entries)
+MARU_LOCAL(evict_coldest)
+MARU_LOCAL(evict_entries)
+MARU_LOCAL(evicted)
+MARU_LOCAL(ask_coldest)
+MARU_LOCAL(coldest_entry)
+MARU_LOCAL(ask_entry)
+MARU_LOCAL(entry_details)
+MARU_LOCAL(ask_shard_status)
+MARU_LOCAL(shard_status)
+MARU_LOCAL(put_keys)
+MARU_LOCAL(put_results)
+MARU_LOCAL(forget_entries)
+MARU_LOCAL(save_session)
+MARU_LOCAL(erase_session)
+MARU_LOCAL(flush_group)
+MARU_LOCAL(record_pins)
+MARU_LOCAL(replace_pins)
+MARU_LOCAL(release_pins)
+MARU_LOCAL(end_session_pins)
+MARU_LOCAL(end_pins_slice)
+MARU_LOCAL(hold_pins)
+MARU_LOCAL(ask_pins)
+MARU_LOCAL(pin_counts)
+MARU_LOCAL(resume_session)
+MARU_LOCAL(resumed)
+MARU_LOCAL(end_session)
+MARU_LOCAL(return_slice)
+MARU_LOCAL(ask_session_status)
+MARU_LOCAL(session_status)
+MARU_LOCAL(session_settled)
+MARU_LOCAL(session_ended)
+MARU_LOCAL(ask_sessions)
+MARU_LOCAL(session_list)
+MARU_LOCAL(drain)
+#undef MARU_LOCAL

@@ -1,0 +1,92 @@
+#include "actors/pin_ledger.hpp"
+
+#include "actors/blobs.hpp"
+
+namespace maru::actors {
+
+pin_ledger::pin_ledger(caf::actor_config& cfg, environment_ptr env, std::vector<index_shard_actor> shards)
+  : pin_ledger_actor::base(cfg), env_(std::move(env)), shards_(std::move(shards)) {
+  harden(this, env_, "pin_ledger");
+}
+
+pin_ledger::behavior_type pin_ledger::make_behavior() {
+  return {
+    [this](const record_pins& m) { table_.record(m.session, m.hashes); },
+    [this](const replace_pins& m) { replace(m); },
+    [this](const release_pins& m) { return release(m); },
+    [this](const end_session_pins& m) { return end_session(m.session); },
+    [this](const end_pins_slice& m) { end_slice(m.session); },
+    [this](const hold_pins& m) { table_.set_dead(m.session); },
+    [this](const ask_pins& m) {
+      if (m.session != session_id::none)
+        return pin_counts{table_.pins_of(m.session), 0};
+      return pin_counts{table_.pins(), table_.pins_held_dead()};
+    },
+  };
+}
+
+shard_blob pin_ledger::release(const release_pins& request) {
+  auto hashes = hashes_of(request.hashes);
+  auto codes = table_.release(request.session, hashes);
+  std::vector<key_hash> ended;
+  ended.reserve(hashes.size());
+  for (std::size_t i = 0; i < hashes.size(); ++i)
+    if (codes[i] == ec::ok)
+      ended.push_back(hashes[i]);
+  end_on_shards(ended);
+  return {net::encode_codes(codes)};
+}
+
+void pin_ledger::replace(const replace_pins& request) {
+  // The new pins are taken already: what is in both never is without one.
+  for (;;) {
+    auto old = table_.take(request.session, bounds::slice_pages);
+    if (old.empty())
+      break;
+    end_on_shards(old);
+  }
+  table_.record(request.session, request.hashes);
+}
+
+caf::typed_response_promise<outcome> pin_ledger::end_session(session_id session) {
+  auto promise = make_response_promise<outcome>();
+  ending_[session] = promise;
+  end_slice(session);
+  return promise;
+}
+
+void pin_ledger::end_slice(session_id session) {
+  auto hashes = table_.take(session, bounds::slice_pages);
+  end_on_shards(hashes);
+  if (hashes.size() == bounds::slice_pages) {
+    send(this, end_pins_slice{session});
+    return;
+  }
+  auto at = ending_.find(session);
+  if (at == ending_.end())
+    return;
+  at->second.deliver(outcome{});
+  ending_.erase(at);
+}
+
+void pin_ledger::end_on_shards(const std::vector<key_hash>& hashes) {
+  if (hashes.empty())
+    return;
+  if (shards_.size() == 1) {
+    send(shards_[0], end_pins_on{hashes});
+    return;
+  }
+  std::vector<end_pins_on> parts(shards_.size());
+  for (const auto& hash : hashes)
+    parts[shard_of(hash, shards_.size())].hashes.push_back(hash);
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    if (!parts[i].hashes.empty())
+      send(shards_[i], std::move(parts[i]));
+}
+
+// Handles go in circles: each side lets go when it ends.
+void pin_ledger::on_exit() {
+  shards_.clear();
+}
+
+}  // namespace maru::actors

@@ -1,0 +1,42 @@
+// Who holds which pins: every pin has an owner and ends with it, and none can be released twice.
+//
+// Concurrency: none; owned by the pin_ledger. Limits: 2^32 - 1 pins of one session on one key.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/types.hpp"
+
+namespace maru::actors {
+
+class pin_table {
+public:
+  // One more pin of `session` on each hash (a hash may occur several times).
+  void record(session_id session, std::span<const key_hash> hashes);
+  // Ends one pin on each hash; ok or not_pinned per item.
+  std::vector<ec> release(session_id session, std::span<const key_hash> hashes);
+  // Takes up to `count` pins of the session away, one item per pin; empty when none is left.
+  std::vector<key_hash> take(session_id session, std::size_t count);
+
+  // Counts of sessions that may still be copying but have no rights any more.
+  void set_dead(session_id session);
+
+  std::uint64_t pins() const { return pins_; }
+  std::uint64_t pins_held_dead() const;
+  std::uint64_t pins_of(session_id session) const;
+
+private:
+  struct holder {
+    std::unordered_map<key_hash, std::uint32_t> counts;
+    std::uint64_t pins = 0;
+    bool dead = false;
+  };
+  std::unordered_map<session_id, holder> holders_;
+  std::uint64_t pins_ = 0;
+};
+
+}  // namespace maru::actors

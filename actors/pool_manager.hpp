@@ -1,0 +1,113 @@
+// Owns devices, regions, free pages and quarantine, and decides how much is evicted.
+//
+// A grant is served from free pages; else from a new region (prepared by the region_preparer off the request path); else
+// by eviction; else, when only another page size has cold pages, by draining regions of that one. What cannot be served
+// waits, first come first served, at most bounds::grant_wait_max.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <unordered_map>
+
+#include "actors/actors.hpp"
+#include "actors/environment.hpp"
+#include "actors/page_table.hpp"
+#include "actors/reserve_target.hpp"
+
+namespace maru::actors {
+
+class pool_manager : public pool_manager_actor::base {
+public:
+  // `table`: as recovery left it. `grace`: nothing is evicted until end_grace. `held`: quarantined pages whose descriptors
+  // were damaged, free once nobody of before the restart can touch them.
+  pool_manager(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<page_table> table,
+               std::vector<index_shard_actor> shards, region_preparer_actor preparer, bool grace,
+               std::vector<page_ref> held);
+
+  behavior_type make_behavior() override;
+  const char* name() const override { return "pool_manager"; }
+  void on_exit() override;
+
+private:
+  struct waiting_grant {
+    grant_pages request;
+    caf::typed_response_promise<granted_pages> promise;
+    caf::actor_clock::time_point since;
+  };
+  // What is known of one page size.
+  struct size_class {
+    explicit size_class(std::int64_t fixed_reserve) : reserve(fixed_reserve) {}
+    reserve_target reserve;
+    std::uint64_t granted_this_tick = 0;
+    std::uint64_t evicting = 0;     // asked of the shards, not yet answered
+    bool preparing = false;         // a new region is on its way
+    std::deque<waiting_grant> waiting;
+  };
+  // Regions that are being emptied to become another page size.
+  struct drain_round {
+    std::uint64_t for_page_bytes = 0;
+    std::vector<region_id> regions;
+    std::vector<victim> victims;   // still to be sent
+    std::uint32_t open_requests = 0;
+    bool failed = false;
+  };
+
+  // grants
+  caf::typed_response_promise<granted_pages> grant(const grant_pages& request);
+  std::uint32_t grant_cap(std::uint64_t page_bytes) const;
+  granted_pages take(const grant_pages& request);
+  void serve_waiting(std::uint64_t page_bytes);
+  void expire_waiting(size_class& c);
+  recall ask_back(const ask_recall& request);
+
+  // supply
+  void supply(std::uint64_t page_bytes);
+  bool prepare(std::uint64_t page_bytes);
+  void prepared(const cxl::region_row& row, ec code);
+  void evict(std::uint64_t page_bytes, std::uint64_t count, metrics::evicted_for reason);
+  void evicted_some(std::uint64_t page_bytes, std::uint32_t asked, std::uint32_t gone);
+  caf::typed_response_promise<evicted_bytes> evict_for_operator(std::uint64_t bytes);
+
+  // draining
+  void begin_drain(std::uint64_t page_bytes);
+  void continue_drain();
+  void end_drain();
+  std::vector<victim> committed_entries(region_id id) const;
+
+  // states
+  void move(const move_pages& change);
+  void write_granted(const page_grant& grant, session_id session, std::uint64_t slot);
+  void write_free(page_ref page);
+
+  void on_tick();
+  void export_metrics() const;
+  pool_status status_now() const;
+  size_class& class_of(std::uint64_t page_bytes);
+
+  environment_ptr env_;
+  std::shared_ptr<page_table> table_;
+  std::vector<index_shard_actor> shards_;
+  region_preparer_actor preparer_;
+  bool grace_;
+  std::vector<page_ref> held_;
+  std::map<std::uint64_t, size_class> classes_;
+  std::optional<drain_round> drain_;
+  // Sessions and when they last asked for something: a small pool is shared fairly among them.
+  std::unordered_map<session_id, caf::actor_clock::time_point> askers_;
+  unsigned ticks_ = 0;
+  caf::actor_clock::time_point no_space_until_{};
+  caf::actor_clock::time_point no_drain_until_{};
+};
+
+// Takes storage and physical pages for new regions. Detached: both block.
+class region_preparer : public region_preparer_actor::base {
+public:
+  region_preparer(caf::actor_config& cfg, environment_ptr env);
+  behavior_type make_behavior() override;
+  const char* name() const override { return "region_preparer"; }
+
+private:
+  environment_ptr env_;
+};
+
+}  // namespace maru::actors

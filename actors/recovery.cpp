@@ -1,0 +1,229 @@
+#include "actors/recovery.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <unordered_map>
+
+namespace maru::actors {
+
+namespace {
+
+using metrics::dropped_for;
+
+class recovery {
+public:
+  recovery(const environment& env, bool store_knows_pool) : env_(env), store_knows_pool_(store_knows_pool) {}
+
+  result<recovered_state> run() {
+    const auto& super = env_.pool->super();
+    out_.table = std::make_shared<page_table>(super.data_bytes, super.extent_bytes);
+    for (std::size_t i = 0; i < env_.shards; ++i)
+      out_.shards.push_back(std::make_shared<index>(super.data_bytes / super.slot_bytes, env_.options.eviction));
+    if (auto added = add_regions(); !added)
+      return added.error();
+    if (auto lost = drop_what_is_lost(); !lost)
+      return lost.error();
+    if (auto known = load_sessions(); !known)
+      return known.error();
+    if (auto read = read_entries(); !read)
+      return read.error();
+    sort_pages();
+    if (auto written = write_repairs(); !written)
+      return written.error();
+    for (const auto& row : out_.table->rows())
+      out_.table->open_region(row.id);
+    for (auto& [id, s] : sessions_)
+      out_.sessions.push_back(std::move(s));
+    return std::move(out_);
+  }
+
+private:
+  status add_regions() {
+    for (const auto& row : env_.pool->regions()) {
+      if (auto added = out_.table->add_region(row); !added) {
+        // Overlapping rows mean damage: the pages of the second are out of reach, its entries are dropped below.
+        spdlog::error("{}", to_string(added.error()));
+        env_.metrics->corrupted(metrics::corruption::region_row);
+        continue;
+      }
+      env_.regions->add(row);
+    }
+    env_.metrics->corrupted(metrics::corruption::region_row, env_.pool->damaged_rows());
+    return {};
+  }
+
+  status drop_what_is_lost() {
+    if (env_.pool->how() == cxl::opened_as::opened && !store_knows_pool_)
+      return check_unknown_pages();
+    if (env_.pool->how() != cxl::opened_as::contents_lost)
+      return {};
+    std::uint64_t n = 0;
+    auto counted = env_.store->scan_entries({}, [&n](const key_hash&, const storage::entry_record&) { return ++n > 0; });
+    if (!counted)
+      return counted;
+    spdlog::warn("the pool's contents are lost (new incarnation): {} entries are dropped", n);
+    out_.dropped += n;
+    env_.metrics->recovery_dropped(dropped_for::contents_lost, n);
+    return env_.store->drop_entries();
+  }
+
+  // RocksDB knows nothing of a pool that holds pages: its state is lost, and only the operator may give the rest up.
+  status check_unknown_pages() {
+    std::uint64_t used = 0;
+    for (const auto& row : out_.table->rows())
+      for (std::uint32_t i = 0; i < row.page_count(); ++i)
+        used += env_.pool->descriptors().raw_state(*env_.slot_of({row.id, page_index{i}})) != page_state::free ? 1 : 0;
+    if (used == 0 || env_.options.on_damage == "start-empty")
+      return {};
+    return {ec::unknown_contents,
+            "failed to recover pool " + env_.options.pool + ": it holds " + std::to_string(used)
+              + " pages that the state directory " + env_.options.state_dir
+              + " does not know. Give the right --state-dir, or --on-damage=start-empty to free them"};
+  }
+
+  status load_sessions() {
+    auto known = env_.store->sessions();
+    if (!known)
+      return known.error();
+    for (auto& record : *known)
+      sessions_[record.id].record = record;
+    return {};
+  }
+
+  status read_entries() {
+    struct kept {
+      key_hash hash;
+      location where;
+      std::uint64_t committed_ms;
+      std::uint64_t page_bytes;
+    };
+    std::vector<kept> entries;
+    auto scanned = env_.store->scan_entries(
+      {},
+      [&](const key_hash& hash, const storage::entry_record& record) {
+        if (auto why = disagreement(hash, record.where)) {
+          drop(hash, *why);
+          return true;
+        }
+        out_.table->restore(record.where.page, page_state::committed);
+        entries.push_back({hash, record.where, record.committed_ms, env_.regions->find(record.where.page.region)->page_bytes});
+        return true;
+      },
+      [&](const key_hash& hash) {
+        env_.metrics->corrupted(metrics::corruption::record);
+        drop(hash, dropped_for::record);
+      });
+    if (!scanned)
+      return scanned;
+    // Recency did not survive: the order of commits is the best that is known of it.
+    std::stable_sort(entries.begin(), entries.end(), [](const kept& a, const kept& b) { return a.committed_ms < b.committed_ms; });
+    for (const auto& e : entries)
+      out_.shards[shard_of(e.hash, out_.shards.size())]->insert(e.hash, e.where, e.page_bytes);
+    out_.entries = entries.size();
+    return {};
+  }
+
+  // Why a record is not to be believed; empty when the pool agrees.
+  std::optional<dropped_for> disagreement(const key_hash& hash, const location& where) {
+    auto slot = env_.slot_of(where.page);
+    if (!slot)
+      return dropped_for::no_region;
+    auto d = env_.pool->descriptors().read(*slot);
+    if (!d)
+      return dropped_for::descriptor;
+    if (d->state != page_state::committed)
+      return dropped_for::state;
+    if (d->gen != where.gen)
+      return dropped_for::generation;
+    if (d->hash != hash || d->length != where.length || d->checksum != where.checksum)
+      return dropped_for::hash;
+    return std::nullopt;
+  }
+
+  void drop(const key_hash& hash, dropped_for why) {
+    ++out_.dropped;
+    env_.metrics->recovery_dropped(why, 1);
+    repairs_.delete_entry(hash);
+  }
+
+  // Every page that no entry claims.
+  void sort_pages() {
+    for (const auto& row : out_.table->rows())
+      for (std::uint32_t i = 0; i < row.page_count(); ++i) {
+        page_ref page{row.id, page_index{i}};
+        auto slot = *env_.slot_of(page);
+        auto d = env_.pool->descriptors().read(slot);
+        if (d)
+          env_.pool->note_generation(d->gen);
+        if (*out_.table->state_of(page) != page_state::committed)
+          sort_page(page, slot, d);
+      }
+  }
+
+  void sort_page(page_ref page, std::uint64_t slot, const std::optional<cxl::descriptor>& d) {
+    auto& descriptors = env_.pool->descriptors();
+    if (!d) {  // torn or damaged: starts again above every generation ever used
+      env_.metrics->corrupted(metrics::corruption::descriptor);
+      cxl::descriptor fresh;
+      fresh.gen = env_.pool->above_highest();
+      fresh.state = sessions_.empty() ? page_state::free : page_state::quarantined;
+      descriptors.write(slot, fresh);
+      if (!sessions_.empty()) {
+        out_.table->restore(page, page_state::quarantined);
+        out_.held.push_back(page);
+      }
+      return;
+    }
+    if (d->state == page_state::free)
+      return;
+    auto owner = sessions_.find(d->session);
+    if (d->state == page_state::evicting || owner == sessions_.end()) {
+      cxl::descriptor fresh;
+      fresh.gen = d->gen + 1;
+      env_.pool->note_generation(fresh.gen);
+      descriptors.write(slot, fresh);
+      return;
+    }
+    // Granted, or committed without a record: the commit was never acknowledged, so the page is its session's again.
+    cxl::descriptor again;
+    again.state = page_state::granted;
+    again.gen = d->gen;
+    again.session = d->session;
+    again.epoch = d->epoch;
+    descriptors.write(slot, again);
+    out_.table->restore(page, page_state::granted);
+    owner->second.granted.push_back({page, d->gen});
+  }
+
+  status write_repairs() {
+    if (repairs_.empty())
+      return {};
+    spdlog::warn("recovery drops {} entries that the pool does not confirm", repairs_.entries.size());
+    return env_.store->write(std::move(repairs_), env_.durability_host);
+  }
+
+  const environment& env_;
+  bool store_knows_pool_;
+  recovered_state out_;
+  std::map<session_id, recovered_session> sessions_;
+  storage::write_batch repairs_;
+};
+
+}  // namespace
+
+result<recovered_state> recover(const environment& env, bool store_knows_pool) {
+  auto start = std::chrono::steady_clock::now();
+  auto out = recovery{env, store_knows_pool}.run();
+  if (!out)
+    return out;
+  out->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  env.metrics->recovery(out->seconds, out->entries);
+  spdlog::info("recovered {} entries in {:.3f} s; {} dropped, {} sessions to wait for", out->entries, out->seconds,
+               out->dropped, out->sessions.size());
+  return out;
+}
+
+}  // namespace maru::actors

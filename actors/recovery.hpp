@@ -1,0 +1,37 @@
+// What marud knows when it starts: the index, the page table and the sessions, made from RocksDB and the pool's
+// descriptors. An entry is kept when both agree; everything else becomes free, granted again, or quarantined.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "actors/environment.hpp"
+#include "actors/index.hpp"
+#include "actors/page_table.hpp"
+#include "storage/metadata_store.hpp"
+
+namespace maru::actors {
+
+// A session of before the restart and the pages that were granted to it.
+struct recovered_session {
+  storage::session_record record;
+  std::vector<page_grant> granted;
+};
+
+struct recovered_state {
+  std::shared_ptr<page_table> table;
+  std::vector<std::shared_ptr<index>> shards;
+  std::vector<recovered_session> sessions;
+  std::vector<page_ref> held;  // quarantined: damaged descriptors, while sessions of before may still write
+  std::uint64_t entries = 0;
+  std::uint64_t dropped = 0;
+  double seconds = 0;
+};
+
+// Reads and repairs; fills `env.regions`. Drops all entries with one clear line when the pool's contents are lost.
+// Killed half-way it starts over from a state that is as good.
+//   unknown_contents: the pool holds pages and RocksDB knows nothing of it (its state is lost), unless
+//   --on-damage=start-empty. storage_failed, corrupt: RocksDB cannot be read.
+result<recovered_state> recover(const environment& env, bool store_knows_pool);
+
+}  // namespace maru::actors

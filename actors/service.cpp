@@ -1,0 +1,234 @@
+#include "actors/service.hpp"
+
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "actors/admin.hpp"
+#include "actors/door.hpp"
+#include "actors/index_shard.hpp"
+#include "actors/pin_ledger.hpp"
+#include "actors/pool_manager.hpp"
+#include "actors/store_worker.hpp"
+#include "base/host_port.hpp"
+#include "base/version.hpp"
+#include "net/transport.hpp"
+
+namespace maru::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+std::size_t shard_count(std::uint32_t wanted) {
+  auto cores = std::max(1u, std::thread::hardware_concurrency());
+  return wanted != 0 ? wanted : std::max(1u, cores / 4);
+}
+
+result<std::string> read_token(const std::string& path) {
+  if (path.empty())
+    return std::string{};
+  std::ifstream in{path};
+  std::string token;
+  if (!in || !(in >> token) || token.size() > bounds::name_bytes_max)
+    return {ec::bad_option, "failed to read a token of at most 256 bytes from --token-file " + path};
+  return token;
+}
+
+status make_folder(const std::string& path, unsigned mode) {
+  std::error_code failed;
+  std::filesystem::create_directories(path, failed);
+  if (failed)
+    return {ec::io, "failed to make folder " + path + ": " + failed.message()};
+  if (mode != 0)
+    ::chmod(path.c_str(), mode);
+  return {};
+}
+
+}  // namespace
+
+service::service(const marud_options& options) : env_(std::make_shared<environment>()) {
+  env_->options = options;
+  env_->shards = shard_count(options.shards);
+  env_->durability_host = options.durability == "host";
+  env_->lock_dir = options.pool + ".locks";
+  env_->regions = std::make_shared<region_directory>();
+  env_->metrics = std::make_shared<metrics::registry>(version(), revision());
+}
+
+service::~service() { stop(); }
+
+result<std::unique_ptr<service>> service::start(const marud_options& options) {
+  std::unique_ptr<service> s{new service{options}};
+  for (auto step : {&service::open_state, &service::open_pool, &service::start_actors, &service::publish})
+    if (auto done = (s.get()->*step)(); !done)
+      return done.error();
+  return s;
+}
+
+status service::open_state() {
+  auto token = read_token(env_->options.token_file);
+  if (!token)
+    return token.error();
+  env_->token = *token;
+  if (auto made = make_folder(env_->options.state_dir, 0); !made)
+    return made;
+  storage::rocksdb_options options;
+  options.path = env_->options.state_dir + "/db";
+  options.write_buffer_bytes = env_->options.rocksdb_write_buffer;
+  options.block_cache_bytes = env_->options.rocksdb_block_cache;
+  auto store = storage::open_rocksdb(options);
+  if (!store && store.code() == ec::corrupt && env_->options.on_damage == "start-empty") {
+    auto aside = options.path + ".damaged-" + to_string(random_uuid());
+    std::error_code failed;
+    std::filesystem::rename(options.path, aside, failed);
+    spdlog::warn("{}; starting empty, the damaged files are kept at {}", store.error().message, aside);
+    if (!failed)
+      store = storage::open_rocksdb(options);
+  }
+  if (!store)
+    return store.error();
+  env_->store = std::move(*store);
+  return {};
+}
+
+status service::open_pool() {
+  auto record = env_->store->pool();
+  if (!record)
+    return record.error();
+  store_knows_pool_ = record->has_value();
+  std::optional<cxl::known_pool> known;
+  if (store_knows_pool_)
+    known = {(*record)->pool, (*record)->incarnation};
+  const auto& o = env_->options;
+  cxl::pool_options options;
+  options.path = o.pool;
+  options.size = o.pool_size;
+  if (options.size == 0 && !std::filesystem::exists(o.pool))
+    options.size = 256 * bounds::MiB;
+  options.page_min = o.page_min;
+  options.extent_bytes = o.region_size;
+  options.file_mode = o.pool_mode;
+  options.contents_survive_reboot = env_->durability_host;
+  options.format_foreign = o.format;
+  auto pool = cxl::pool::open(options, known);
+  if (!pool)
+    return pool.error();
+  env_->pool = std::move(*pool);
+  if (env_->durability_host && !env_->pool->data_device().survives_reboot())
+    return {ec::bad_option, "failed to start: --durability=host needs a pool that outlives a reboot, and "
+                              + o.pool + " is on " + env_->pool->data_device().kind()};
+  env_->metrics->server_epoch(env_->pool->epoch());
+  // Workers of the pool's group open their lock file here.
+  return make_folder(env_->lock_dir, (o.pool_mode & 0060) != 0 ? 0770 : 0700);
+}
+
+status service::start_actors() {
+  auto state = recover(*env_, store_knows_pool_);
+  if (!state)
+    return state.error();
+  storage::write_batch batch;
+  batch.set_pool({env_->pool->super().pool, env_->pool->super().incarnation});
+  if (auto written = env_->store->write(std::move(batch), true); !written)
+    return written;
+
+  config_ = std::make_unique<caf::actor_system_config>();
+  net::add_protocol_types(*config_);
+  net::transport_options transport;
+  transport.server = true;
+  transport.connections_max = env_->options.connections_max;
+  transport.on_reject = [metrics = env_->metrics](std::string_view reason) { metrics->rejected("actor_port", reason); };
+  net::configure_transport(*config_, transport);
+  system_ = std::make_unique<caf::actor_system>(*config_);
+
+  environment_ptr env = env_;
+  bool grace = !state->sessions.empty();
+  for (auto& entries : state->shards)
+    shards_.push_back(system_->spawn<index_shard>(env, entries, grace));
+  preparer_ = system_->spawn<region_preparer, caf::detached>(env);
+  pool_manager_ = system_->spawn<pool_manager>(env, state->table, shards_, preparer_, grace, std::move(state->held));
+  for (auto& shard : shards_) {
+    workers_.push_back(system_->spawn<store_worker, caf::detached>(env, shard, pool_manager_));
+    caf::anon_send(shard, wire_shard{workers_.back(), pool_manager_});
+  }
+  ledger_ = system_->spawn<pin_ledger>(env, shards_);
+  session_neighbours neighbours{shards_, workers_, pool_manager_, ledger_, {}};
+  admin_ = system_->spawn<admin, caf::detached>(env, neighbours);
+  door_ = system_->spawn<door>(env, neighbours, admin_, std::move(state->sessions));
+  caf::anon_send(admin_, wire_admin{door_});
+  return {};
+}
+
+status service::publish() {
+  auto listen = parse_host_port(env_->options.listen);
+  if (!listen)
+    return listen.error();
+  auto port = system_->middleman().publish(caf::actor_cast<net::door_actor>(door_), listen->port, listen->host.c_str(), true);
+  if (!port)
+    return {ec::in_use, "failed to listen on " + env_->options.listen + ": " + system_->render(port.error())
+                          + " (is another marud running? choose another --listen)"};
+  port_ = *port;
+  metrics::http_routes routes;
+  routes.metrics = [metrics = env_->metrics] { return metrics->text(); };
+  routes.healthy = [] { return true; };
+  routes.ready = [this] { return ready(); };
+  routes.status_json = [this] { return status_json(); };
+  auto http = metrics::http_server::start(env_->options.http, std::move(routes));
+  if (!http)
+    return http.error();
+  http_ = std::move(*http);
+  ready_ = true;
+  return {};
+}
+
+std::string service::status_json() const {
+  caf::scoped_actor self{*system_};
+  std::string body = "{}";
+  self->request(admin_, 2s, net::admin_request{"status", "{\"local\":true}"})
+    .receive([&](const net::admin_reply& r) { body = r.body; }, [](const caf::error&) {});
+  return body;
+}
+
+void service::stop() {
+  if (std::exchange(stopped_, true) || !system_)
+    return;
+  ready_ = false;
+  env_->stopping->store(true);
+  http_.reset();
+  {
+    caf::scoped_actor self{*system_};
+    if (port_ != 0)
+      system_->middleman().unpublish(door_, port_);
+    self->request(door_, caf::duration{bounds::drain_max}, drain{})
+      .receive([](const outcome&) {}, [](const caf::error&) { spdlog::warn("requests still in flight are given up"); });
+    // Sessions first, by the door's end; what they hold stays known for their resume.
+    auto end = [&](auto& handle) {
+      if (!handle)
+        return;
+      self->send_exit(handle, caf::exit_reason::user_shutdown);
+      self->wait_for(handle);
+      handle = nullptr;
+    };
+    end(door_);
+    end(admin_);
+    end(ledger_);
+    end(pool_manager_);
+    for (auto& worker : workers_)
+      end(worker);
+    for (auto& shard : shards_)
+      end(shard);
+    end(preparer_);
+  }
+  system_.reset();
+  config_.reset();
+  if (auto flushed = env_->store->flush(); !flushed)
+    spdlog::error("{}", to_string(flushed.error()));
+}
+
+}  // namespace maru::actors

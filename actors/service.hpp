@@ -1,0 +1,60 @@
+// All of marud but its main: opens pool and state, recovers, starts the actors in order, publishes the door, and stops
+// everything in the reverse order.
+//
+// Concurrency: start and stop from one thread; `status_json` and `ready` from any.
+// Limits: one service per process and pool (the pool's lock sees to the second).
+#pragma once
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actors/actors.hpp"
+#include "actors/environment.hpp"
+#include "actors/recovery.hpp"
+#include "metrics/http_server.hpp"
+
+namespace maru::actors {
+
+class service {
+public:
+  // Errors carry the sentence for the operator; see exit_code in app/marud.cpp.
+  static result<std::unique_ptr<service>> start(const marud_options& options);
+  ~service();
+  service(const service&) = delete;
+
+  std::uint16_t port() const { return port_; }
+  std::uint16_t http_port() const { return http_ ? http_->port() : 0; }
+  bool ready() const { return ready_; }
+  std::string status_json() const;
+
+  // Refuses new requests, waits at most bounds::drain_max for those in flight, writes RocksDB's buffers, ends the actors.
+  void stop();
+
+private:
+  explicit service(const marud_options& options);
+  status open_state();
+  status open_pool();
+  status start_actors();
+  status publish();
+
+  std::shared_ptr<environment> env_;
+  bool store_knows_pool_ = false;
+  std::unique_ptr<caf::actor_system_config> config_;
+  std::unique_ptr<caf::actor_system> system_;
+  std::vector<index_shard_actor> shards_;
+  std::vector<store_worker_actor> workers_;
+  region_preparer_actor preparer_;
+  pool_manager_actor pool_manager_;
+  pin_ledger_actor ledger_;
+  admin_actor admin_;
+  door_actor door_;
+  std::unique_ptr<metrics::http_server> http_;
+  std::uint16_t port_ = 0;
+  std::atomic<bool> ready_{false};
+  bool stopped_ = false;
+};
+
+}  // namespace maru::actors

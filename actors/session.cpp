@@ -1,0 +1,289 @@
+#include "actors/session.hpp"
+
+#include <algorithm>
+
+#include "actors/session_scatter.hpp"
+
+namespace maru::actors {
+
+session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, config c)
+  : session_actor::base(cfg),
+    env_(std::move(env)),
+    to_(std::move(neighbours)),
+    record_(std::move(c.record)),
+    owner_(std::move(c.owner)),
+    state_(c.awaiting_resume ? session_state::awaiting_resume : session_state::active),
+    lease_(clock().now(), std::chrono::milliseconds{c.awaiting_resume ? env_->options.resume_grace_ms : env_->options.lease_ms}),
+    opened_(clock().now()),
+    settled_(!c.awaiting_resume) {
+  for (const auto& g : c.granted)
+    granted_.emplace(g.page, g.gen);
+  harden(this, env_, "session");
+  set_down_handler([this](const caf::down_msg& m) {
+    if (m.source == owner_)
+      on_down();
+  });
+  if (owner_)
+    monitor(owner_);
+}
+
+session::behavior_type session::make_behavior() {
+  send(this, tick{tick_});
+  return {
+    [this](const net::grant_request& m) { return grant(m); },
+    [this](const net::give_back_request& m) { return give_back(m); },
+    [this](const net::commit_request& m) { return commit(m); },
+    [this](const net::lookup_request& m) { return lookup(m); },
+    [this](const net::exists_request& m) { return exists(m); },
+    [this](const net::unpin_request& m) { return unpin(m); },
+    [this](const net::remove_request& m) { return remove(m); },
+    [this](const net::renew_request& m) { return renew(m); },
+    [this](const net::regions_request& m) { return regions(m); },
+    [this](const net::close_request&) { return close(); },
+    [this](const resume_session& m) { return resume(m); },
+    [this](const end_session& m) { begin_end(m.reason); },
+    [this](const ask_session_status&) { return status_now(); },
+    [this](const tick& m) { on_tick(m.number); },
+    [this](const return_slice&) { return_pages(); },
+  };
+}
+
+ec session::admit(std::size_t blob_bytes, std::size_t record_bytes) {
+  auto code = ec::ok;
+  if (env_->stopping->load(std::memory_order_relaxed))
+    code = ec::stopping;
+  else if (current_sender() == nullptr || current_sender()->address() != owner_)
+    code = ec::refused;
+  else if (state_ != session_state::active)
+    code = ec::session_over;
+  else if (in_flight_ >= bounds::requests_in_flight_max)
+    code = ec::busy;
+  else if (record_bytes > 0 && blob_bytes % record_bytes != 0)
+    code = ec::invalid;
+  else if (record_bytes > 0 && blob_bytes / record_bytes > bounds::batch_items_max)
+    code = ec::too_large;
+  if (code != ec::ok)
+    env_->metrics->rejected("session", to_string(code));
+  else
+    ++in_flight_;
+  return code;
+}
+
+void session::finished(metrics::op o, clock_type::time_point since) {
+  env_->metrics->request(o, std::chrono::duration<double>(clock_type::now() - since).count());
+  --in_flight_;
+  if (state_ == session_state::ending)
+    continue_end();
+}
+
+template <class Reply>
+session::promise<Reply> session::refuse(Reply reply, ec code) {
+  auto p = make_response_promise<Reply>();
+  reply.code = static_cast<std::uint8_t>(code);
+  p.deliver(std::move(reply));
+  return p;
+}
+
+// -- pages
+
+session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
+  if (auto code = admit(0, 0); code != ec::ok)
+    return refuse(net::grant_reply{}, code);
+  auto since = clock_type::now();
+  auto p = make_response_promise<net::grant_reply>();
+  auto room = env_->options.grants_max - std::min<std::size_t>(env_->options.grants_max, granted_.size() + committing_.size());
+  auto count = std::min<std::size_t>({m.count, room, bounds::batch_items_max});
+  if (count == 0) {
+    p.deliver(net::grant_reply{static_cast<std::uint8_t>(m.count == 0 ? ec::invalid : ec::busy), {}});
+    finished(metrics::op::grant, since);
+    return p;
+  }
+  auto finish = [this, p, since](ec code, const std::vector<page_grant>& grants) mutable {
+    for (const auto& g : grants)
+      granted_.emplace(g.page, g.gen);
+    p.deliver(net::grant_reply{static_cast<std::uint8_t>(code), net::encode_grants(grants)});
+    finished(metrics::op::grant, since);
+  };
+  request(to_.pool, caf::infinite, grant_pages{record_.id, record_.page_bytes, static_cast<std::uint32_t>(count)})
+    .then([finish](const granted_pages& g) mutable { finish(g.code, g.grants); },
+          [finish](const caf::error&) mutable { finish(ec::stopping, {}); });
+  return p;
+}
+
+net::codes_reply session::give_back(const net::give_back_request& m) {
+  auto grants = net::decode_grants(m.grants);
+  auto code = grants ? admit(0, 0) : ec::invalid;
+  if (code != ec::ok)
+    return {static_cast<std::uint8_t>(code), {}};
+  auto since = clock_type::now();
+  move_pages back;
+  std::vector<ec> codes;
+  for (const auto& g : *grants) {
+    auto at = granted_.find(g.page);
+    bool mine = at != granted_.end() && at->second == g.gen;
+    codes.push_back(mine ? ec::ok : ec::not_granted);
+    if (mine) {
+      back.pages.push_back(g.page);
+      granted_.erase(at);
+    }
+  }
+  if (!back.pages.empty())
+    send(to_.pool, std::move(back));
+  finished(metrics::op::give_back, since);
+  return {0, net::encode_codes(codes)};
+}
+
+// -- keys
+
+session::promise<net::found_reply> session::lookup(const net::lookup_request& m) {
+  auto code = admit(m.hashes.size(), sizeof(key_hash));
+  if (code != ec::ok)
+    return refuse(net::found_reply{}, code);
+  auto since = clock_type::now();
+  auto n = m.hashes.size() / sizeof(key_hash);
+  bool pin = (m.flags & net::flag_pin) != 0;
+  auto p = make_response_promise<net::found_reply>();
+  if (pin && pins_ + n > env_->options.pins_max) {
+    p.deliver(net::found_reply{static_cast<std::uint8_t>(ec::busy), {}});
+    finished(metrics::op::pin, since);
+    return p;
+  }
+  auto o = pin ? metrics::op::pin : metrics::op::lookup;
+  // Taken at once, corrected by the answer: two requests in flight must not pass the bound together.
+  pins_ += pin ? n : 0;
+  scatter<shard_lookup>(m.hashes, m.flags, net::found_bytes,
+                        [this, p, since, o, pin, n, flags = m.flags, hashes = m.hashes](std::string records) mutable {
+    if ((flags & net::flag_prefix_stop) != 0 && to_.shards.size() > 1)
+      end_pins_after_first_miss(hashes, records);
+    std::vector<key_hash> hits;
+    std::size_t hit_count = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (record_code(records, i) != ec::ok)
+        continue;
+      ++hit_count;
+      if (pin)
+        hits.push_back(hash_at(hashes, i));
+    }
+    env_->metrics->lookups(hit_count, n - hit_count);
+    if (pin) {
+      pins_ -= n - hits.size();
+      env_->metrics->pins_taken(hits.size());
+      if (!hits.empty())
+        send(to_.ledger, record_pins{record_.id, std::move(hits)});
+    }
+    p.deliver(net::found_reply{0, std::move(records)});
+    finished(o, since);
+  });
+  return p;
+}
+
+void session::end_pins_after_first_miss(const std::string& hashes, std::string& records) {
+  auto n = hashes.size() / sizeof(key_hash);
+  bool missed = false;
+  bool pinned = false;
+  std::vector<end_pins_on> parts(to_.shards.size());
+  for (std::size_t i = 0; i < n; ++i) {
+    bool hit = record_code(records, i) == ec::ok;
+    if (hit && missed) {
+      auto hash = hash_at(hashes, i);
+      parts[shard_of(hash, parts.size())].hashes.push_back(hash);
+      net::found miss;
+      records.replace(i * net::found_bytes, net::found_bytes, net::encode_found({&miss, 1}));
+      pinned = true;
+    }
+    missed |= !hit;
+  }
+  for (std::size_t i = 0; pinned && i < parts.size(); ++i)
+    if (!parts[i].hashes.empty())
+      send(to_.shards[i], std::move(parts[i]));
+}
+
+session::promise<net::codes_reply> session::exists(const net::exists_request& m) {
+  auto code = admit(m.hashes.size(), sizeof(key_hash));
+  if (code != ec::ok)
+    return refuse(net::codes_reply{}, code);
+  auto p = make_response_promise<net::codes_reply>();
+  scatter<shard_exists>(m.hashes, 0, 1, [this, p, since = clock_type::now()](std::string codes) mutable {
+    p.deliver(net::codes_reply{0, std::move(codes)});
+    finished(metrics::op::exists, since);
+  });
+  return p;
+}
+
+session::promise<net::codes_reply> session::unpin(const net::unpin_request& m) {
+  auto code = admit(m.hashes.size(), sizeof(key_hash));
+  if (code != ec::ok)
+    return refuse(net::codes_reply{}, code);
+  auto p = make_response_promise<net::codes_reply>();
+  auto finish = [this, p, since = clock_type::now()](ec whole, std::string codes) mutable {
+    pins_ -= std::min<std::uint64_t>(pins_, std::count(codes.begin(), codes.end(), static_cast<char>(ec::ok)));
+    p.deliver(net::codes_reply{static_cast<std::uint8_t>(whole), std::move(codes)});
+    finished(metrics::op::unpin, since);
+  };
+  request(to_.ledger, caf::infinite, release_pins{record_.id, m.hashes})
+    .then([finish](const shard_blob& b) mutable { finish(ec::ok, b.records); },
+          [finish](const caf::error&) mutable { finish(ec::stopping, {}); });
+  return p;
+}
+
+session::promise<net::codes_reply> session::remove(const net::remove_request& m) {
+  auto code = admit(m.hashes.size(), sizeof(key_hash));
+  if (code != ec::ok)
+    return refuse(net::codes_reply{}, code);
+  auto p = make_response_promise<net::codes_reply>();
+  scatter<shard_remove>(m.hashes, 0, 1, [this, p, since = clock_type::now()](std::string codes) mutable {
+    bool busy = !codes.empty() && codes.find_first_not_of(static_cast<char>(ec::busy)) == codes.npos;
+    if (busy)  // the grace after a restart: the client tries again
+      p.deliver(net::codes_reply{static_cast<std::uint8_t>(ec::busy), {}});
+    else
+      p.deliver(net::codes_reply{0, std::move(codes)});
+    finished(metrics::op::remove, since);
+  });
+  return p;
+}
+
+// -- the rest
+
+session::promise<net::renew_reply> session::renew(const net::renew_request&) {
+  if (auto code = admit(0, 0); code != ec::ok)
+    return refuse(net::renew_reply{}, code);
+  auto since = clock_type::now();
+  lease_.renew(clock().now());
+  auto p = make_response_promise<net::renew_reply>();
+  auto finish = [this, p, since](std::uint32_t count) mutable {
+    p.deliver(net::renew_reply{0, env_->options.lease_ms, count});
+    finished(metrics::op::renew, since);
+  };
+  ask_recall ask{record_.id, record_.page_bytes, static_cast<std::uint32_t>(granted_.size())};
+  request(to_.pool, caf::infinite, ask)
+    .then([finish](const recall& r) mutable { finish(r.count); }, [finish](const caf::error&) mutable { finish(0); });
+  return p;
+}
+
+session::promise<net::regions_reply> session::regions(const net::regions_request& m) {
+  auto code = m.ids.empty() || m.ids.size() > bounds::batch_items_max ? ec::invalid : admit(0, 0);
+  if (code != ec::ok)
+    return refuse(net::regions_reply{}, code);
+  auto since = clock_type::now();
+  auto p = make_response_promise<net::regions_reply>();
+  auto finish = [this, p, since](ec whole, const std::vector<cxl::region_row>& rows) mutable {
+    net::regions_reply reply{static_cast<std::uint8_t>(whole), {}};
+    for (const auto& r : rows)
+      reply.rows.push_back({value_of(r.id), r.device, r.offset, r.length, r.page_bytes});
+    p.deliver(std::move(reply));
+    finished(metrics::op::regions, since);
+  };
+  request(to_.pool, caf::infinite, ask_regions{m.ids})
+    .then([finish](const region_rows& r) mutable { finish(ec::ok, r.rows); },
+          [finish](const caf::error&) mutable { finish(ec::stopping, {}); });
+  return p;
+}
+
+net::close_reply session::close() {
+  if (current_sender() == nullptr || current_sender()->address() != owner_)
+    return {static_cast<std::uint8_t>(ec::refused)};
+  begin_end(metrics::ended_by::close);
+  return {0};
+}
+
+}  // namespace maru::actors

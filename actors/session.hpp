@@ -1,0 +1,106 @@
+// One worker's session: its lease, the pages granted to it, its requests in flight. It answers the worker's requests by
+// splitting them by shard and joining the answers, and it sees to it that whatever the worker held ends with it, but not
+// before the worker is proven dead (nothing that a process may still touch is reused).
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "actors/actors.hpp"
+#include "actors/environment.hpp"
+#include "actors/lease.hpp"
+
+namespace maru::actors {
+
+// The actors that a session works with.
+struct session_neighbours {
+  std::vector<index_shard_actor> shards;
+  std::vector<store_worker_actor> workers;  // one a shard
+  pool_manager_actor pool;
+  pin_ledger_actor ledger;
+  door_actor door;
+};
+
+class session : public session_actor::base {
+public:
+  struct config {
+    storage::session_record record;
+    caf::actor_addr owner;            // who said hello; requests of others are refused
+    std::vector<page_grant> granted;  // recovery: pages that were granted to it
+    bool awaiting_resume = false;     // recovery: the worker has not come back yet
+  };
+  session(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, config c);
+
+  behavior_type make_behavior() override;
+  const char* name() const override { return "session"; }
+  void on_exit() override;
+
+private:
+  using clock_type = caf::actor_clock::clock_type;
+  template <class Reply>
+  using promise = caf::typed_response_promise<Reply>;
+
+  // requests of the worker: session.cpp
+  promise<net::grant_reply> grant(const net::grant_request& m);
+  net::codes_reply give_back(const net::give_back_request& m);
+  promise<net::found_reply> lookup(const net::lookup_request& m);
+  promise<net::codes_reply> exists(const net::exists_request& m);
+  promise<net::codes_reply> unpin(const net::unpin_request& m);
+  promise<net::codes_reply> remove(const net::remove_request& m);
+  promise<net::renew_reply> renew(const net::renew_request& m);
+  promise<net::regions_reply> regions(const net::regions_request& m);
+  net::close_reply close();
+
+  // commits: session_commit.cpp
+  struct commit_plan;
+  promise<net::codes_reply> commit(const net::commit_request& m);
+  ec check_commit(const net::commit_item& item, const key_hash& hash, const commit_plan& plan) const;
+  ec code_of_stranger(const net::commit_item& item, const key_hash& hash) const;
+  void commit_part_done(commit_plan& plan, std::size_t part, const std::vector<ec>& codes);
+
+  // life and end: session_life.cpp
+  promise<resumed> resume(const resume_session& m);
+  void resume_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
+                   std::shared_ptr<std::vector<key_hash>> taken, promise<resumed> reply, std::string kept);
+  std::string keep_grants(std::string_view declared);
+  void on_down();
+  void on_tick(std::uint64_t number);
+  bool proven_dead() const;
+  void lapse();
+  void settle_after_restart();
+  void begin_end(metrics::ended_by reason);
+  void continue_end();
+  void return_pages();
+  session_status status_now() const;
+
+  // Common to all requests: who may ask, how many at a time, how long it took.
+  ec admit(std::size_t blob_bytes, std::size_t record_bytes);
+  void finished(metrics::op o, clock_type::time_point since);
+  template <class Reply>
+  promise<Reply> refuse(Reply reply, ec code);
+  // Sends each shard its part of `hashes` as a Request and calls `then(records)` with the joined answer.
+  template <class Request, class Then>
+  void scatter(const std::string& hashes, std::uint8_t flags, std::size_t record_bytes, Then then);
+  void end_pins_after_first_miss(const std::string& hashes, std::string& records);
+
+  environment_ptr env_;
+  session_neighbours to_;
+  storage::session_record record_;
+  caf::actor_addr owner_;
+  session_state state_;
+  basic_lease<clock_type> lease_;
+  clock_type::time_point opened_;
+  std::unordered_map<page_ref, generation> granted_;
+  std::unordered_map<page_ref, generation> committing_;
+  std::uint64_t pins_ = 0;        // as far as this session knows: what it was told minus what it released
+  std::size_t in_flight_ = 0;
+  bool settled_;                  // false: the door waits for the fate of a session of before the restart
+  std::uint64_t tick_ = 0;        // number of the ticks that count
+  bool lapsed_ = false;           // its pages are in quarantine
+  bool end_started_ = false;
+  metrics::ended_by end_reason_{};
+};
+
+}  // namespace maru::actors

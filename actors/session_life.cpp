@@ -1,0 +1,199 @@
+// The life of a session: lease, proof of death, resume, and an end that gives everything back in slices.
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "actors/session_scatter.hpp"
+#include "base/file_lock.hpp"
+
+namespace maru::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto lease_check_interval = 1s;
+
+std::chrono::milliseconds::rep in_ms(auto duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+}
+
+}  // namespace
+
+// -- lease and proof of death
+
+void session::on_down() {
+  if (state_ == session_state::active)
+    state_ = session_state::suspect;
+  owner_ = nullptr;
+  send(this, tick{++tick_});  // a killed worker's lock is free by now, or very soon
+}
+
+bool session::proven_dead() const {
+  // Whoever may still touch the pool holds this lock. A worker of another host has none here: its lapse proves nothing.
+  // A lock file that somebody deleted proves nothing either.
+  return !record_.lock_path.empty() && ::access(record_.lock_path.c_str(), F_OK) == 0
+         && bool{file_lock::acquire(record_.lock_path)};
+}
+
+void session::on_tick(std::uint64_t number) {
+  if (state_ == session_state::ending || number != tick_)
+    return;
+  bool calm = state_ == session_state::active;
+  std::chrono::milliseconds interval = calm ? std::chrono::milliseconds{lease_check_interval} : bounds::death_check_interval;
+  if (!calm && proven_dead()) {
+    begin_end(metrics::ended_by::death);
+    return;
+  }
+  bool over = lease_.tick(clock().now(), interval);
+  if (over && state_ != session_state::lapsed)
+    lapse();
+  delayed_send(this, interval, tick{tick_});
+}
+
+void session::lapse() {
+  spdlog::warn("session {} of {}: its lease is over; its pages are held until its process is proven dead",
+               value_of(record_.id), record_.instance);
+  state_ = session_state::lapsed;
+  lapsed_ = true;
+  settle_after_restart();
+  move_pages held{{}, page_state::granted, page_state::quarantined};
+  for (const auto& [page, gen] : granted_)
+    held.pages.push_back(page);
+  if (!held.pages.empty())
+    send(to_.pool, std::move(held));
+  send(to_.ledger, hold_pins{record_.id});
+}
+
+void session::settle_after_restart() {
+  if (!std::exchange(settled_, true))
+    send(to_.door, session_settled{record_.id, lapsed_});
+}
+
+// -- resume
+
+session::promise<resumed> session::resume(const resume_session& m) {
+  auto p = make_response_promise<resumed>();
+  if (state_ == session_state::lapsed || state_ == session_state::ending) {
+    p.deliver(resumed{ec::session_over, {}});
+    return p;
+  }
+  if (m.pinned.size() % sizeof(key_hash) != 0 || m.pinned.size() / sizeof(key_hash) > env_->options.pins_max) {
+    p.deliver(resumed{ec::invalid, {}});
+    return p;
+  }
+  if (owner_)
+    demonitor(owner_);
+  owner_ = m.owner;
+  monitor(owner_);
+  state_ = session_state::active;
+  lease_.renew(clock().now());
+  auto kept = keep_grants(m.grants);
+  auto wanted = std::make_shared<std::vector<key_hash>>(hashes_of(m.pinned));
+  resume_pins(wanted, 0, std::make_shared<std::vector<key_hash>>(), p, std::move(kept));
+  return p;
+}
+
+std::string session::keep_grants(std::string_view declared) {
+  std::unordered_map<page_ref, generation> kept;
+  std::vector<ec> codes;
+  constexpr std::size_t record = 16;
+  for (std::size_t at = 0; at + record <= declared.size(); at += record) {
+    auto one = net::decode_grants(declared.substr(at, record));
+    const auto& g = one->front();
+    auto mine = granted_.find(g.page);
+    bool ok = mine != granted_.end() && mine->second == g.gen;
+    if (ok)
+      kept.insert(*mine);
+    codes.push_back(ok || committing_.contains(g.page) ? ec::ok : ec::gone);
+  }
+  // What the worker does not know of was granted in a reply that got lost.
+  move_pages back;
+  for (const auto& [page, gen] : granted_)
+    if (!kept.contains(page))
+      back.pages.push_back(page);
+  granted_ = std::move(kept);
+  if (!back.pages.empty())
+    send(to_.pool, std::move(back));
+  return net::encode_codes(codes);
+}
+
+void session::resume_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
+                          std::shared_ptr<std::vector<key_hash>> taken, promise<resumed> reply, std::string kept) {
+  if (from >= wanted->size()) {
+    pins_ = taken->size();
+    send(to_.ledger, replace_pins{record_.id, std::move(*taken)});
+    settle_after_restart();
+    reply.deliver(resumed{ec::ok, std::move(kept)});
+    return;
+  }
+  auto n = std::min<std::size_t>(bounds::batch_items_max, wanted->size() - from);
+  auto slice = blob_of({wanted->begin() + static_cast<std::ptrdiff_t>(from),
+                        wanted->begin() + static_cast<std::ptrdiff_t>(from + n)});
+  ++in_flight_;
+  scatter<shard_lookup>(slice, net::flag_pin, net::found_bytes,
+                        [this, wanted, from, n, taken, reply, kept = std::move(kept)](const std::string& records) mutable {
+    for (std::size_t i = 0; i < n; ++i)
+      if (record_code(records, i) == ec::ok)
+        taken->push_back((*wanted)[from + i]);
+    --in_flight_;
+    resume_pins(wanted, from + n, taken, std::move(reply), std::move(kept));
+  });
+}
+
+// -- the end
+
+void session::begin_end(metrics::ended_by reason) {
+  if (state_ == session_state::ending)
+    return;
+  state_ = session_state::ending;
+  end_reason_ = reason;
+  continue_end();
+}
+
+void session::continue_end() {
+  // Not before the last answer of a shard is back: a pin or a commit that is under way belongs to this session.
+  if (in_flight_ > 0 || end_started_)
+    return;
+  end_started_ = true;
+  settle_after_restart();
+  request(to_.ledger, caf::infinite, end_session_pins{record_.id})
+    .then([this](const outcome&) { return_pages(); }, [this](const caf::error&) { return_pages(); });
+}
+
+void session::return_pages() {
+  if (granted_.empty()) {
+    send(to_.door, session_ended{record_.id, end_reason_});
+    quit();
+    return;
+  }
+  move_pages back{{}, lapsed_ ? page_state::quarantined : page_state::granted, page_state::free};
+  while (!granted_.empty() && back.pages.size() < bounds::slice_pages) {
+    back.pages.push_back(granted_.begin()->first);
+    granted_.erase(granted_.begin());
+  }
+  send(to_.pool, std::move(back));
+  send(this, return_slice{});
+}
+
+session_status session::status_now() const {
+  auto now = clock().now();
+  session_status s;
+  s.id = value_of(record_.id);
+  s.page_bytes = record_.page_bytes;
+  s.grants = granted_.size() + committing_.size();
+  s.pins = pins_;
+  s.in_flight = in_flight_;
+  s.instance = record_.instance;
+  s.host = record_.host;
+  s.state = to_string(state_);
+  s.age_ms = in_ms(now - opened_);
+  s.lease_left_ms = in_ms(lease_.left(now));
+  return s;
+}
+
+void session::on_exit() {
+  to_ = {};
+  owner_ = nullptr;
+}
+
+}  // namespace maru::actors

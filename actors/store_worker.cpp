@@ -1,0 +1,276 @@
+#include "actors/store_worker.hpp"
+
+#include <chrono>
+
+namespace maru::actors {
+
+namespace {
+
+std::uint64_t unix_ms() {
+  using namespace std::chrono;
+  return static_cast<std::uint64_t>(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+}
+
+}  // namespace
+
+store_worker::store_worker(caf::actor_config& cfg, environment_ptr env, index_shard_actor shard,
+                           pool_manager_actor pool)
+  : store_worker_actor::base(cfg), env_(std::move(env)), shard_(std::move(shard)), pool_manager_(std::move(pool)) {
+  harden(this, env_, "store_worker");
+}
+
+store_worker::behavior_type store_worker::make_behavior() {
+  return {
+    [this](put_keys& m) { return begin_put(std::move(m)); },
+    [this](const forget_entries& m) { return begin_removal(m); },
+    [this](save_session& m) {
+      storage::write_batch batch;
+      batch.put_session(std::move(m.record));
+      return write_session(std::move(batch));
+    },
+    [this](const erase_session& m) {
+      storage::write_batch batch;
+      batch.delete_session(m.session);
+      return write_session(std::move(batch));
+    },
+    [this](const flush_group&) { flush(); },
+  };
+}
+
+// -- puts
+
+caf::typed_response_promise<put_results> store_worker::begin_put(put_keys request) {
+  auto promise = make_response_promise<put_results>();
+  auto id = next_put_++;
+  auto n = request.items.size();
+  auto& p = puts_[id];
+  p = {std::move(request), std::vector<ec>(n, ec::storage_failed), n, promise};
+  std::vector<put_item_ref> mine;
+  for (std::uint32_t i = 0; i < n; ++i)
+    if (table_.claim(p.request.items[i].hash, {id, i}))
+      mine.push_back({id, i});
+  ask_claims(std::move(mine));
+  if (n == 0)
+    promise.deliver(put_results{});
+  return promise;
+}
+
+void store_worker::ask_claims(std::vector<put_item_ref> items) {
+  if (items.empty())
+    return;
+  claim_keys claim;
+  claim.hashes.reserve(items.size());
+  for (auto ref : items)
+    claim.hashes.push_back(item_of(ref).hash);
+  request(shard_, caf::infinite, std::move(claim))
+    .then([this, items](const claims& c) { on_claims(items, c.codes); },
+          [this, items](const caf::error&) { on_claims(items, std::vector<ec>(items.size(), ec::stopping)); });
+}
+
+void store_worker::on_claims(const std::vector<put_item_ref>& items, const std::vector<ec>& codes) {
+  std::vector<put_item_ref> again;
+  for (std::size_t n = 0; n < items.size(); ++n) {
+    switch (codes[n]) {
+      case ec::ok:
+        group_.commits.push_back(items[n]);
+        break;
+      case ec::busy:  // its removal came before this answer and put the item in front of the waiting ones
+        break;
+      case ec::exists: {
+        auto hash = item_of(items[n]).hash;
+        settle(items[n], ec::exists);
+        settle_waiters(hash);
+        break;
+      }
+      default: {
+        auto hash = item_of(items[n]).hash;
+        settle(items[n], codes[n]);
+        pass_on(hash, again);
+      }
+    }
+  }
+  ask_claims(std::move(again));
+  schedule_flush();
+}
+
+void store_worker::settle(put_item_ref ref, ec code) {
+  auto at = puts_.find(ref.put);
+  auto& p = at->second;
+  p.codes[ref.item] = code;
+  if (--p.open_items > 0)
+    return;
+  p.promise.deliver(put_results{std::move(p.codes)});
+  puts_.erase(at);
+}
+
+void store_worker::settle_waiters(const key_hash& hash) {
+  for (auto waiter : table_.committed(hash))
+    settle(waiter, ec::exists);
+}
+
+void store_worker::pass_on(const key_hash& hash, std::vector<put_item_ref>& again) {
+  if (auto next = table_.released(hash))
+    again.push_back(*next);
+}
+
+// -- removals and sessions
+
+caf::typed_response_promise<put_results> store_worker::begin_removal(const forget_entries& request) {
+  auto promise = make_response_promise<put_results>();
+  for (const auto& v : request.victims)
+    table_.begin_removal(v.hash);
+  group_.removals.push_back({request.victims, promise});
+  schedule_flush();
+  return promise;
+}
+
+caf::typed_response_promise<outcome> store_worker::write_session(storage::write_batch batch) {
+  auto promise = make_response_promise<outcome>();
+  group_.sessions.emplace_back(std::move(batch), promise);
+  schedule_flush();
+  return promise;
+}
+
+// -- the group
+
+void store_worker::schedule_flush() {
+  bool empty = group_.commits.empty() && group_.removals.empty() && group_.sessions.empty();
+  if (flush_scheduled_ || empty)
+    return;
+  flush_scheduled_ = true;
+  send(this, flush_group{});  // behind everything that waits in the mailbox already: that joins the group
+}
+
+void store_worker::flush() {
+  flush_scheduled_ = false;
+  auto g = std::exchange(group_, {});
+  storage::write_batch batch;
+  stage(g, batch);
+  auto written = env_->store->write(std::move(batch), env_->durability_host);
+  if (!written)
+    spdlog::error("{}", to_string(written.error()));
+  for (auto& [changes, promise] : g.sessions)
+    promise.deliver(outcome{written.code()});
+  finish_removals(g.removals, bool{written});
+  finish_commits(std::move(g.commits), bool{written});
+}
+
+void store_worker::stage(const group& g, storage::write_batch& batch) {
+  auto now = unix_ms();
+  batch.entries.reserve(g.commits.size());
+  std::vector<page_ref> committed, evicting;
+  committed.reserve(g.commits.size());
+  for (auto ref : g.commits) {
+    const auto& item = item_of(ref);
+    write_descriptor(ref, page_state::committed);
+    batch.put_entry(item.hash, {item.key, item.where, now, puts_.at(ref.put).request.owner});
+    committed.push_back(item.where.page);
+  }
+  for (const auto& r : g.removals)
+    for (const auto& v : r.victims) {
+      if (auto slot = env_->slot_of(v.where.page))
+        env_->pool->descriptors().set_state(*slot, page_state::evicting);
+      batch.delete_entry(v.hash);
+      evicting.push_back(v.where.page);
+    }
+  for (const auto& [changes, promise] : g.sessions)
+    batch.sessions.insert(batch.sessions.end(), changes.sessions.begin(), changes.sessions.end());
+  tell_pool(std::move(committed), page_state::granted, page_state::committed);
+  tell_pool(std::move(evicting), page_state::committed, page_state::evicting);
+}
+
+void store_worker::write_descriptor(put_item_ref ref, page_state state) {
+  const auto& item = item_of(ref);
+  auto slot = env_->slot_of(item.where.page);
+  if (!slot)
+    return;
+  cxl::descriptor d;
+  d.state = state;
+  d.gen = item.where.gen;
+  d.session = puts_.at(ref.put).request.session;
+  d.epoch = static_cast<std::uint32_t>(env_->pool->epoch());
+  if (state == page_state::committed) {
+    d.hash = item.hash;
+    d.length = item.where.length;
+    d.checksum = item.where.checksum;
+  }
+  env_->pool->descriptors().write(*slot, d);
+}
+
+void store_worker::tell_pool(std::vector<page_ref> pages, page_state from, page_state to) {
+  if (!pages.empty())
+    send(pool_manager_, move_pages{std::move(pages), from, to});
+}
+
+void store_worker::finish_commits(std::vector<put_item_ref> commits, bool written) {
+  if (commits.empty())
+    return;
+  if (!written) {
+    std::vector<put_item_ref> again;
+    std::vector<page_ref> pages;
+    for (auto ref : commits) {
+      write_descriptor(ref, page_state::granted);
+      pages.push_back(item_of(ref).where.page);
+      auto hash = item_of(ref).hash;
+      settle(ref, ec::storage_failed);
+      pass_on(hash, again);
+    }
+    tell_pool(std::move(pages), page_state::committed, page_state::granted);
+    ask_claims(std::move(again));
+    return;
+  }
+  insert_entries insert;
+  insert.items.reserve(commits.size());
+  for (auto ref : commits) {
+    const auto& item = item_of(ref);
+    insert.items.push_back({item.hash, item.where, item.page_bytes});
+  }
+  auto shared = std::make_shared<std::vector<put_item_ref>>(std::move(commits));
+  auto finish = [this, shared] { inserted(*shared); };
+  request(shard_, caf::infinite, std::move(insert))
+    .then([finish](const outcome&) { finish(); },
+          [finish](const caf::error&) { finish(); });  // the shard is gone with the service: the commit is durable
+}
+
+void store_worker::inserted(const std::vector<put_item_ref>& commits) {
+  for (auto ref : commits) {
+    auto hash = item_of(ref).hash;
+    settle(ref, ec::ok);
+    settle_waiters(hash);
+  }
+}
+
+void store_worker::finish_removals(std::vector<removal>& removals, bool written) {
+  std::vector<put_item_ref> again;
+  std::vector<page_ref> kept;
+  auto& descriptors = env_->pool->descriptors();
+  for (auto& r : removals) {
+    put_results results;
+    for (const auto& v : r.victims) {
+      auto slot = env_->slot_of(v.where.page);
+      if (written && slot) {
+        cxl::descriptor d;
+        d.gen = v.where.gen + 1;
+        env_->pool->note_generation(d.gen);
+        descriptors.write(*slot, d);
+      } else if (slot) {
+        descriptors.set_state(*slot, page_state::committed);
+        kept.push_back(v.where.page);
+      }
+      results.codes.push_back(written ? ec::ok : ec::storage_failed);
+    }
+    r.promise.deliver(std::move(results));
+    for (const auto& v : r.victims)
+      pass_on(v.hash, again);
+  }
+  tell_pool(std::move(kept), page_state::evicting, page_state::committed);
+  ask_claims(std::move(again));
+}
+
+// Handles go in circles: each side lets go when it ends.
+void store_worker::on_exit() {
+  shard_ = nullptr;
+  pool_manager_ = nullptr;
+}
+
+}  // namespace maru::actors

@@ -1,0 +1,73 @@
+// Owns the puts in flight of one shard and every write to RocksDB for its keys, grouped: whatever arrived while one
+// batch was written goes into the next.
+//
+// A put: claim the keys (exists / mine / wait) -> descriptors committed -> one RocksDB batch -> insert into the shard ->
+// reply. A removal: descriptors evicting -> the same RocksDB batches -> descriptors free with the next generation ->
+// reply to the shard, which drops the entries. A kill between any two steps leaves what recovery drops or keeps whole.
+// Runs on a thread of its own (detached), since a RocksDB write may block.
+#pragma once
+
+#include <unordered_map>
+
+#include "actors/actors.hpp"
+#include "actors/environment.hpp"
+#include "actors/put_table.hpp"
+
+namespace maru::actors {
+
+class store_worker : public store_worker_actor::base {
+public:
+  store_worker(caf::actor_config& cfg, environment_ptr env, index_shard_actor shard, pool_manager_actor pool);
+
+  behavior_type make_behavior() override;
+  const char* name() const override { return "store_worker"; }
+  void on_exit() override;
+
+private:
+  struct put {
+    put_keys request;
+    std::vector<ec> codes;
+    std::size_t open_items = 0;
+    caf::typed_response_promise<put_results> promise;
+  };
+  struct removal {
+    std::vector<victim> victims;
+    caf::typed_response_promise<put_results> promise;
+  };
+  struct group {
+    std::vector<put_item_ref> commits;
+    std::vector<removal> removals;
+    std::vector<std::pair<storage::write_batch, caf::typed_response_promise<outcome>>> sessions;
+  };
+
+  caf::typed_response_promise<put_results> begin_put(put_keys request);
+  void ask_claims(std::vector<put_item_ref> items);
+  void on_claims(const std::vector<put_item_ref>& items, const std::vector<ec>& codes);
+  caf::typed_response_promise<put_results> begin_removal(const forget_entries& request);
+  caf::typed_response_promise<outcome> write_session(storage::write_batch batch);
+
+  void schedule_flush();
+  void flush();
+  void stage(const group& g, storage::write_batch& batch);
+  void finish_commits(std::vector<put_item_ref> commits, bool written);
+  void inserted(const std::vector<put_item_ref>& commits);
+  void finish_removals(std::vector<removal>& removals, bool written);
+
+  const put_item& item_of(put_item_ref ref) const { return puts_.at(ref.put).request.items[ref.item]; }
+  void write_descriptor(put_item_ref ref, cxl::page_state state);
+  void tell_pool(std::vector<page_ref> pages, page_state from, page_state to);
+  void settle(put_item_ref ref, ec code);
+  void settle_waiters(const key_hash& hash);
+  void pass_on(const key_hash& hash, std::vector<put_item_ref>& again);
+
+  environment_ptr env_;
+  index_shard_actor shard_;
+  pool_manager_actor pool_manager_;
+  put_table table_;
+  std::unordered_map<std::uint64_t, put> puts_;
+  std::uint64_t next_put_ = 1;
+  group group_;
+  bool flush_scheduled_ = false;
+};
+
+}  // namespace maru::actors

@@ -1,0 +1,155 @@
+#include "app/maructl/ask.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "app/bench/progress.hpp"
+#include "app/maructl/key_text.hpp"
+#include "app/maructl/show.hpp"
+#include "base/bounds.hpp"
+#include "base/hex.hpp"
+#include "net/admin.hpp"
+
+namespace maru::ctl {
+
+namespace {
+
+using nlohmann::json;
+
+void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+void print_json(const json& value) { print(value.dump(2, ' ', false, json::error_handler_t::replace) + "\n"); }
+
+// Questions on one connection, as JSON in and out.
+class questions {
+public:
+  static result<questions> open(const command& c) {
+    auto connection = net::admin::open(c.server, c.timeout);
+    if (!connection)
+      return connection.error();
+    return questions{c, *std::move(connection)};
+  }
+
+  result<json> ask(const char* verb, json arguments = json::object()) {
+    if (!command_->token.empty())
+      arguments["token"] = command_->token;
+    auto body = connection_.ask(verb, arguments.dump(), command_->timeout);
+    if (!body)
+      return body.error();
+    return json::parse(*body);
+  }
+
+private:
+  questions(const command& c, net::admin connection) : command_(&c), connection_(std::move(connection)) {}
+  const command* command_;
+  net::admin connection_;
+};
+
+// What is asked once and shown as it comes.
+template <class Show>
+result<exit_code> ask_once(const command& c, questions& q, const char* verb, json arguments, Show show) {
+  auto answer = q.ask(verb, std::move(arguments));
+  if (!answer)
+    return answer.error();
+  if (c.json)
+    print_json(*answer);
+  else
+    print(show(*answer));
+  return exit_code::ok;
+}
+
+result<exit_code> stat(const command& c, questions& q) {
+  auto answer = q.ask("stat", {{"key_hex", to_hex(c.keys.front())}});
+  if (!answer)
+    return answer.error();
+  bool found = answer->at("found").get<bool>();
+  if (c.json)
+    print_json(*answer);
+  else if (!found)
+    return error{ec::missing, "failed to find " + show_key(c.keys.front()) + ": no such key"};
+  else
+    print(show_entry(*answer, c.keys.front()));
+  return found ? exit_code::ok : exit_code::not_found;
+}
+
+// One call of marud scans a bounded number of records, so calls without entries are no end: only an empty cursor is.
+result<exit_code> ls(const command& c, questions& q) {
+  auto entries = json::array();
+  std::string cursor;
+  bool more = true;
+  while (more && (c.limit == 0 || entries.size() < c.limit)) {
+    std::uint64_t want = c.limit == 0 ? bounds::batch_items_max : c.limit - entries.size();
+    auto answer = q.ask("ls", {{"prefix_hex", to_hex(c.prefix)},
+                               {"limit", std::min<std::uint64_t>(want, bounds::batch_items_max)},
+                               {"cursor", cursor}});
+    if (!answer)
+      return answer.error();
+    for (auto& entry : answer->at("entries"))
+      entries.push_back(std::move(entry));
+    cursor = answer->at("cursor").get<std::string>();
+    more = !cursor.empty();
+  }
+  if (c.json) {
+    print_json({{"entries", entries}, {"more", more}});
+    return exit_code::ok;
+  }
+  if (!entries.empty())
+    print(show_entries(entries));
+  if (more)
+    std::fprintf(stderr, "there may be more keys than %zu: --limit shows more\n", entries.size());
+  return exit_code::ok;
+}
+
+result<exit_code> check(const command& c, questions& q) {
+  auto problems = json::array();
+  auto counts = json::object();
+  std::string cursor;
+  {
+    bench::progress bar("check", 100);
+    do {
+      auto answer = q.ask("check", {{"cursor", cursor}});
+      if (!answer)
+        return answer.error();
+      for (auto& problem : answer->at("problems"))
+        problems.push_back(std::move(problem));
+      counts = answer->at("counts");
+      cursor = answer->at("cursor").get<std::string>();
+      auto done = answer->at("done").get<std::uint64_t>();
+      auto total = std::max<std::uint64_t>(answer->at("total").get<std::uint64_t>(), 1);
+      bar.update(cursor.empty() ? 100 : std::min<std::uint64_t>(done * 100 / total, 99));
+    } while (!cursor.empty());
+  }
+  if (c.json)
+    print_json({{"problems", problems}, {"counts", counts}});
+  else
+    print(show_audit(problems, counts));
+  return problems.empty() ? exit_code::ok : exit_code::not_found;
+}
+
+result<exit_code> ask_and_show(const command& c) {
+  auto q = questions::open(c);
+  if (!q)
+    return q.error();
+  switch (c.what) {
+    case verb::status:
+      return ask_once(c, *q, "status", json::object(), [&](const json& a) { return show_status(a, c.server); });
+    case verb::sessions: return ask_once(c, *q, "sessions", json::object(), show_sessions);
+    case verb::evict: return ask_once(c, *q, "evict", {{"bytes", c.bytes}}, show_evicted);
+    case verb::stat: return stat(c, *q);
+    case verb::ls: return ls(c, *q);
+    default: return check(c, *q);
+  }
+}
+
+}  // namespace
+
+result<exit_code> ask(const command& c) {
+  try {
+    return ask_and_show(c);
+  } catch (const json::exception& e) {
+    return {ec::corrupt, "failed to read the answer of marud at " + c.server + ": " + e.what()};
+  }
+}
+
+}  // namespace maru::ctl

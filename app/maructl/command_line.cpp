@@ -1,0 +1,169 @@
+#include "app/maructl/command_line.hpp"
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+
+#include "app/maructl/key_text.hpp"
+#include "base/bounds.hpp"
+#include "base/host_port.hpp"
+#include "base/size.hpp"
+#include "base/version.hpp"
+
+namespace maru::ctl {
+
+namespace {
+
+enum class keys { none, one, many };
+
+struct verb_row {
+  verb what;
+  const char* name;
+  keys takes;
+  const char* help;
+};
+
+constexpr std::array<verb_row, 11> verbs = {{
+  {verb::status, "status", keys::none, "What the pool holds and how it does"},
+  {verb::stat, "stat", keys::one, "Where the chunk of KEY is and who holds it"},
+  {verb::ls, "ls", keys::none, "The keys in the pool, in no particular order"},
+  {verb::get, "get", keys::one, "Write the chunk of KEY to standard output"},
+  {verb::put, "put", keys::one, "Commit standard input as the chunk of KEY"},
+  {verb::rm, "rm", keys::many, "Remove keys; a pinned one stays"},
+  {verb::pin, "pin", keys::many, "Hold keys so that they are not evicted, until Ctrl-C or `maructl unpin`"},
+  {verb::unpin, "unpin", keys::many, "Let keys go that a running `maructl pin` of this user on this host holds"},
+  {verb::evict, "evict", keys::none, "Make room: evict the coldest chunks that nobody pins"},
+  {verb::sessions, "sessions", keys::none, "The workers that are connected, or may come back"},
+  {verb::check, "check", keys::none, "Audit: every page against descriptors, metadata and index"},
+}};
+
+constexpr auto notes =
+  "KEY: its text, or hex: and two digits a byte. SIZE: 4096, 64KiB, 1.5GiB.\n"
+  "\n"
+  "Exit codes: 0 done; 1 no such key or pin, or check found problems; 2 wrong command line;\n"
+  "            3 marud does not answer; 4 marud refused (exists, pinned, token, bound); 5 anything else.";
+
+struct texts {
+  std::vector<std::string> keys;
+  std::string token_file, prefix, bytes;
+  std::uint32_t timeout_ms = 5000;
+};
+
+error bad(const std::string& message) { return {ec::bad_option, message}; }
+
+void declare(CLI::App& app, command& c, texts& t) {
+  app.set_help_flag("--help,-h", "Print this and end");
+  app.set_version_flag("--version", "maructl " + std::string{version()}, "Print the version and end");
+  app.require_subcommand(1);
+  app.fallthrough();  // the options below are taken after the command too
+  app.footer(notes);
+  app.get_formatter()->column_width(30);
+  app.add_option("--server", c.server, "Where marud listens")->type_name("HOST:PORT")->capture_default_str();
+  app.add_option("--token-file", t.token_file, "File with the secret that marud asks for")->type_name("FILE");
+  app.add_flag("--json", c.json, "Answer in JSON, for programs");
+  app.add_option("--timeout-ms", t.timeout_ms, "How long to wait for an answer")
+    ->type_name("N")
+    ->check(CLI::Range(1u, 3'600'000u))
+    ->capture_default_str();
+  for (const auto& v : verbs) {
+    auto* sub = app.add_subcommand(v.name, v.help);
+    if (v.takes == keys::one)
+      sub->add_option("KEY", t.keys, "The key")->required()->expected(1);
+    if (v.takes == keys::many)
+      sub->add_option("KEY", t.keys, "One or more keys")->required()->expected(1, static_cast<int>(bounds::batch_items_max));
+    if (v.what == verb::ls) {
+      sub->add_option("--prefix", t.prefix, "Only keys that begin so")->type_name("KEY");
+      sub->add_option("--limit", c.limit, "At most so many keys; 0: all")->type_name("N")->capture_default_str();
+    }
+    if (v.what == verb::evict)
+      sub->add_option("--bytes", t.bytes, "How much room to make")->type_name("SIZE")->required();
+  }
+}
+
+result<std::string> read_token(const std::string& path) {
+  errno = 0;
+  std::ifstream in{path, std::ios::binary};
+  std::string token{std::istreambuf_iterator<char>(in), {}};
+  if (!in)
+    return bad("failed to read token file " + path + ": " + (errno != 0 ? std::strerror(errno) : "not readable"));
+  token.erase(token.find_last_not_of("\r\n") + 1);
+  if (token.empty() || token.size() > bounds::name_bytes_max)
+    return bad("failed to use token file " + path + ": it holds " + std::to_string(token.size())
+               + " bytes, a token has 1 to " + std::to_string(bounds::name_bytes_max));
+  return token;
+}
+
+// From texts to values.
+status fill_in(command& c, const texts& t) {
+  c.timeout = std::chrono::milliseconds{t.timeout_ms};
+  if (auto server = parse_host_port(c.server); !server)
+    return bad("failed to use --server: '" + c.server + "' is not HOST:PORT, such as 127.0.0.1:5555");
+  for (const auto& text : t.keys) {
+    auto key = parse_key(text);
+    if (!key)
+      return key.error();
+    c.keys.push_back(*std::move(key));
+  }
+  if (!t.prefix.empty()) {
+    auto prefix = parse_key(t.prefix);
+    if (!prefix)
+      return bad("failed to use --prefix: " + prefix.error().message);
+    c.prefix = *std::move(prefix);
+  }
+  if (!t.bytes.empty()) {
+    auto bytes = parse_size(t.bytes);
+    if (!bytes || *bytes == 0)
+      return bad("failed to use --bytes: '" + t.bytes + "' is not a size above 0, such as 64MiB");
+    c.bytes = *bytes;
+  }
+  if (!t.token_file.empty()) {
+    auto token = read_token(t.token_file);
+    if (!token)
+      return token.error();
+    c.token = *std::move(token);
+  }
+  if (c.json && c.what == verb::get)
+    return bad("failed to use --json: get writes the chunk's bytes, nothing else");
+  return {};
+}
+
+result<parsed_command> parse(int argc, const char* const* argv) {
+  CLI::App app{"Looks into a pool of KV cache chunks and the marud that serves it", "maructl"};
+  parsed_command out;
+  texts t;
+  declare(app, out.what, t);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    auto chosen = app.get_subcommands();
+    out.text = chosen.empty() ? app.help() : chosen.front()->help();
+  } catch (const CLI::CallForVersion&) {
+    out.text = app.version() + "\n";
+  } catch (const CLI::ParseError& e) {
+    return bad(std::string{"failed to read the command line: "} + e.what() + "; --help tells more");
+  }
+  out.show_only = !out.text.empty();
+  if (out.show_only)
+    return out;
+  for (const auto& v : verbs)
+    if (app.got_subcommand(v.name))
+      out.what.what = v.what;
+  if (auto done = fill_in(out.what, t); !done)
+    return done.error();
+  return out;
+}
+
+}  // namespace
+
+result<parsed_command> parse_command(int argc, const char* const* argv) {
+  try {
+    return parse(argc, argv);
+  } catch (const std::exception& e) {  // CLI11 reports a mistake in a declaration by throwing
+    return bad(std::string{"failed to read the command line: "} + e.what());
+  }
+}
+
+}  // namespace maru::ctl

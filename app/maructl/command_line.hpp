@@ -1,0 +1,36 @@
+// maructl's command line.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace maru::ctl {
+
+enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, check };
+
+struct command {
+  verb what = verb::status;
+  std::string server = "127.0.0.1:5555";
+  std::string token;  // what the token file holds
+  bool json = false;
+  std::chrono::milliseconds timeout{5000};
+  std::vector<std::string> keys;  // bytes; one for stat, get and put
+  std::string prefix;             // bytes
+  std::uint64_t limit = 1000;     // 0: all
+  std::uint64_t bytes = 0;
+};
+
+struct parsed_command {
+  command what;
+  bool show_only = false;  // --help or --version: print `text` and end with 0
+  std::string text;
+};
+
+// Reads the command line and the token file. `bad_option`: a sentence that names what is wrong.
+result<parsed_command> parse_command(int argc, const char* const* argv);
+
+}  // namespace maru::ctl

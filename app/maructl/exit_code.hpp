@@ -1,0 +1,19 @@
+// How maructl ends; --help documents it and scripts rely on it.
+#pragma once
+
+#include "base/error.hpp"
+
+namespace maru::ctl {
+
+enum class exit_code : int {
+  ok = 0,
+  not_found = 1,    // no such key or pin, or check found problems
+  usage = 2,        // the command line is wrong
+  unreachable = 3,  // marud does not answer
+  refused = 4,      // marud answered no
+  other = 5,        // this side failed: a file, memory, an answer that cannot be read
+};
+
+exit_code exit_code_of(ec code);
+
+}  // namespace maru::ctl

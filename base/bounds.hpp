@@ -1,0 +1,51 @@
+// Every bound and default of the product in one place, units in the names. What can be set by the operator has
+// its option in base/options.cpp, which reads its default here.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace maru::bounds {
+
+using namespace std::chrono_literals;
+
+inline constexpr std::size_t KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;
+
+// Requests
+inline constexpr std::size_t key_bytes_max = 1024;
+inline constexpr std::size_t batch_items_max = 4096;
+inline constexpr std::size_t message_bytes_max = 4 * MiB;  // payload of one BASP message is capped at twice this
+inline constexpr std::size_t requests_in_flight_max = 256;  // a session
+inline constexpr std::size_t name_bytes_max = 256;          // instance id, token, paths in hello
+
+// Sessions
+inline constexpr std::size_t sessions_max = 1024;
+inline constexpr std::size_t grants_max = 4096;       // a session, default
+inline constexpr std::size_t pins_max = 1024 * 1024;  // a session, default
+inline constexpr auto lease = 10s;
+inline constexpr auto renew_interval = 2s;
+inline constexpr auto resume_grace = 30s;
+inline constexpr auto death_check_interval = 200ms;  // how often a suspect session's lock is tried
+
+// Pool
+inline constexpr std::size_t page_bytes_min = 4 * KiB;
+inline constexpr std::size_t page_bytes_max = 1 * GiB;
+inline constexpr std::size_t page_bytes_default = 64 * KiB;
+inline constexpr std::size_t layout_align = 2 * MiB;
+inline constexpr std::size_t regions_per_pool = 64;  // a region is this fraction of the pool, see cxl/layout.hpp
+inline constexpr std::uint32_t region_id_max = 0x7fffffff;
+inline constexpr std::size_t page_sizes_max = 16;  // different page sizes in use at the same time
+
+// Actors
+inline constexpr std::size_t slice_pages = 256;  // no handler sweeps more pages than this
+inline constexpr auto grant_wait_max = 1s;  // a grant that nothing can serve is refused after this
+
+// Client
+inline constexpr auto request_timeout = 2s;
+inline constexpr std::size_t grant_batch = 64;  // pages fetched ahead by one grant request
+
+// Shutdown
+inline constexpr auto drain_max = 4s;
+
+}  // namespace maru::bounds

@@ -1,0 +1,44 @@
+#include "base/file_lock.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace maru {
+
+file_lock::file_lock(file_lock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+file_lock& file_lock::operator=(file_lock&& other) noexcept {
+  if (this != &other) {
+    release();
+    fd_ = std::exchange(other.fd_, -1);
+  }
+  return *this;
+}
+
+file_lock::~file_lock() { release(); }
+
+void file_lock::release() {
+  if (fd_ >= 0)
+    ::close(std::exchange(fd_, -1));
+}
+
+result<file_lock> file_lock::acquire(const std::string& path, unsigned mode) {
+  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, mode);
+  if (fd < 0)
+    return errno_error("open lock file " + path, errno);
+  struct flock region = {};
+  region.l_type = F_WRLCK;
+  region.l_whence = SEEK_SET;
+  if (::fcntl(fd, F_OFD_SETLK, &region) == 0)
+    return file_lock{fd};
+  int cause = errno;
+  ::close(fd);
+  if (cause == EAGAIN || cause == EACCES)
+    return {ec::in_use, "failed to lock " + path + ": another process holds it"};
+  return errno_error("lock " + path, cause);
+}
+
+}  // namespace maru

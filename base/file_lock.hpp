@@ -1,0 +1,31 @@
+// An exclusive open-file-description lock (F_OFD_SETLK) on a file of its own. The kernel drops it when the last
+// process that has the description is gone, across containers: this is what "proof of death" rests on.
+#pragma once
+
+#include <string>
+
+#include "base/error.hpp"
+
+namespace maru {
+
+// Owns a locked file; the destructor unlocks and closes, and leaves the file. Movable, not copyable.
+class file_lock {
+public:
+  file_lock() = default;
+  file_lock(file_lock&& other) noexcept;
+  file_lock& operator=(file_lock&& other) noexcept;
+  ~file_lock();
+
+  // Creates the file where it is missing (with `mode`) and locks it without waiting.
+  // `in_use`: another description holds the lock. `io`: the file cannot be opened.
+  static result<file_lock> acquire(const std::string& path, unsigned mode = 0600);
+
+  bool held() const { return fd_ >= 0; }
+  void release();
+
+private:
+  explicit file_lock(int fd) : fd_(fd) {}
+  int fd_ = -1;
+};
+
+}  // namespace maru

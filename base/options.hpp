@@ -1,0 +1,67 @@
+// marud's options. Each is declared once, in options.cpp: name, help, default, bounds. The command line, the
+// configuration file (--config, TOML) and `--help` all come from that one table.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/bounds.hpp"
+#include "base/error.hpp"
+
+namespace maru {
+
+struct marud_options {
+  // pool
+  std::string pool = "/dev/shm/maru/pool";
+  std::uint64_t pool_size = 0;  // bytes; 0: an existing pool's size, 256 MiB for a new one
+  std::uint64_t page_min = bounds::page_bytes_default;
+  std::uint64_t region_size = 0;
+  std::uint32_t pool_mode = 0600;
+  bool format = false;
+  std::string prefault = "background";
+  // state
+  std::string state_dir = "/var/lib/maru";
+  std::string durability = "process";
+  std::string on_damage = "stop";
+  std::uint64_t rocksdb_write_buffer = 32 * bounds::MiB;
+  std::uint64_t rocksdb_block_cache = 16 * bounds::MiB;
+  // doors
+  std::string listen = "127.0.0.1:5555";
+  std::string http = "127.0.0.1:9555";
+  bool insecure_bind = false;
+  std::string token_file;
+  std::uint32_t connections_max = 1024;
+  // behaviour
+  std::uint32_t shards = 0;
+  std::int64_t reserve_pages = -1;  // -1: follows the demand
+  std::string eviction = "lru";
+  std::uint32_t grants_max = bounds::grants_max;
+  std::uint32_t pins_max = bounds::pins_max;
+  std::uint32_t sessions_max = bounds::sessions_max;
+  std::uint32_t lease_ms = 10000;
+  std::uint32_t resume_grace_ms = 30000;
+  std::string log_level = "info";
+};
+
+// One row for documents and checks: what --help says of an option.
+struct option_row {
+  std::string name;           // without dashes, as in the configuration file
+  std::string help;
+  std::string default_value;
+};
+
+struct parsed_options {
+  marud_options options;
+  bool show_only = false;  // --help or --version: print `text` and end with 0
+  std::string text;
+};
+
+// Reads a command line (and the file --config names; the command line wins). `bad_option` with a sentence that names
+// the option and what it takes.
+result<parsed_options> parse_marud_options(int argc, const char* const* argv);
+
+// All options, in the order of --help.
+std::vector<option_row> marud_option_rows();
+
+}  // namespace maru

@@ -1,0 +1,84 @@
+// One mappable range of memory that several processes share: a file on tmpfs or any file system today; Device-DAX,
+// FS-DAX and hugetlbfs fit the same interface.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/error.hpp"
+
+namespace maru::cxl {
+
+enum class access : std::uint8_t { read, read_write };
+
+// A mapped range of a device. Unmaps when it goes. Movable, not copyable. Never inherited by a forked child
+// (MADV_DONTFORK).
+class mapping {
+public:
+  mapping() = default;
+  mapping(std::byte* data, std::size_t size, access mode) : data_(data), size_(size), mode_(mode) {}
+  mapping(mapping&& other) noexcept;
+  mapping& operator=(mapping&& other) noexcept;
+  ~mapping();
+
+  std::byte* data() const { return data_; }
+  std::size_t size() const { return size_; }
+  std::span<std::byte> bytes() const { return {data_, size_}; }
+  explicit operator bool() const { return data_ != nullptr; }
+
+  // Makes physical pages present for [offset, offset + size) (MADV_POPULATE_WRITE); blocks, 0.85 ms per MiB on tmpfs.
+  // Leaves the bytes as they are, whoever writes them meanwhile. `invalid`: past the end, or mapped for reading only.
+  status populate(std::size_t offset, std::size_t size) const;
+  // Brings the range to stable storage (msync); quick and without effect on tmpfs.
+  status flush(std::size_t offset, std::size_t size) const;
+
+private:
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+  access mode_ = access::read_write;
+};
+
+// What populate() does where the kernel lacks MADV_POPULATE_WRITE (before 5.14): one write access a page that leaves
+// the byte as it is. REQUIRES: writable memory.
+void touch_pages(std::span<std::byte> bytes);
+
+// Threading: const members may be called from any thread; `reserve` from one at a time.
+class device {
+public:
+  virtual ~device() = default;
+
+  // "tmpfs", "file", ...: for people and logs.
+  virtual std::string kind() const = 0;
+  virtual const std::string& path() const = 0;
+  // Usable bytes.
+  virtual std::uint64_t size() const = 0;
+  // Offsets and lengths of mappings are multiples of this.
+  virtual std::uint64_t align() const = 0;
+  // True where the contents can outlive a reboot of the host.
+  virtual bool survives_reboot() const = 0;
+  // Takes storage for [offset, offset + size), so that a later touch cannot fail with SIGBUS (fallocate on files).
+  // `no_space` where there is none; harmless when repeated.
+  virtual status reserve(std::uint64_t offset, std::uint64_t size) = 0;
+  // Gives the storage of a range back where the device can (hole punching on files); contents are lost.
+  virtual status release(std::uint64_t offset, std::uint64_t size) = 0;
+  // Maps a range; the mapping may outlive the device object. `offset` is a multiple of align().
+  virtual result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const = 0;
+};
+
+struct file_device_options {
+  std::string path;
+  std::uint64_t size = 0;   // bytes wanted; 0: take the file's size as it is
+  bool create = false;      // make the file (and its parent folders) where missing, and grow it to `size`
+  access mode = access::read_write;
+  unsigned file_mode = 0600;
+  std::uint64_t headroom = 0;  // with create: bytes of its file system that something else is about to take
+};
+
+// Opens a file as a device. `missing`: no such file and not asked to create it. `invalid`: a folder or not a regular
+// file. `no_space`: the file system cannot hold `size` bytes (the message names both numbers).
+result<std::unique_ptr<device>> open_file_device(const file_device_options& options);
+
+}  // namespace maru::cxl

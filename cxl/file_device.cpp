@@ -1,0 +1,204 @@
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "base/bounds.hpp"
+#include "base/size.hpp"
+#include "cxl/device.hpp"
+
+namespace maru::cxl {
+
+namespace {
+
+class unique_fd {
+public:
+  explicit unique_fd(int fd) : fd_(fd) {}
+  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  unique_fd& operator=(unique_fd&&) = delete;
+  ~unique_fd() {
+    if (fd_ >= 0)
+      ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+private:
+  int fd_;
+};
+
+// `io`, or `no_space` where the file system has no more to give.
+error storage_error(const std::string& what, int errnum) {
+  auto e = errno_error(what, errnum);
+  if (errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG)
+    e.code = ec::no_space;
+  return e;
+}
+
+// A file of any file system. What is special about tmpfs is only that its contents go with the host.
+class file_device final : public device {
+public:
+  file_device(unique_fd fd, std::string path, std::uint64_t size, std::uint64_t align, bool in_memory, access mode)
+    : fd_(std::move(fd)), path_(std::move(path)), size_(size), align_(align), in_memory_(in_memory), mode_(mode) {}
+
+  std::string kind() const override { return in_memory_ ? "tmpfs" : "file"; }
+  const std::string& path() const override { return path_; }
+  std::uint64_t size() const override { return size_; }
+  std::uint64_t align() const override { return align_; }
+  bool survives_reboot() const override { return !in_memory_; }
+
+  status reserve(std::uint64_t offset, std::uint64_t size) override {
+    return allocate(0, "reserve", offset, size);
+  }
+
+  status release(std::uint64_t offset, std::uint64_t size) override {
+    return allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, "release", offset, size);
+  }
+
+  result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const override {
+    auto what = "map " + format_size(size) + " of " + path_;
+    if (size == 0 || offset % align_ != 0 || size % align_ != 0 || offset > size_ || size > size_ - offset)
+      return {ec::invalid, "failed to " + what + ": the range is not inside it, or not in units of " + format_size(align_)};
+    if (mode == access::read_write && mode_ == access::read)
+      return {ec::invalid, "failed to " + what + ": it was opened for reading only"};
+    // A mapping past the end of the file would be given, and kill whoever touches it with SIGBUS.
+    struct stat now = {};
+    if (::fstat(fd_.get(), &now) != 0)
+      return errno_error(what, errno);
+    if (static_cast<std::uint64_t>(now.st_size) < offset + size)
+      return {ec::corrupt, "failed to " + what + ": the file was truncated to " + format_size(now.st_size)};
+    int protection = mode == access::read ? PROT_READ : PROT_READ | PROT_WRITE;
+    void* at = ::mmap(nullptr, size, protection, MAP_SHARED, fd_.get(), static_cast<off_t>(offset));
+    if (at == MAP_FAILED)
+      return errno_error(what, errno);
+    mapping out{static_cast<std::byte*>(at), size, mode};
+    if (::madvise(at, size, MADV_DONTFORK) != 0)
+      return errno_error(what, errno);
+    if (size >= bounds::layout_align)
+      ::madvise(at, size, MADV_HUGEPAGE);  // a wish: kernels and file systems without huge pages refuse it
+    return out;
+  }
+
+private:
+  status allocate(int flags, const char* verb, std::uint64_t offset, std::uint64_t size) {
+    auto what = verb + (" " + format_size(size)) + " of " + path_;
+    if (offset > size_ || size > size_ - offset)
+      return {ec::invalid, "failed to " + what + ": the range ends past it"};
+    if (size == 0)
+      return {};
+    while (::fallocate(fd_.get(), flags, static_cast<off_t>(offset), static_cast<off_t>(size)) != 0)
+      if (errno != EINTR)
+        return storage_error(what, errno);
+    return {};
+  }
+
+  unique_fd fd_;
+  std::string path_;
+  std::uint64_t size_;
+  std::uint64_t align_;
+  bool in_memory_;
+  access mode_;
+};
+
+error not_a_file(const std::string& path) {
+  return {ec::invalid, "failed to open device " + path + ": it is not a regular file"};
+}
+
+// Opens the file, makes it where that was asked for.
+result<unique_fd> open_or_create(const file_device_options& o) {
+  struct stat before = {};
+  // Looked at first: opening a pipe or a device node can block or have effects.
+  if (::stat(o.path.c_str(), &before) == 0 && !S_ISREG(before.st_mode))
+    return not_a_file(o.path);
+  int flags = (o.mode == access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
+  int fd = ::open(o.path.c_str(), flags);
+  if (fd >= 0)
+    return unique_fd{fd};
+  if (errno != ENOENT)
+    return errno_error("open device " + o.path, errno);
+  if (!o.create)
+    return {ec::missing, "failed to open device " + o.path + ": no such file"};
+  if (auto parent = std::filesystem::path{o.path}.parent_path(); !parent.empty()) {
+    std::error_code code;
+    std::filesystem::create_directories(parent, code);
+    if (code)
+      return {ec::io, "failed to make folder " + parent.string() + ": " + code.message()};
+  }
+  unique_fd made{::open(o.path.c_str(), flags | O_CREAT | O_EXCL, o.file_mode)};
+  if (made.get() < 0)
+    return storage_error("make device " + o.path, errno);
+  if (::fchmod(made.get(), o.file_mode) != 0)  // the umask must not narrow what the operator asked for
+    return errno_error("set the mode of " + o.path, errno);
+  return made;
+}
+
+// Holds the bytes that are still to be taken against what the file system has.
+status check_space(int fd, const file_device_options& o, const struct stat& now) {
+  struct statvfs fs = {};
+  if (::fstatvfs(fd, &fs) != 0)
+    return errno_error("ask for the free space at " + o.path, errno);
+  auto taken = static_cast<std::uint64_t>(now.st_blocks) * 512;
+  auto needed = (o.size > taken ? o.size - taken : 0) + o.headroom;
+  auto free = static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize;
+  if (fs.f_blocks == 0 || needed <= free)  // a tmpfs without a limit has no blocks to count
+    return {};
+  return {ec::no_space, "failed to make device " + o.path + ": it needs " + format_size(needed) + ", the file system has "
+                          + format_size(free) + " free"};
+}
+
+// Checks or grows the file; its size in bytes.
+result<std::uint64_t> settle_size(int fd, const file_device_options& o) {
+  struct stat now = {};
+  if (::fstat(fd, &now) != 0)
+    return errno_error("open device " + o.path, errno);
+  if (!S_ISREG(now.st_mode))
+    return not_a_file(o.path);
+  auto found = static_cast<std::uint64_t>(now.st_size);
+  if (o.size > INT64_MAX)
+    return {ec::invalid, "failed to open device " + o.path + ": no file can have " + std::to_string(o.size) + " bytes"};
+  if (o.create && o.mode == access::read_write) {
+    if (auto space = check_space(fd, o, now); !space)
+      return space.error();
+    if (found < o.size && ::ftruncate(fd, static_cast<off_t>(o.size)) != 0)
+      return storage_error("grow device " + o.path + " to " + format_size(o.size), errno);
+    found = std::max(found, o.size);
+  }
+  if (found < o.size)
+    return {ec::no_space, "failed to open device " + o.path + ": it has " + format_size(found) + ", "
+                            + format_size(o.size) + " are wanted"};
+  return found;
+}
+
+}  // namespace
+
+result<std::unique_ptr<device>> open_file_device(const file_device_options& o) {
+  bool existed = ::access(o.path.c_str(), F_OK) == 0;
+  auto fd = open_or_create(o);
+  if (!fd)
+    return fd.error();
+  auto found = settle_size(fd->get(), o);
+  struct statfs fs = {};
+  if (found && ::fstatfs(fd->get(), &fs) != 0)
+    found = errno_error("open device " + o.path, errno);
+  if (!found) {
+    if (!existed && o.create)
+      ::unlink(o.path.c_str());  // a refusal leaves nothing behind
+    return found.error();
+  }
+  auto align = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  bool in_memory = fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
+  auto size = align_down(o.size > 0 ? o.size : *found, align);
+  return std::unique_ptr<device>{
+    std::make_unique<file_device>(std::move(*fd), o.path, size, align, in_memory, o.mode)};
+}
+
+}  // namespace maru::cxl

@@ -1,0 +1,100 @@
+// The pool's on-device format: structs, sizes, and their encoding. Pure functions over bytes, no I/O.
+//
+//   metadata:  [superblock A: 2 MiB block] [superblock B: 2 MiB block] [region table: 2 MiB] [page descriptors]
+//   data:      [region] [region] ...
+//
+// On file-backed pools metadata and data are two files (workers map the data only); every number is little-endian.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/bounds.hpp"
+#include "base/key_hash.hpp"
+#include "base/types.hpp"
+#include "base/uuid.hpp"
+
+namespace maru::cxl {
+
+inline constexpr std::uint64_t layout_magic = 0x4c4f4f505552414dull;  // "MARUPOOL"
+inline constexpr std::uint64_t formatting_magic = 0x544d524f46554d41ull;  // "AMUFORMT": a format that did not finish
+inline constexpr std::uint16_t layout_major = 1;
+inline constexpr std::uint16_t layout_minor = 0;
+
+inline constexpr std::uint64_t superblock_a_offset = 0;
+inline constexpr std::uint64_t superblock_b_offset = bounds::layout_align;
+inline constexpr std::uint64_t region_table_offset = 2 * bounds::layout_align;
+inline constexpr std::uint64_t descriptors_offset = 3 * bounds::layout_align;
+
+enum class coherence : std::uint8_t { hardware = 0, software = 1 };
+
+struct superblock {
+  std::uint64_t sequence = 0;  // the higher valid one of the two copies wins
+  uuid pool;
+  uuid device;
+  uuid incarnation;            // random at format and whenever the contents are known to be lost
+  std::uint32_t device_index = 0;
+  std::uint32_t device_count = 1;
+  std::uint64_t data_bytes = 0;
+  std::uint64_t slot_bytes = 0;    // smallest page: one descriptor each
+  std::uint64_t extent_bytes = 0;  // regions start at multiples of this
+  coherence mode = coherence::hardware;
+  hash_secret secret{};
+  uuid boot_id;                    // of the host that served the pool last
+  std::uint64_t epoch = 0;         // +1 each time a marud takes the pool over
+  std::uint32_t next_region = 1;
+  generation highest = 0;          // no generation ever used is above this (coarse)
+};
+
+inline constexpr std::size_t superblock_bytes = 256;
+std::array<std::byte, superblock_bytes> encode(const superblock& sb);
+// Empty where magic, major version or CRC do not fit, or where the sizes make no sense.
+std::optional<superblock> decode_superblock(std::span<const std::byte> bytes);
+
+// A slab of the device given to one page size.
+struct region_row {
+  region_id id = region_id::none;
+  std::uint32_t device = 0;
+  std::uint64_t offset = 0;      // in the device's data, bytes
+  std::uint64_t length = 0;      // bytes; the last one of a device may be shorter than the others
+  std::uint64_t page_bytes = 0;
+  friend bool operator==(const region_row&, const region_row&) = default;
+
+  std::uint32_t page_count() const { return static_cast<std::uint32_t>(length / page_bytes); }
+};
+
+inline constexpr std::size_t region_row_bytes = 64;
+inline constexpr std::size_t region_rows_max = bounds::layout_align / region_row_bytes;
+std::array<std::byte, region_row_bytes> encode(const region_row& row);
+// Empty for an all-zero row and for one whose CRC does not fit; `*damaged` tells the second.
+std::optional<region_row> decode_region_row(std::span<const std::byte> bytes, bool* damaged = nullptr);
+
+enum class page_state : std::uint8_t { free = 0, granted = 1, committed = 2, evicting = 3, quarantined = 4 };
+std::string_view to_string(page_state state);
+
+// What a page holds, so that the index can be rebuilt from the pool itself. On the device: one 64-byte line
+//   word {generation 48, flags 8, state 8} | hash 16 | checksum 8 | session 8 | length 4 | epoch 4 | zero 12 | crc 4
+// The crc covers generation and all fields but state and flags, so that a change of state alone is one store.
+struct descriptor {
+  page_state state = page_state::free;
+  generation gen = 0;
+  key_hash hash;
+  std::uint64_t checksum = 0;
+  session_id session = session_id::none;
+  std::uint32_t length = 0;
+  std::uint32_t epoch = 0;
+  friend bool operator==(const descriptor&, const descriptor&) = default;
+};
+
+inline constexpr std::size_t descriptor_bytes = 64;
+
+// Smallest region extent for a pool: 1/64 of it, at least max(device align, 2 MiB), a multiple of that.
+std::uint64_t default_extent_bytes(std::uint64_t data_bytes, std::uint64_t device_align);
+// Size of the metadata for a pool of `data_bytes` with slots of `slot_bytes`, rounded up to 2 MiB.
+std::uint64_t metadata_bytes(std::uint64_t data_bytes, std::uint64_t slot_bytes);
+
+}  // namespace maru::cxl

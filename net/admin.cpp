@@ -1,0 +1,112 @@
+#include "net/admin.hpp"
+
+#include <caf/actor_cast.hpp>
+#include <caf/actor_system.hpp>
+#include <caf/atom.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/io/middleman_actor.hpp>
+#include <caf/scoped_actor.hpp>
+#include <caf/sec.hpp>
+
+#include <exception>
+#include <set>
+#include <utility>
+
+#include "base/host_port.hpp"
+#include "net/protocol.hpp"
+#include "net/runtime.hpp"
+
+namespace maru::net {
+
+struct admin::impl {
+  std::shared_ptr<runtime> owner;
+  std::string server;
+  door_actor door;
+};
+
+namespace {
+
+ec code_of(const caf::error& e) {
+  if (e == caf::sec::request_timeout)
+    return ec::timeout;
+  return e == caf::sec::unexpected_message ? ec::version_mismatch : ec::unavailable;
+}
+
+std::string cause(ec code) {
+  switch (code) {
+    case ec::timeout: return "no answer before the deadline";
+    case ec::version_mismatch: return "the other side does not know this question";
+    default: return "the connection was closed";
+  }
+}
+
+// CAF throws where it runs out of descriptors or threads.
+template <class F>
+auto guarded(const std::string& what, F&& f) -> decltype(f()) {
+  try {
+    return f();
+  } catch (const std::exception& e) {
+    return {ec::io, "failed to " + what + ": " + e.what()};
+  }
+}
+
+}  // namespace
+
+admin::admin(std::unique_ptr<impl> i) : impl_(std::move(i)) {}
+admin::admin(admin&&) noexcept = default;
+admin& admin::operator=(admin&&) noexcept = default;
+admin::~admin() = default;
+
+result<admin> admin::open(const std::string& server, std::chrono::milliseconds timeout) {
+  auto address = parse_host_port(server);
+  if (!address)
+    return address.error();
+  auto owner = runtime::acquire();
+  if (!owner)
+    return owner.error();
+  auto what = "connect to marud at " + server;
+  return guarded(what, [&]() -> result<admin> {
+    result<admin> out{ec::unavailable, "failed to " + what + ": nobody answers there"};
+    caf::scoped_actor self{(*owner)->system()};
+    self->request((*owner)->system().middleman().actor_handle(), timeout, caf::connect_atom::value, address->host,
+                  address->port)
+      .receive(
+        [&](const caf::node_id&, caf::strong_actor_ptr& door, const std::set<std::string>&) {
+          if (door)
+            out = admin{std::make_unique<impl>(impl{*owner, server, caf::actor_cast<door_actor>(door)})};
+        },
+        [](const caf::error&) {});
+    return out;
+  });
+}
+
+result<std::string> admin::ask(const std::string& verb, const std::string& arguments,
+                               std::chrono::milliseconds timeout) {
+  auto what = "ask marud at " + impl_->server + " for '" + verb + "'";
+  return guarded(what, [&]() -> result<std::string> {
+    result<std::string> out{ec::unavailable, {}};
+    caf::scoped_actor self{impl_->owner->system()};
+    self->request(impl_->door, timeout, admin_request{verb, arguments})
+      .receive(
+        [&](admin_reply& reply) {
+          if (reply.code == static_cast<std::uint8_t>(ec::ok))
+            out = std::move(reply.body);
+          else if (reply.code <= static_cast<std::uint8_t>(ec::last_))
+            out = error{static_cast<ec>(reply.code), std::move(reply.body)};
+          else
+            out = error{ec::version_mismatch, "failed to " + what + ": its answer has an unknown code"};
+        },
+        [&](const caf::error& e) { out = error{code_of(e), "failed to " + what + ": " + cause(code_of(e))}; });
+    return out;
+  });
+}
+
+result<std::string> ask_admin(const std::string& server, const std::string& verb, const std::string& arguments,
+                              std::chrono::milliseconds timeout) {
+  auto connection = admin::open(server, timeout);
+  if (!connection)
+    return connection.error();
+  return connection->ask(verb, arguments, timeout);
+}
+
+}  // namespace maru::net

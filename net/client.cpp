@@ -1,0 +1,181 @@
+#include "net/client.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "net/client_impl.hpp"
+#include "net/operations.hpp"
+
+namespace maru {
+
+// -- handles
+
+page_buffer::page_buffer(page_buffer&& other) noexcept
+  : owner_(std::move(other.owner_)), life_(std::move(other.life_)), grant_(other.grant_),
+    bytes_(std::exchange(other.bytes_, {})) {}
+
+page_buffer& page_buffer::operator=(page_buffer&& other) noexcept {
+  if (this != &other) {
+    net::client_impl::let_go(*this);
+    owner_ = std::move(other.owner_);
+    life_ = std::move(other.life_);
+    grant_ = other.grant_;
+    bytes_ = std::exchange(other.bytes_, {});
+  }
+  return *this;
+}
+
+page_buffer::~page_buffer() { net::client_impl::let_go(*this); }
+
+view::view(view&& other) noexcept
+  : owner_(std::move(other.owner_)), life_(std::move(other.life_)), hash_(other.hash_), where_(other.where_),
+    bytes_(std::exchange(other.bytes_, {})) {}
+
+view& view::operator=(view&& other) noexcept {
+  if (this != &other) {
+    net::client_impl::let_go(*this);
+    owner_ = std::move(other.owner_);
+    life_ = std::move(other.life_);
+    hash_ = other.hash_;
+    where_ = other.where_;
+    bytes_ = std::exchange(other.bytes_, {});
+  }
+  return *this;
+}
+
+view::~view() { net::client_impl::let_go(*this); }
+
+template <class T>
+future<T>::future(std::unique_ptr<net::pending<T>> p) : pending_(std::move(p)) {}
+template <class T>
+future<T>::future(future&&) noexcept = default;
+template <class T>
+future<T>& future<T>::operator=(future&&) noexcept = default;
+template <class T>
+future<T>::~future() = default;
+
+template <class T>
+bool future<T>::ready() const {
+  return !pending_ || pending_->ready();
+}
+
+template <class T>
+result<T> future<T>::get() {
+  auto p = std::move(pending_);
+  if (!p)
+    return {ec::invalid, "failed to get an answer: the future is empty, or was asked before"};
+  return p->get();
+}
+
+template class future<lookup_result>;
+template class future<std::vector<bool>>;
+template class future<std::vector<ec>>;
+template class future<std::vector<view>>;
+
+// -- client
+
+result<std::shared_ptr<client>> client::open(client_options options) {
+  auto impl = net::client_impl::open(std::move(options));
+  if (!impl)
+    return impl.error();
+  return std::shared_ptr<client>{new client(*std::move(impl))};
+}
+
+client::~client() { close(); }
+void client::close() { impl_->close(); }
+client_info client::info() const { return impl_->info(); }
+
+result<page_buffer> client::alloc(std::size_t size) {
+  auto pages = impl_->alloc(1, size);
+  if (!pages)
+    return pages.error();
+  return std::move(pages->front());
+}
+
+result<std::vector<page_buffer>> client::alloc_batch(std::size_t n, std::size_t size) { return impl_->alloc(n, size); }
+
+status client::commit(std::string_view key, page_buffer& page) {
+  auto codes = net::start_commit(impl_, {&key, 1}, {&page, 1}, true)->get();
+  if (!codes)
+    return codes.error();
+  if (codes->front() == ec::ok)
+    return {};
+  return {codes->front(), "failed to commit a key: " + std::string{to_string(codes->front())}};
+}
+
+result<std::vector<ec>> client::commit_batch(std::span<const std::string_view> keys, std::span<page_buffer> pages) {
+  return net::start_commit(impl_, keys, pages, true)->get();
+}
+
+future<std::vector<ec>> client::commit_async(std::span<const std::string_view> keys, std::span<page_buffer> pages) {
+  return future<std::vector<ec>>{net::start_commit(impl_, keys, pages, false)};
+}
+
+status client::store(std::string_view key, std::span<const std::byte> bytes) {
+  auto page = alloc(bytes.size());
+  if (!page)
+    return page.error();
+  std::copy(bytes.begin(), bytes.end(), page->bytes().begin());
+  return commit(key, *page);
+}
+
+result<lookup_result> client::lookup(std::span<const std::string_view> keys, lookup_flags flags) {
+  return net::start_lookup(impl_, keys, flags)->get();
+}
+
+future<lookup_result> client::lookup_async(std::span<const std::string_view> keys, lookup_flags flags) {
+  return future<lookup_result>{net::start_lookup(impl_, keys, flags)};
+}
+
+result<std::vector<bool>> client::exists(std::span<const std::string_view> keys) {
+  return net::start_exists(impl_, keys)->get();
+}
+
+future<std::vector<bool>> client::exists_async(std::span<const std::string_view> keys) {
+  return future<std::vector<bool>>{net::start_exists(impl_, keys)};
+}
+
+result<std::vector<bool>> client::pin(std::span<const std::string_view> keys, bool prefix_stop) {
+  return net::start_pin(impl_, keys, prefix_stop)->get();
+}
+
+future<std::vector<bool>> client::pin_async(std::span<const std::string_view> keys, bool prefix_stop) {
+  return future<std::vector<bool>>{net::start_pin(impl_, keys, prefix_stop)};
+}
+
+result<std::vector<bool>> client::unpin(std::span<const std::string_view> keys) {
+  return net::start_unpin(impl_, keys)->get();
+}
+
+future<std::vector<bool>> client::unpin_async(std::span<const std::string_view> keys) {
+  return future<std::vector<bool>>{net::start_unpin(impl_, keys)};
+}
+
+result<std::span<const std::byte>> client::bytes(const location& where) { return impl_->bytes(where); }
+
+result<view> client::retrieve(std::string_view key) {
+  auto views = retrieve_batch({&key, 1});
+  if (!views)
+    return views.error();
+  if (!views->front())
+    return {ec::missing, "failed to retrieve a key: it is not there"};
+  return std::move(views->front());
+}
+
+result<std::vector<view>> client::retrieve_batch(std::span<const std::string_view> keys, bool prefix_stop) {
+  return net::start_retrieve(impl_, keys, prefix_stop)->get();
+}
+
+future<std::vector<view>> client::retrieve_async(std::span<const std::string_view> keys, bool prefix_stop) {
+  return future<std::vector<view>>{net::start_retrieve(impl_, keys, prefix_stop)};
+}
+
+result<std::vector<ec>> client::remove(std::span<const std::string_view> keys) {
+  return net::start_remove(impl_, keys)->get();
+}
+
+future<std::vector<ec>> client::remove_async(std::span<const std::string_view> keys) {
+  return future<std::vector<ec>>{net::start_remove(impl_, keys)};
+}
+
+}  // namespace maru

@@ -1,0 +1,193 @@
+// The remote actor client: how a worker process uses a pool. Public API.
+//
+//   auto pool = maru::client::open({.server = "127.0.0.1:5555", .chunk_bytes = 64 << 10});
+//   auto page = (*pool)->alloc(chunk.size());                 // no message while grants are in reserve
+//   std::memcpy(page->bytes().data(), chunk.data(), chunk.size());
+//   (*pool)->commit("model/layer0/abc", *page);               // visible to every worker when it returns
+//   auto view = (*pool)->retrieve("model/layer0/abc");        // bytes in place, pinned while `view` lives
+//
+// Shapes: keys are 1 to 1024 opaque bytes, batches at most 4096 items; answers have one item per key, in order.
+// Units: bytes and milliseconds. Errors: see each call; `timeout` when marud did not answer before the deadline,
+// `unavailable` when there is no connection and none came up before it. No call throws.
+// Threading: every member of `client` from any thread. `page_buffer` and `view` belong to one thread at a time.
+// A process that forks opens its client after the fork: one opened before refuses with `session_over`.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bounds.hpp"
+#include "base/error.hpp"
+#include "base/types.hpp"
+
+namespace maru {
+
+struct client_options {
+  std::string server = "127.0.0.1:5555";
+  std::string instance;              // a name for people and logs; empty: host and process id
+  std::uint64_t chunk_bytes = 0;     // largest chunk this client writes; 0: the pool's smallest page
+  std::string token;
+  std::string pool_path;             // where this process sees the pool's data; empty: MARU_POOL_PATH, else marud's path
+  std::chrono::milliseconds timeout = bounds::request_timeout;  // for open and for every call
+  std::size_t grant_batch = bounds::grant_batch;  // pages fetched ahead by one message
+  bool fetch_ahead = true;           // refill grants in the background before they run out
+};
+
+namespace net {
+class client_impl;
+struct session_life;
+template <class T>
+struct pending;
+}  // namespace net
+
+// A granted page to write a chunk into. Give it to `commit` or let it go: an uncommitted page returns to the client's
+// reserve when the object is destroyed.
+class page_buffer {
+public:
+  page_buffer() = default;
+  page_buffer(page_buffer&&) noexcept;
+  page_buffer& operator=(page_buffer&&) noexcept;
+  ~page_buffer();
+
+  // The bytes to write: as many as `alloc` was asked for.
+  std::span<std::byte> bytes() const { return bytes_; }
+  const page_grant& grant() const { return grant_; }
+  // False when empty, moved from or committed.
+  explicit operator bool() const { return owner_ != nullptr; }
+
+private:
+  friend class net::client_impl;
+  friend class client;
+  std::shared_ptr<net::client_impl> owner_;
+  std::shared_ptr<const net::session_life> life_;
+  page_grant grant_;
+  std::span<std::byte> bytes_;
+};
+
+// A chunk's bytes in place. Holds a pin on its key until it is destroyed; unpinning never blocks.
+class view {
+public:
+  view() = default;
+  view(view&&) noexcept;
+  view& operator=(view&&) noexcept;
+  ~view();
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+  const location& where() const { return where_; }
+  explicit operator bool() const { return owner_ != nullptr; }
+
+private:
+  friend class net::client_impl;
+  friend class client;
+  std::shared_ptr<net::client_impl> owner_;
+  std::shared_ptr<const net::session_life> life_;
+  key_hash hash_;
+  location where_;
+  std::span<const std::byte> bytes_;
+};
+
+// The answer to come of an asynchronous call. `get` waits until the client's deadline for that call; it may be called
+// once. Dropping a future leaves nothing behind: a pin that arrives late is released.
+template <class T>
+class future {
+public:
+  future() = default;
+  explicit future(std::unique_ptr<net::pending<T>> p);
+  future(future&&) noexcept;
+  future& operator=(future&&) noexcept;
+  ~future();
+
+  bool ready() const;
+  result<T> get();
+
+private:
+  std::unique_ptr<net::pending<T>> pending_;
+};
+
+struct lookup_flags {
+  bool pin = false;          // take a pin on every hit
+  bool prefix_stop = false;  // all after the first miss are misses, and not pinned
+};
+
+// What a lookup tells of one key: its location, or empty for a miss.
+using lookup_result = std::vector<std::optional<location>>;
+
+struct client_info {
+  std::uint64_t session = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t page_bytes = 0;   // what a page of this client holds
+  std::string pool;               // UUID
+  std::string pool_path;
+  std::size_t grants_in_reserve = 0;
+  std::size_t pages_in_doubt = 0; // commits whose answer never came: never reused by this client
+  bool connected = false;
+};
+
+class client {
+public:
+  // Connects, opens a session and checks the pool's identity. Tries again until `options.timeout` is over.
+  //   unavailable: nobody answers. refused: wrong token. version_mismatch. io / unknown_contents: this process cannot
+  //   map the pool (the message names the path and the option).
+  static result<std::shared_ptr<client>> open(client_options options);
+
+  // Ends the session: its pins and grants end with it; committed entries stay. Later calls answer `session_over`.
+  // What a page_buffer or view that still lives holds is kept until it is destroyed: its memory must not get another
+  // use before.
+  void close();
+  ~client();
+
+  // -- puts
+  // A page of `size` bytes (0 <= size <= page_bytes). Sends nothing while grants are in reserve.
+  //   too_large: over the page size. out_of_memory: nothing free, nothing can be evicted. busy: grant bound reached.
+  result<page_buffer> alloc(std::size_t size);
+  // `n` pages of `size` bytes, all or none.
+  result<std::vector<page_buffer>> alloc_batch(std::size_t n, std::size_t size);
+  // Makes the bytes visible under `key`. ok: mine. exists: an earlier commit stays; the page is kept by `page` for
+  // another try. timeout: in doubt; the page stays out of use, and the outcome is settled in the background.
+  status commit(std::string_view key, page_buffer& page);
+  // One code per key, as above. REQUIRES: keys.size() == pages.size().
+  result<std::vector<ec>> commit_batch(std::span<const std::string_view> keys, std::span<page_buffer> pages);
+  // Takes the pages (they are empty when it returns); one whose key was not committed goes back to the reserve.
+  future<std::vector<ec>> commit_async(std::span<const std::string_view> keys, std::span<page_buffer> pages);
+  // alloc + copy + commit.
+  status store(std::string_view key, std::span<const std::byte> bytes);
+
+  // -- reads
+  result<lookup_result> lookup(std::span<const std::string_view> keys, lookup_flags flags = {});
+  future<lookup_result> lookup_async(std::span<const std::string_view> keys, lookup_flags flags = {});
+  // True per key that is there. Does not count as use.
+  result<std::vector<bool>> exists(std::span<const std::string_view> keys);
+  future<std::vector<bool>> exists_async(std::span<const std::string_view> keys);
+  // lookup with pins, without locations: true per key that is pinned now.
+  result<std::vector<bool>> pin(std::span<const std::string_view> keys, bool prefix_stop = false);
+  future<std::vector<bool>> pin_async(std::span<const std::string_view> keys, bool prefix_stop = false);
+  // True per key of which a pin of this session ended.
+  result<std::vector<bool>> unpin(std::span<const std::string_view> keys);
+  future<std::vector<bool>> unpin_async(std::span<const std::string_view> keys);
+  // The bytes of a location that a lookup of this client found and pinned. Maps the region on first use.
+  //   missing: no such region or page any more.
+  result<std::span<const std::byte>> bytes(const location& where);
+  // Pins and maps in one step. missing: no such key.
+  result<view> retrieve(std::string_view key);
+  // One per key; empty views for misses (all after the first miss with prefix_stop).
+  result<std::vector<view>> retrieve_batch(std::span<const std::string_view> keys, bool prefix_stop = false);
+  future<std::vector<view>> retrieve_async(std::span<const std::string_view> keys, bool prefix_stop = false);
+
+  // -- the rest
+  // ok (removed), missing or pinned per key.
+  result<std::vector<ec>> remove(std::span<const std::string_view> keys);
+  future<std::vector<ec>> remove_async(std::span<const std::string_view> keys);
+  client_info info() const;
+
+private:
+  explicit client(std::shared_ptr<net::client_impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<net::client_impl> impl_;
+};
+
+}  // namespace maru

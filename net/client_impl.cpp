@@ -1,0 +1,469 @@
+#include "net/client_impl.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/bounds.hpp"
+#include "base/uuid.hpp"
+#include "cxl/visibility.hpp"
+
+namespace maru::net {
+
+namespace {
+
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+
+// The first and the least wait before something that marud refused for now is tried again.
+constexpr auto retry_pause = 20ms;
+constexpr auto refill_pause = 500ms;
+constexpr std::chrono::milliseconds close_wait = 500ms;
+
+std::vector<std::uint32_t> unknown_regions(const region_map& regions, std::span<const page_ref> pages) {
+  std::vector<std::uint32_t> ids;
+  for (auto& page : pages)
+    if ((ids.empty() || ids.back() != value_of(page.region)) && !regions.knows(page.region))
+      ids.push_back(value_of(page.region));
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+status add_regions(region_map& regions, const regions_reply& reply) {
+  for (auto& row : reply.rows)
+    if (auto added = regions.add(row); !added)
+      return added;
+  return {};
+}
+
+std::vector<page_ref> pages_of(std::span<const page_grant> grants) {
+  std::vector<page_ref> pages;
+  for (auto& g : grants)
+    pages.push_back(g.page);
+  return pages;
+}
+
+}  // namespace
+
+result<std::shared_ptr<client_impl>> client_impl::open(client_options options) {
+  auto server = parse_host_port(options.server);
+  if (!server)
+    return server.error();
+  auto owner = runtime::acquire();
+  if (!owner)
+    return owner.error();
+  options.grant_batch = std::clamp<std::size_t>(options.grant_batch, 1, bounds::batch_items_max);
+  auto* made = new client_impl(std::move(options), *std::move(server), *std::move(owner));
+  // In a forked child its threads are not there, so nothing of it can be taken down: it stays.
+  std::shared_ptr<client_impl> impl{made, [](client_impl* p) {
+                                      if (!p->connection_.forked())
+                                        delete p;
+                                    }};
+  auto opened = impl->connection_.wait_open(impl->deadline());
+  if (!opened)
+    return opened.error();
+  return impl;
+}
+
+client_impl::client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner)
+  : options_(std::move(options)), jobs_(std::make_shared<job_queue>()), runtime_(std::move(owner)),
+    connection_(options_, std::move(server), runtime_, held_, jobs_,
+                [this](const session& s, std::size_t n) { give_back(s, n); }) {
+  signals_blocked quiet;
+  keeper_ = std::make_unique<std::thread>([this] { keep_house(); });
+}
+
+client_impl::~client_impl() {
+  connection_.begin_close();
+  keeper_->join();
+}
+
+void client_impl::close() {
+  if (connection_.forked())
+    return;
+  held_.unpin_all();
+  connection_.begin_close();
+  end_fetch();
+  std::unique_lock lock(finish_mutex_);
+  finish_changed_.wait_for(lock, 2 * close_wait, [this] { return finished_ || holds_ > 0; });
+}
+
+status client_impl::open_for_calls() const {
+  if (connection_.forked())
+    return {ec::session_over, "the client was opened by another process: open one after the fork"};
+  if (connection_.closing())
+    return {ec::session_over, "the client was closed"};
+  return {};
+}
+
+client_info client_impl::info() const {
+  client_info out;
+  if (connection_.forked())
+    return out;
+  if (auto s = connection_.latest()) {
+    uuid id;
+    std::copy(s->life->pool->id.begin(), s->life->pool->id.end(), id.bytes.begin());
+    out.session = s->id;
+    out.epoch = s->epoch;
+    out.page_bytes = s->page_bytes;
+    out.pool = to_string(id);
+    out.pool_path = s->life->pool->path;
+    out.connected = s->wire->up();
+  }
+  out.grants_in_reserve = held_.idle();
+  out.pages_in_doubt = held_.in_doubt();
+  return out;
+}
+
+// -- pages
+
+result<std::vector<page_buffer>> client_impl::alloc(std::size_t n, std::size_t size) {
+  if (connection_.forked())
+    return open_for_calls().error();
+  hold guard{*this};
+  if (auto open = open_for_calls(); !open)
+    return open.error();
+  if (n > bounds::batch_items_max)
+    return {ec::too_large, "failed to allocate " + std::to_string(n) + " pages: a batch has at most "
+                             + std::to_string(bounds::batch_items_max)};
+  auto until = deadline();
+  for (;;) {
+    if (auto may = connection_.usable(until); !may)
+      return may.error();
+    auto s = connection_.latest();
+    if (!s)
+      return {ec::session_over, "the client was closed"};
+    if (size > s->page_bytes)
+      return {ec::too_large, "failed to allocate " + std::to_string(size) + " bytes: pages of this client hold "
+                               + std::to_string(s->page_bytes)};
+    if (auto taken = held_.take_pages(n)) {
+      if (taken->tenure != s->life->tenure) {  // the session changed in between
+        for (auto& grant : taken->grants)
+          held_.put_back(taken->tenure, grant);
+        continue;
+      }
+      if (options_.fetch_ahead && held_.idle() < options_.grant_batch / 2)
+        wake();
+      return make_pages(*s, *taken, size);
+    }
+    if (auto fetched = fetch(n, until); !fetched)
+      return fetched.error();
+  }
+}
+
+result<std::vector<page_buffer>> client_impl::make_pages(const session& s, const holdings::taken& taken,
+                                                         std::size_t size) {
+  std::vector<page_buffer> pages;
+  pages.reserve(taken.grants.size());
+  for (auto& grant : taken.grants) {
+    page_buffer page;
+    page.owner_ = shared_from_this();
+    page.life_ = s.life;
+    page.grant_ = grant;
+    ++holds_;
+    pages.push_back(std::move(page));
+    auto bytes = s.life->pool->regions->bytes(grant.page, size);
+    if (!bytes) {
+      auto gone = ec::gone;
+      held_.settle(taken.tenure, {&grant, 1}, {&gone, 1});
+      return bytes.error();
+    }
+    pages.back().bytes_ = *bytes;
+  }
+  return pages;
+}
+
+status client_impl::fetch(std::size_t n, time_point deadline) {
+  {
+    std::unique_lock lock(fetch_mutex_);
+    if (fetching_) {
+      if (fetched_.wait_until(lock, deadline, [this] { return !fetching_; }))
+        return {};
+      return {ec::timeout, "failed to get pages: marud did not answer before the deadline"};
+    }
+    fetching_ = true;
+  }
+  ahead_ = true;
+  auto idle = held_.idle();
+  auto want = std::clamp(n > idle ? n - idle : 1, options_.grant_batch, bounds::batch_items_max);
+  exchange<grant_request> ask(connection_, "get pages", grant_request{static_cast<std::uint32_t>(want)}, deadline);
+  auto reply = ask.finish();
+  status out;
+  if (reply) {
+    auto grants = decode_grants(reply->grants);
+    auto& s = *ask.used();
+    if (!grants || grants->empty()) {
+      out = {ec::corrupt, "failed to get pages: marud's answer makes no sense"};
+    } else if (out = map_regions(s, pages_of(*grants), deadline); out) {
+      held_.add_grants(s.wire_number, *grants);
+    } else {
+      s.wire->post(give_back_request{encode_grants(*grants)}, [](outcome&) {});
+    }
+  } else {
+    out = reply.error();
+    if (ask.used())
+      ask.abandon([this, number = ask.used()->wire_number](outcome& o) { receive_grants(number, o, [] {}); });
+  }
+  end_fetch();
+  return out;
+}
+
+void client_impl::end_fetch() {
+  {
+    std::lock_guard lock(fetch_mutex_);
+    fetching_ = false;
+  }
+  fetched_.notify_all();
+}
+
+status client_impl::map_regions(const session& s, std::span<const page_ref> pages, time_point deadline) {
+  auto& regions = *s.life->pool->regions;
+  auto ids = unknown_regions(regions, pages);
+  if (ids.empty())
+    return {};
+  exchange<regions_request> ask(connection_, "find regions", regions_request{std::move(ids)}, deadline,
+                                s.life->tenure);
+  auto reply = ask.finish();
+  if (!reply) {
+    ask.abandon([](outcome&) {});
+    return reply.error();
+  }
+  return add_regions(regions, *reply);
+}
+
+result<std::span<const std::byte>> client_impl::bytes(const location& where) {
+  if (auto open = open_for_calls(); !open)
+    return open.error();
+  auto until = deadline();
+  if (auto may = connection_.usable(until); !may)
+    return may.error();
+  auto s = connection_.latest();
+  if (!s)
+    return {ec::session_over, "the client was closed"};
+  if (auto mapped = map_regions(*s, {&where.page, 1}, until); !mapped)
+    return mapped.error();
+  auto found = s->life->pool->regions->bytes(where.page, where.length);
+  if (!found)
+    return found.error();
+  cxl::acquire(*found);
+  return std::span<const std::byte>{*found};
+}
+
+view client_impl::make_view(const session& s, const key_hash& hash, const location& where) {
+  view v;
+  v.owner_ = shared_from_this();
+  v.life_ = s.life;
+  v.hash_ = hash;
+  v.where_ = where;
+  ++holds_;
+  return v;
+}
+
+status client_impl::show(view& v) {
+  auto bytes = v.life_->pool->regions->bytes(v.where_.page, v.where_.length);
+  if (!bytes)
+    return bytes.error();
+  cxl::acquire(*bytes);
+  v.bytes_ = *bytes;
+  return {};
+}
+
+void client_impl::release_hold() {
+  if (--holds_ == 0 && connection_.closing())
+    wake();
+}
+
+void client_impl::let_go(page_buffer& page) {
+  auto owner = std::move(page.owner_);
+  if (!owner || owner->connection_.forked())
+    return;
+  owner->held_.put_back(page.life_->tenure, page.grant_);
+  page.life_.reset();
+  owner->release_hold();
+}
+
+void client_impl::let_go(view& v) {
+  auto owner = std::move(v.owner_);
+  if (!owner || owner->connection_.forked())
+    return;
+  owner->held_.drop_view(v.life_->tenure, v.hash_);
+  v.life_.reset();
+  owner->release_hold();
+  owner->wake();
+}
+
+void client_impl::empty(page_buffer& page) {
+  auto owner = std::move(page.owner_);
+  page.life_.reset();
+  page.bytes_ = {};
+  owner->release_hold();
+}
+
+// -- housekeeping
+
+void client_impl::keep_house() {
+  auto next = steady::now();
+  for (;;) {
+    for (auto& job : jobs_->take(next))
+      job();
+    if (connection_.closing() && holds_ == 0)
+      break;
+    next = connection_.tend();
+    if (auto s = connection_.now())
+      next = std::min(next, tend_holdings(*s));
+  }
+  connection_.finish(steady::now() + std::min(options_.timeout, close_wait));
+  {
+    std::lock_guard lock(finish_mutex_);
+    finished_ = true;
+  }
+  finish_changed_.notify_all();
+}
+
+session_ptr client_impl::session_of(std::uint64_t wire_number) const {
+  auto s = connection_.now();
+  return s && s->wire_number == wire_number ? s : nullptr;
+}
+
+time_point client_impl::tend_holdings(const session& s) {
+  auto now = steady::now();
+  auto next = time_point::max();
+  if (unpins_sent_ && now >= *unpins_sent_ + options_.timeout)
+    unpins_sent_.reset();
+  if (!unpins_sent_ && held_.unpins_waiting()) {
+    if (now >= unpins_after_)
+      send_unpins(s);
+    else
+      next = std::min(next, unpins_after_);
+  }
+  if (now >= resend_after_) {
+    for (auto& commit : held_.take_resends()) {
+      auto again = commit;
+      if (!s.wire->post(commit.request, [this, commit](outcome& o) { settle_late(commit, o); }))
+        held_.resend(std::move(again));
+    }
+  } else {
+    next = std::min(next, resend_after_);
+  }
+  if (options_.fetch_ahead && ahead_ && held_.idle() < (options_.grant_batch + 1) / 2) {
+    if (now >= refill_after_)
+      refill(s);
+    else
+      next = std::min(next, refill_after_);
+  }
+  return next;
+}
+
+void client_impl::send_unpins(const session& s) {
+  auto hashes = held_.take_unpins(s.wire_number, bounds::batch_items_max);
+  if (hashes.empty())
+    return;
+  auto number = s.wire_number;
+  unpins_sent_ = steady::now();
+  unpin_request request{encode_hashes(hashes)};
+  bool sent = s.wire->post(std::move(request), [this, number, hashes = std::move(hashes)](outcome& o) {
+    unpins_sent_.reset();
+    if (o.code != ec::ok || static_cast<ec>(std::get<codes_reply>(o.reply).code) != ec::busy)
+      return;
+    held_.unpin_later(number, hashes);
+    unpins_after_ = steady::now() + retry_pause;
+  });
+  if (!sent)
+    unpins_sent_.reset();
+}
+
+void client_impl::flush_unpins() {
+  auto s = connection_.now();
+  if (!s)
+    return;
+  for (;;) {
+    auto hashes = held_.take_unpins(s->wire_number, bounds::batch_items_max);
+    if (hashes.empty())
+      return;
+    unpin_request request{encode_hashes(hashes)};
+    auto number = s->wire_number;
+    s->wire->post(std::move(request), [this, number, hashes = std::move(hashes)](outcome& o) {
+      if (o.code == ec::ok && static_cast<ec>(std::get<codes_reply>(o.reply).code) == ec::busy)
+        held_.unpin_later(number, hashes);
+    });
+  }
+}
+
+void client_impl::give_back(const session& s, std::size_t n) {
+  ahead_ = false;  // until the next alloc finds the reserve empty: else they would be fetched again at once
+  auto grants = held_.recall(s.wire_number, std::min(n, bounds::batch_items_max));
+  if (!grants.empty())
+    s.wire->post(give_back_request{encode_grants(grants)}, [](outcome&) {});
+}
+
+void client_impl::refill(const session& s) {
+  {
+    std::lock_guard lock(fetch_mutex_);
+    if (fetching_)
+      return;
+    fetching_ = true;
+  }
+  auto want = static_cast<std::uint32_t>(options_.grant_batch - std::min(held_.idle(), options_.grant_batch));
+  auto number = s.wire_number;
+  bool sent = s.wire->post(grant_request{std::max(want, 1u)}, [this, number](outcome& o) {
+    receive_grants(number, o, [this] { end_fetch(); });
+  });
+  if (!sent)
+    end_fetch();
+}
+
+void client_impl::receive_grants(std::uint64_t wire_number, outcome& o, const std::function<void()>& done) {
+  auto s = session_of(wire_number);
+  refill_after_ = steady::now() + refill_pause;
+  if (!s || o.code != ec::ok)
+    return done();
+  auto& reply = std::get<grant_reply>(o.reply);
+  auto grants = decode_grants(reply.grants);
+  if (static_cast<ec>(reply.code) != ec::ok || !grants || grants->empty())
+    return done();
+  refill_after_ = {};
+  auto ids = unknown_regions(*s->life->pool->regions, pages_of(*grants));
+  if (ids.empty()) {
+    keep_grants(*s, *std::move(grants));
+    return done();
+  }
+  bool sent = s->wire->post(regions_request{std::move(ids)}, [this, wire_number, grants, done](outcome& rows) {
+    auto again = session_of(wire_number);
+    if (again && rows.code == ec::ok) {
+      // A row that makes no sense leaves its region unknown: keep_grants gives its pages back.
+      (void)add_regions(*again->life->pool->regions, std::get<regions_reply>(rows.reply));
+      keep_grants(*again, *grants);
+    }
+    done();
+  });
+  if (!sent)
+    done();
+}
+
+void client_impl::keep_grants(const session& s, std::vector<page_grant> grants) {
+  auto& regions = *s.life->pool->regions;
+  auto usable_end = std::partition(grants.begin(), grants.end(),
+                                   [&](const page_grant& g) { return regions.knows(g.page.region); });
+  std::span<const page_grant> usable{grants.begin(), usable_end}, others{usable_end, grants.end()};
+  if (!usable.empty())
+    held_.add_grants(s.wire_number, usable);
+  if (!others.empty())
+    s.wire->post(give_back_request{encode_grants(others)}, [](outcome&) {});
+}
+
+void client_impl::settle_late(doubtful_commit commit, outcome& o) {
+  auto* reply = o.code == ec::ok ? std::get_if<codes_reply>(&o.reply) : nullptr;
+  auto code = reply ? static_cast<ec>(reply->code) : o.code;
+  if (!reply || code == ec::busy || code == ec::session_over || code == ec::stopping || code == ec::timeout) {
+    resend_after_ = code == ec::busy ? steady::now() + retry_pause : time_point{};
+    held_.resend(std::move(commit));
+    return;
+  }
+  auto codes = code == ec::ok ? decode_codes(reply->codes) : std::nullopt;
+  if (!codes || codes->size() != commit.grants.size())
+    codes.emplace(commit.grants.size(), code == ec::ok ? ec::gone : code);  // a refusal as a whole: pages stay ours
+  held_.settle(commit.tenure, commit.grants, *codes);
+}
+
+}  // namespace maru::net

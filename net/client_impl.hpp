@@ -1,0 +1,116 @@
+// The client behind the public handles: connection, holdings, and the thread that tends both.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "net/client.hpp"
+#include "net/connection.hpp"
+#include "net/exchange.hpp"
+#include "net/holdings.hpp"
+#include "net/records.hpp"
+
+namespace maru::net {
+
+// Operation: callers' threads send their requests and wait for the answers themselves (operations.cpp); the
+// housekeeping thread renews, reconnects, refills the reserve, ends the pins of views that are gone, and settles what
+// came too late for its caller.
+// Concurrency: public members from any thread, `settle_late` from the housekeeping thread only.
+// Limits: must not be destroyed on one of its own threads; so nothing that runs there owns it.
+class client_impl : public std::enable_shared_from_this<client_impl> {
+public:
+  static result<std::shared_ptr<client_impl>> open(client_options options);
+  ~client_impl();
+  void close();
+
+  const client_options& options() const { return options_; }
+  connection& wire() { return connection_; }
+  holdings& held() { return held_; }
+  time_point deadline() const { return std::chrono::steady_clock::now() + options_.timeout; }
+  // ok, or `session_over`: after close, and in a child of the process that opened the client.
+  status open_for_calls() const;
+  client_info info() const;
+
+  result<std::vector<page_buffer>> alloc(std::size_t n, std::size_t size);
+  result<std::span<const std::byte>> bytes(const location& where);
+  // Maps the regions of these pages, as far as they exist.
+  status map_regions(const session& s, std::span<const page_ref> pages, time_point deadline);
+  // REQUIRES: the view's pin is in the book.
+  view make_view(const session& s, const key_hash& hash, const location& where);
+  // Gives a view its bytes. REQUIRES: map_regions was asked for its page.
+  static status show(view& v);
+
+  // Keeps the session from being ended while pages and views are made: take one, then ask whether the client is open.
+  class hold {
+  public:
+    explicit hold(client_impl& impl) : impl_(impl) { ++impl_.holds_; }
+    ~hold() { impl_.release_hold(); }
+    hold(const hold&) = delete;
+    hold& operator=(const hold&) = delete;
+
+  private:
+    client_impl& impl_;
+  };
+
+  // What handles do when they go.
+  static void let_go(page_buffer& page);
+  static void let_go(view& v);
+  // The page was committed, is gone or in doubt: empties the handle, the reserve knows the rest.
+  static void empty(page_buffer& page);
+  static const session_life* life_of(const page_buffer& page) { return page.life_.get(); }
+  bool owns(const page_buffer& page) const { return page.owner_.get() == this; }
+
+  // Sends the pins that wait to be ended, ahead of a request that must find them ended.
+  void flush_unpins();
+  void wake() { jobs_->wake(); }
+  // The outcome of a commit that nobody waits for.
+  void settle_late(doubtful_commit commit, outcome& o);
+
+private:
+  client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner);
+  void keep_house();
+  time_point tend_holdings(const session& s);
+  void send_unpins(const session& s);
+  void give_back(const session& s, std::size_t n);
+  void refill(const session& s);
+  // Grants that came without a caller: maps their regions and puts them into the reserve, then calls `done`.
+  void receive_grants(std::uint64_t wire_number, outcome& o, const std::function<void()>& done);
+  void keep_grants(const session& s, std::vector<page_grant> grants);
+  status fetch(std::size_t n, time_point deadline);
+  void end_fetch();
+  result<std::vector<page_buffer>> make_pages(const session& s, const holdings::taken& taken, std::size_t size);
+  void release_hold();
+  session_ptr session_of(std::uint64_t wire_number) const;
+
+  const client_options options_;
+  const std::shared_ptr<job_queue> jobs_;
+  const std::shared_ptr<runtime> runtime_;
+  holdings held_;
+  connection connection_;
+  std::atomic<std::size_t> holds_{0};  // page_buffers and views, alive or being made
+
+  std::mutex fetch_mutex_;
+  std::condition_variable fetched_;
+  bool fetching_ = false;
+  std::atomic<bool> ahead_{false};  // pages are in demand: keep the reserve filled
+
+  std::mutex finish_mutex_;
+  std::condition_variable finish_changed_;
+  bool finished_ = false;
+
+  // Of the housekeeping thread
+  std::optional<time_point> unpins_sent_;
+  time_point unpins_after_{};
+  time_point resend_after_{};
+  time_point refill_after_{};
+  std::unique_ptr<std::thread> keeper_;
+};
+
+}  // namespace maru::net

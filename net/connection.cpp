@@ -1,0 +1,277 @@
+#include "net/connection.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "net/records.hpp"
+
+namespace maru::net {
+
+namespace {
+
+using namespace std::chrono_literals;
+using steady = std::chrono::steady_clock;
+
+constexpr auto back_off_min = 20ms, back_off_max = 1000ms;
+
+std::chrono::milliseconds renew_interval(const session& s) {
+  return std::min<std::chrono::milliseconds>(s.lease / 4, bounds::renew_interval);
+}
+
+// Errors of open that another try would not mend.
+bool final_for_open(ec code) {
+  return code == ec::refused || code == ec::version_mismatch || code == ec::io || code == ec::unknown_contents
+         || code == ec::bad_option || code == ec::invalid || code == ec::too_large;
+}
+
+// One code per declared grant. Sent as one blob that may be longer than a batch.
+std::vector<ec> decode_kept(std::string_view blob) {
+  std::vector<ec> codes;
+  for (auto byte : blob)
+    codes.push_back(byte == static_cast<char>(ec::ok) ? ec::ok : ec::gone);
+  return codes;
+}
+
+}  // namespace
+
+connection::connection(client_options options, host_port server, std::shared_ptr<runtime> owner, holdings& held,
+                       std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall)
+  : options_(std::move(options)), server_(std::move(server)), runtime_(std::move(owner)), held_(held),
+    jobs_(std::move(jobs)), recall_(std::move(recall)) {}
+
+session_ptr connection::latest() const {
+  std::lock_guard lock(mutex_);
+  return current_;
+}
+
+session_ptr connection::now() const {
+  std::lock_guard lock(mutex_);
+  return current_ && current_->wire->up() ? current_ : nullptr;
+}
+
+result<session_ptr> connection::wait(time_point deadline) const {
+  std::unique_lock lock(mutex_);
+  auto settled = [this] { return closing_ || (current_ && current_->wire->up()); };
+  if (!changed_.wait_until(lock, deadline, settled))
+    return {ec::unavailable, "no connection to marud before the deadline"
+                               + (last_error_.message.empty() ? "" : "; last try: " + last_error_.message)};
+  if (closing_)
+    return {ec::session_over, "the client was closed"};
+  return current_;
+}
+
+bool connection::lease_runs() const { return steady::now().time_since_epoch().count() < lease_until_; }
+
+void connection::lease_runs_until(time_point t) {
+  {
+    std::lock_guard lock(mutex_);
+    lease_until_ = t.time_since_epoch().count();
+  }
+  changed_.notify_all();
+}
+
+status connection::usable(time_point deadline) const {
+  if (lease_runs() && !closing_)
+    return {};
+  std::unique_lock lock(mutex_);
+  if (!changed_.wait_until(lock, deadline, [this] { return closing_ || lease_runs(); }))
+    return {ec::unavailable, "the session's lease ran out and was not renewed before the deadline"};
+  if (closing_)
+    return {ec::session_over, "the client was closed"};
+  return {};
+}
+
+status connection::wait_open(time_point deadline) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_until(lock, deadline, [this] { return current_ || final_for_open(last_error_.code); });
+  if (current_)
+    return {};
+  if (final_for_open(last_error_.code))
+    return last_error_;
+  auto cause = last_error_.message.empty() ? "no answer from " + options_.server : last_error_.message;
+  // What kept the last try from going through is more telling than that time is over.
+  auto code = last_error_.code == ec::ok || last_error_.code == ec::timeout ? ec::unavailable : last_error_.code;
+  return {code, "failed to open a client within " + std::to_string(options_.timeout.count()) + " ms: " + cause};
+}
+
+void connection::lose(const session& bad) {
+  bad.wire->shut_down();
+  jobs_->wake();
+}
+
+void connection::begin_close() {
+  std::shared_ptr<link> trying;
+  {
+    std::lock_guard lock(mutex_);
+    closing_ = true;
+    trying = trying_;
+  }
+  if (trying)
+    trying->shut_down();
+  changed_.notify_all();
+  jobs_->wake();
+}
+
+time_point connection::tend() {
+  auto s = now();
+  if (!s) {
+    if (steady::now() >= next_attempt_)
+      attempt();
+    if (!(s = now()))
+      return next_attempt_;
+  }
+  if (renew_sent_ && steady::now() >= *renew_sent_ + s->lease / 2) {
+    lose(*s);
+    next_attempt_ = steady::now();
+    return next_attempt_;
+  }
+  if (!renew_sent_ && steady::now() >= renew_due_)
+    renew(s);
+  return renew_sent_ ? *renew_sent_ + s->lease / 2 : renew_due_;
+}
+
+void connection::attempt() {
+  auto wire = std::make_shared<link>(runtime_, jobs_);
+  {
+    std::lock_guard lock(mutex_);
+    if (closing_) {  // what is left ends with the proof that this process let go of it
+      next_attempt_ = steady::now() + back_off_max;
+      return;
+    }
+    trying_ = wire;
+  }
+  auto opened = open_session(wire, steady::now() + options_.timeout);
+  if (!opened)
+    wire->shut_down();
+  {
+    std::lock_guard lock(mutex_);
+    trying_.reset();
+    if (opened)
+      current_ = *opened;
+    last_error_ = opened ? error{} : opened.error();
+  }
+  changed_.notify_all();
+  if (opened) {
+    back_off_ = {};
+    renew_sent_.reset();
+    renew_due_ = steady::now() + renew_interval(**opened);
+    next_attempt_ = {};
+  } else {
+    back_off_ = std::clamp<std::chrono::milliseconds>(back_off_ * 2, back_off_min, back_off_max);
+    next_attempt_ = steady::now() + back_off_;
+  }
+}
+
+result<session_ptr> connection::open_session(const std::shared_ptr<link>& wire, time_point deadline) {
+  if (auto connected = wire->connect(server_.host, server_.port, deadline); !connected)
+    return connected.error();
+  auto previous = latest();
+  auto asked = steady::now();
+  auto declared = held_.declare();
+  auto reply = greet(*wire, introduce(options_, previous.get(), declared), deadline);
+  if (!reply && reply.code() == ec::session_over && previous) {
+    previous.reset();
+    asked = steady::now();
+    declared = held_.declare();
+    reply = greet(*wire, introduce(options_, nullptr, declared), deadline);
+  }
+  if (!reply)
+    return reply.error();
+  wire->adopt(reply->handle);
+  auto opened = settle_in(wire, previous, *reply, declared, deadline);
+  if (opened)
+    lease_runs_until(asked + (*opened)->lease);
+  else
+    wire->post(close_request{}, [](outcome&) {});
+  return opened;
+}
+
+result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, const session_ptr& previous,
+                                          hello_reply& reply, const holdings::declaration& declared,
+                                          time_point deadline) {
+  auto known = latest();
+  bool resumed = previous && previous->id == reply.session;
+  auto life = std::make_shared<session_life>();
+  if (resumed && previous->life->lock_path == reply.lock_path) {
+    life->alive = previous->life->alive;
+  } else {
+    auto alive = prove_alive(reply.lock_path, deadline);
+    if (!alive)
+      return alive.error();
+    life->alive = *std::move(alive);
+  }
+  life->lock_path = reply.lock_path;
+  if (known && known->life->pool->id == reply.pool && known->life->pool->incarnation == reply.incarnation) {
+    life->pool = known->life->pool;
+  } else {
+    auto pool = map_pool(options_, reply);
+    if (!pool)
+      return pool.error();
+    life->pool = *std::move(pool);
+  }
+  auto made = std::make_shared<session>();
+  made->wire = wire;
+  made->wire_number = declared.wire;
+  made->id = reply.session;
+  made->resume_secret = reply.resume_secret;
+  std::memcpy(made->secret.data(), reply.secret.data(), made->secret.size());
+  made->epoch = reply.epoch;
+  made->page_bytes = reply.page_bytes;
+  made->lease = std::chrono::milliseconds{reply.lease_ms};
+  // Callers that find the new tenure must find the new session too: both change before this mutex is free.
+  std::lock_guard lock(mutex_);
+  if (resumed)
+    held_.resume(declared, decode_kept(reply.kept));
+  else
+    held_.start_over();
+  life->tenure = held_.tenure();
+  made->life = std::move(life);
+  current_ = made;
+  return session_ptr{std::move(made)};
+}
+
+void connection::renew(const session_ptr& s) {
+  auto sent = steady::now();
+  auto number = s->wire_number;
+  bool posted = s->wire->post(renew_request{s->epoch}, [this, sent, number](outcome& o) {
+    auto now_open = now();
+    if (!now_open || now_open->wire_number != number)
+      return;
+    renew_sent_.reset();
+    if (o.code != ec::ok)
+      return lose(*now_open);
+    auto& reply = std::get<renew_reply>(o.reply);
+    auto code = static_cast<ec>(reply.code);
+    if (code == ec::busy) {
+      renew_due_ = steady::now() + back_off_min;
+      return;
+    }
+    if (code != ec::ok)
+      return lose(*now_open);
+    auto lease = reply.lease_ms > 0 ? std::chrono::milliseconds{reply.lease_ms} : now_open->lease;
+    lease_runs_until(sent + lease);
+    renew_due_ = sent + renew_interval(*now_open);
+    if (reply.recall > 0)
+      recall_(*now_open, reply.recall);
+  });
+  if (posted)
+    renew_sent_ = sent;
+}
+
+void connection::finish(time_point deadline) {
+  if (auto s = now()) {
+    auto sent = s->wire->send(close_request{});
+    if (sent && !sent->wait_until(deadline))
+      sent->abandon([](outcome&) {});
+  }
+  session_ptr last;
+  {
+    std::lock_guard lock(mutex_);
+    last = std::exchange(current_, nullptr);
+  }
+  if (last)
+    last->wire->shut_down();
+}
+
+}  // namespace maru::net

@@ -1,0 +1,87 @@
+// A client's session with marud, kept up: opened, renewed, resumed after a loss.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "base/error.hpp"
+#include "base/host_port.hpp"
+#include "net/client.hpp"
+#include "net/holdings.hpp"
+#include "net/job_queue.hpp"
+#include "net/runtime.hpp"
+#include "net/session.hpp"
+
+namespace maru::net {
+
+// Operation: the client's housekeeping thread calls tend() when it says so and whenever the queue wakes it; that is
+// where messages about the session itself are sent and waited for. Callers only read the state and wait for it.
+// Lease: it counts from the sending of the last answered renew (or hello). Once it is over, marud may do with our
+// pages and pins what it likes, so nothing new is handed out until it is renewed (`usable`).
+// Concurrency: as marked.
+class connection {
+public:
+  // `recall` is called on the housekeeping thread with the number of unused grants that marud wants back.
+  connection(client_options options, host_port server, std::shared_ptr<runtime> owner, holdings& held,
+             std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall);
+
+  // -- any thread
+  bool forked() const { return runtime_->forked(); }
+  // The last session, connected or not; null before the first and after the end.
+  session_ptr latest() const;
+  // The session if it is connected, else null.
+  session_ptr now() const;
+  // Waits for a connected session. `session_over`: closed, or forked. `unavailable`: none by the deadline.
+  result<session_ptr> wait(time_point deadline) const;
+  // Waits until pages and views may be handed out: immediately while the lease runs.
+  status usable(time_point deadline) const;
+  // Waits for the first session. Also returns at an error that trying again would not mend.
+  status wait_open(time_point deadline) const;
+  // This session is no good any more (as an answer told): a new connection is due.
+  void lose(const session& bad);
+  // No more calls of users: waiting ones end with `session_over`. The session itself goes on until finish().
+  void begin_close();
+  bool closing() const { return closing_; }
+
+  // -- housekeeping thread
+  // Connects, renews, notices losses. Returns when to call again at the latest.
+  time_point tend();
+  // Ends the session.
+  void finish(time_point deadline);
+
+private:
+  void attempt();
+  result<session_ptr> open_session(const std::shared_ptr<link>& wire, time_point deadline);
+  result<session_ptr> settle_in(const std::shared_ptr<link>& wire, const session_ptr& previous, hello_reply& reply,
+                                const holdings::declaration& declared, time_point deadline);
+  void renew(const session_ptr& s);
+  void lease_runs_until(time_point t);
+  bool lease_runs() const;
+
+  const client_options options_;
+  const host_port server_;
+  const std::shared_ptr<runtime> runtime_;
+  holdings& held_;
+  const std::shared_ptr<job_queue> jobs_;
+  const std::function<void(const session&, std::size_t)> recall_;
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  session_ptr current_;
+  std::shared_ptr<link> trying_;  // while attempt() runs
+  error last_error_;
+  std::atomic<bool> closing_{false};
+  std::atomic<time_point::rep> lease_until_{0};
+
+  // Of the housekeeping thread
+  time_point next_attempt_{};
+  std::chrono::milliseconds back_off_{};
+  time_point renew_due_{};
+  std::optional<time_point> renew_sent_;
+};
+
+}  // namespace maru::net

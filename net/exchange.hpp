@@ -1,0 +1,113 @@
+// One request of a caller, from sending to its answer.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include "base/error.hpp"
+#include "net/connection.hpp"
+#include "net/link.hpp"
+
+namespace maru::net {
+
+// Sends at once where there is a connection; otherwise finish() waits for one. `busy` is tried again, with a back-off,
+// until the deadline; so is `session_over`, on the session that the client opens next.
+// Concurrency: one thread at a time.
+template <class Request>
+class exchange {
+public:
+  // `what` names the request in errors: "look up keys". With a `tenure` the request makes sense in that session only.
+  exchange(connection& where, const char* what, Request request, time_point deadline,
+           std::optional<std::uint64_t> tenure = std::nullopt)
+    : connection_(where), what_(what), request_(std::move(request)), deadline_(deadline), tenure_(tenure) {
+    send(connection_.now());
+  }
+
+  // True when finish() will not wait, unless the answer is `busy`.
+  bool ready() {
+    if (!call_)
+      send(connection_.now());
+    return call_ ? call_->done() : std::chrono::steady_clock::now() >= deadline_;
+  }
+
+  // The answer, or why the request as a whole failed.
+  result<reply_of<Request>> finish() {
+    auto pause = std::chrono::milliseconds{1};
+    for (;;) {
+      if (!call_) {
+        auto s = connection_.wait(deadline_);
+        if (!s)
+          return failed(s.code(), s.error().message);
+        if (tenure_ && (*s)->life->tenure != *tenure_)
+          return failed(ec::gone, "its session is over");
+        if (!send(*s))
+          continue;
+      }
+      if (!call_->wait_until(deadline_)) {
+        in_doubt_ = true;
+        return failed(ec::timeout, "marud did not answer before the deadline");
+      }
+      auto answered = std::exchange(call_, nullptr);
+      auto& o = answered->result();
+      if (o.code != ec::ok) {
+        in_doubt_ = true;
+        if (connection_.closing())
+          return failed(ec::session_over, "the client was closed");
+        return failed(o.code, "the connection was lost before the answer came");
+      }
+      auto& reply = std::get<reply_of<Request>>(o.reply);
+      auto code = reply.code <= static_cast<std::uint8_t>(ec::last_) ? static_cast<ec>(reply.code) : ec::corrupt;
+      if (code == ec::ok)
+        return std::move(reply);
+      if (code == ec::session_over)
+        connection_.lose(*used_);
+      if ((code != ec::busy && code != ec::session_over) || std::chrono::steady_clock::now() + pause >= deadline_)
+        return failed(code, "marud answered " + std::string{to_string(code)});
+      std::this_thread::sleep_for(pause);
+      pause = std::min(pause * 2, std::chrono::milliseconds{32});
+    }
+  }
+
+  // After finish() failed: the request was sent, and whether it was served is not known.
+  bool in_doubt() const { return in_doubt_; }
+  // The session that the request was sent to last; may be null.
+  const session_ptr& used() const { return used_; }
+  const Request& request() const { return request_; }
+  // Nobody will call finish() (again). `late` is run on the housekeeping thread with the answer that is still to come,
+  // not at all where there is none to come.
+  bool abandon(call::late_handler late) {
+    auto left = std::exchange(call_, nullptr);
+    if (left)
+      left->abandon(std::move(late));
+    return left != nullptr;
+  }
+
+private:
+  bool send(const session_ptr& s) {
+    if (!s || (tenure_ && s->life->tenure != *tenure_))
+      return false;
+    call_ = s->wire->send(request_);
+    if (call_)
+      used_ = s;
+    return call_ != nullptr;
+  }
+
+  error failed(ec code, const std::string& cause) const {
+    return {code, std::string{"failed to "} + what_ + ": " + cause};
+  }
+
+  connection& connection_;
+  const char* what_;
+  Request request_;
+  time_point deadline_;
+  std::optional<std::uint64_t> tenure_;
+  std::shared_ptr<call> call_;
+  session_ptr used_;
+  bool in_doubt_ = false;
+};
+
+}  // namespace maru::net

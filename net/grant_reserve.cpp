@@ -1,0 +1,103 @@
+#include "net/grant_reserve.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace maru::net {
+
+const grant_reserve::entry* grant_reserve::find(const page_grant& grant) const {
+  auto it = pages_.find(grant.page);
+  return it == pages_.end() || it->second.gen != grant.gen ? nullptr : &it->second;
+}
+
+grant_reserve::entry* grant_reserve::find(const page_grant& grant) {
+  return const_cast<entry*>(std::as_const(*this).find(grant));
+}
+
+bool grant_reserve::holds(const page_grant& grant) const { return find(grant) != nullptr; }
+
+bool grant_reserve::doubtful(const page_grant& grant) const {
+  auto* known = find(grant);
+  return known && known->state == use::doubt;
+}
+
+void grant_reserve::add(std::span<const page_grant> grants) {
+  for (auto& g : grants)
+    if (pages_.try_emplace(g.page, entry{g.gen, use::idle}).second)
+      idle_.push_back(g);
+}
+
+std::optional<std::vector<page_grant>> grant_reserve::take(std::size_t n) {
+  if (n > idle_.size())
+    return std::nullopt;
+  std::vector<page_grant> taken;
+  taken.reserve(n);
+  for (std::size_t i = 0; i < n; ++i)
+    taken.push_back(*take_one());
+  return taken;
+}
+
+std::optional<page_grant> grant_reserve::take_one() {
+  if (idle_.empty())
+    return std::nullopt;
+  auto grant = idle_.back();
+  idle_.pop_back();
+  pages_.find(grant.page)->second.state = use::out;
+  return grant;
+}
+
+bool grant_reserve::put_back(const page_grant& grant) {
+  auto* known = find(grant);
+  if (!known || known->state == use::idle)
+    return false;
+  in_doubt_ -= known->state == use::doubt;
+  known->state = use::idle;
+  idle_.push_back(grant);
+  return true;
+}
+
+bool grant_reserve::doubt(const page_grant& grant) {
+  auto* known = find(grant);
+  if (!known || known->state != use::out)
+    return false;
+  known->state = use::doubt;
+  ++in_doubt_;
+  return true;
+}
+
+bool grant_reserve::forget(const page_grant& grant) {
+  auto* known = find(grant);
+  if (!known)
+    return false;
+  in_doubt_ -= known->state == use::doubt;
+  if (known->state == use::idle)
+    std::erase(idle_, grant);
+  pages_.erase(grant.page);
+  return true;
+}
+
+std::vector<page_grant> grant_reserve::recall(std::size_t n) {
+  n = std::min(n, idle_.size());
+  // The coldest go: those that were put in first.
+  std::vector<page_grant> recalled(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(n));
+  idle_.erase(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(n));
+  for (auto& g : recalled)
+    pages_.erase(g.page);
+  return recalled;
+}
+
+std::vector<page_grant> grant_reserve::held() const {
+  std::vector<page_grant> all;
+  all.reserve(pages_.size());
+  for (auto& [page, e] : pages_)
+    all.push_back({page, e.gen});
+  return all;
+}
+
+void grant_reserve::clear() {
+  pages_.clear();
+  idle_.clear();
+  in_doubt_ = 0;
+}
+
+}  // namespace maru::net

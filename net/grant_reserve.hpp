@@ -1,0 +1,58 @@
+// The pages granted to a client's session, and what each is used for. Plain bookkeeping.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/types.hpp"
+
+namespace maru::net {
+
+// Every granted page is in one of three states: idle (in reserve), out (a page_buffer has it), or in doubt (its commit
+// was sent and no answer came: it must not be written again before the outcome is known).
+// Concurrency: none of its own; the client guards it.
+class grant_reserve {
+public:
+  // New grants, idle. One that is known already is ignored.
+  void add(std::span<const page_grant> grants);
+
+  // `n` idle pages become out; all or none. The page that came back last goes first: it is warm.
+  std::optional<std::vector<page_grant>> take(std::size_t n);
+  // The same for one page.
+  std::optional<page_grant> take_one();
+
+  // These tell whether the page was held (in the state named).
+  bool put_back(const page_grant& grant);  // out or in doubt -> idle
+  bool doubt(const page_grant& grant);     // out -> in doubt
+  bool forget(const page_grant& grant);    // any -> no longer ours
+  bool holds(const page_grant& grant) const;
+  bool doubtful(const page_grant& grant) const;
+
+  // Up to `n` idle pages, which are no longer ours: to be given back.
+  std::vector<page_grant> recall(std::size_t n);
+  // Everything held, in no particular order.
+  std::vector<page_grant> held() const;
+  void clear();
+
+  std::size_t idle() const { return idle_.size(); }
+  std::size_t in_doubt() const { return in_doubt_; }
+
+private:
+  enum class use : std::uint8_t { idle, out, doubt };
+  struct entry {
+    generation gen;
+    use state;
+  };
+  const entry* find(const page_grant& grant) const;
+  entry* find(const page_grant& grant);
+
+  std::unordered_map<page_ref, entry> pages_;
+  std::vector<page_grant> idle_;
+  std::size_t in_doubt_ = 0;
+};
+
+}  // namespace maru::net

@@ -1,0 +1,180 @@
+#include "net/holdings.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace maru::net {
+
+holdings::declaration holdings::declare() {
+  std::lock_guard lock(mutex_);
+  // What is queued to be unpinned is not in the book, so it is not declared and ends with the old connection. Sent
+  // over the new one, it could end another pin on the same key.
+  unpins_.clear();
+  return {++wire_, grants_.held(), pins_.all()};
+}
+
+void holdings::resume(const declaration& declared, std::span<const ec> kept) {
+  std::lock_guard lock(mutex_);
+  for (std::size_t i = 0; i < declared.grants.size(); ++i)
+    if (i >= kept.size() || kept[i] != ec::ok)
+      if (!grants_.doubtful(declared.grants[i]))
+        grants_.forget(declared.grants[i]);
+}
+
+void holdings::start_over() {
+  std::lock_guard lock(mutex_);
+  ++tenure_;
+  grants_.clear();
+  pins_.clear();
+  unpins_.clear();
+  resends_.clear();
+}
+
+std::uint64_t holdings::tenure() const {
+  std::lock_guard lock(mutex_);
+  return tenure_;
+}
+
+bool holdings::add_grants(std::uint64_t wire, std::span<const page_grant> grants) {
+  std::lock_guard lock(mutex_);
+  if (wire != wire_)
+    return false;
+  grants_.add(grants);
+  return true;
+}
+
+std::optional<holdings::taken> holdings::take_pages(std::size_t n) {
+  std::lock_guard lock(mutex_);
+  auto grants = grants_.take(n);
+  if (!grants)
+    return std::nullopt;
+  return taken{tenure_, *std::move(grants)};
+}
+
+void holdings::put_back(std::uint64_t tenure, const page_grant& grant) {
+  std::lock_guard lock(mutex_);
+  if (tenure == tenure_)
+    grants_.put_back(grant);
+}
+
+bool holdings::holds(std::uint64_t tenure, const page_grant& grant) const {
+  std::lock_guard lock(mutex_);
+  return tenure == tenure_ && grants_.holds(grant);
+}
+
+void holdings::settle(std::uint64_t tenure, std::span<const page_grant> grants, std::span<const ec> codes) {
+  std::lock_guard lock(mutex_);
+  if (tenure != tenure_)
+    return;
+  for (std::size_t i = 0; i < grants.size() && i < codes.size(); ++i) {
+    if (codes[i] == ec::ok || codes[i] == ec::gone || codes[i] == ec::not_granted)
+      grants_.forget(grants[i]);
+    else if (grants_.doubtful(grants[i]))
+      grants_.put_back(grants[i]);
+  }
+}
+
+void holdings::doubt(std::uint64_t tenure, std::span<const page_grant> grants) {
+  std::lock_guard lock(mutex_);
+  if (tenure != tenure_)
+    return;
+  for (auto& g : grants)
+    grants_.doubt(g);
+}
+
+void holdings::resend(doubtful_commit commit) {
+  std::lock_guard lock(mutex_);
+  if (commit.tenure == tenure_)
+    resends_.push_back(std::move(commit));
+}
+
+std::vector<doubtful_commit> holdings::take_resends() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(resends_, {});
+}
+
+std::vector<page_grant> holdings::recall(std::uint64_t wire, std::size_t n) {
+  std::lock_guard lock(mutex_);
+  if (wire != wire_)
+    return {};
+  return grants_.recall(n);
+}
+
+std::size_t holdings::idle() const {
+  std::lock_guard lock(mutex_);
+  return grants_.idle();
+}
+
+std::size_t holdings::in_doubt() const {
+  std::lock_guard lock(mutex_);
+  return grants_.in_doubt();
+}
+
+bool holdings::add_pins(std::uint64_t wire, std::span<const key_hash> hashes) {
+  std::lock_guard lock(mutex_);
+  if (wire != wire_)
+    return false;
+  for (auto& h : hashes)
+    pins_.add_pin(h);
+  return true;
+}
+
+bool holdings::add_views(std::uint64_t wire, std::span<const key_hash> hashes) {
+  std::lock_guard lock(mutex_);
+  if (wire != wire_)
+    return false;
+  for (auto& h : hashes)
+    pins_.add_view(h);
+  return true;
+}
+
+void holdings::drop_view(std::uint64_t tenure, const key_hash& hash) {
+  std::lock_guard lock(mutex_);
+  if (tenure == tenure_ && pins_.drop_view(hash))
+    unpins_.push_back(hash);
+}
+
+holdings::dropped holdings::drop_pins(std::span<const key_hash> hashes) {
+  std::lock_guard lock(mutex_);
+  dropped out{wire_, std::vector<bool>(hashes.size()), {}};
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    out.known[i] = pins_.drop_pin(hashes[i]);
+    if (out.known[i])
+      out.hashes.push_back(hashes[i]);
+  }
+  return out;
+}
+
+void holdings::unpin_later(std::uint64_t wire, std::span<const key_hash> hashes) {
+  std::lock_guard lock(mutex_);
+  if (wire == wire_)
+    unpins_.insert(unpins_.end(), hashes.begin(), hashes.end());
+}
+
+void holdings::unpin_all() {
+  std::lock_guard lock(mutex_);
+  auto hashes = pins_.drop_all_pins();
+  unpins_.insert(unpins_.end(), hashes.begin(), hashes.end());
+}
+
+std::vector<key_hash> holdings::take_unpins(std::uint64_t wire, std::size_t max) {
+  std::lock_guard lock(mutex_);
+  if (wire != wire_)
+    return {};
+  auto n = static_cast<std::ptrdiff_t>(std::min(max, unpins_.size()));
+  std::vector<key_hash> hashes(unpins_.begin(), unpins_.begin() + n);
+  unpins_.erase(unpins_.begin(), unpins_.begin() + n);
+  return hashes;
+}
+
+bool holdings::unpins_waiting() const {
+  std::lock_guard lock(mutex_);
+  return !unpins_.empty();
+}
+
+std::size_t holdings::pins() const {
+  std::lock_guard lock(mutex_);
+  return pins_.size();
+}
+
+}  // namespace maru::net

@@ -1,0 +1,234 @@
+#include "net/link.hpp"
+
+#include <caf/actor_companion.hpp>
+#include <caf/actor_system.hpp>
+#include <caf/atom.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/io/middleman_actor.hpp>
+#include <caf/send.hpp>
+#include <caf/system_messages.hpp>
+
+#include <atomic>
+#include <set>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "net/runtime.hpp"
+
+namespace maru::net {
+
+bool call::done() const {
+  std::lock_guard lock(mutex_);
+  return done_;
+}
+
+bool call::wait_until(time_point deadline) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, deadline, [this] { return done_; });
+}
+
+void call::abandon(late_handler late) {
+  std::lock_guard lock(mutex_);
+  late_ = std::move(late);
+  if (done_)
+    hand_over();
+}
+
+void call::finish(outcome o) {
+  {
+    std::lock_guard lock(mutex_);
+    if (done_)
+      return;
+    outcome_ = std::move(o);
+    done_ = true;
+    if (late_) {
+      hand_over();
+      return;
+    }
+  }
+  changed_.notify_one();
+}
+
+void call::hand_over() {
+  if (late_)
+    late_jobs_->push([late = std::move(late_), o = std::move(outcome_)]() mutable { late(o); });
+  late_ = nullptr;
+}
+
+namespace {
+
+template <class Reply>
+bool decode_reply(caf::message& content, any_reply& reply) {
+  if (!content.match_elements<Reply>())
+    return false;
+  reply = std::move(content.get_mutable_as<Reply>(0));
+  return true;
+}
+
+bool decode_door(caf::message& content, any_reply& reply) {
+  if (!content.match_elements<caf::node_id, caf::strong_actor_ptr, std::set<std::string>>())
+    return false;
+  reply = content.get_as<caf::strong_actor_ptr>(1);
+  return true;
+}
+
+caf::actor_companion& as_companion(const caf::strong_actor_ptr& ptr) {
+  return *caf::actor_cast<caf::actor_companion*>(ptr);
+}
+
+}  // namespace
+
+// What the I/O thread touches: owned by the companion's callback and by the link, owns neither.
+struct link::core {
+  struct entry {
+    std::shared_ptr<call> waiting;
+    caf::actor_addr target;
+  };
+
+  explicit core(std::shared_ptr<job_queue> queue) : late_jobs(std::move(queue)) {}
+
+  std::mutex mutex;
+  std::unordered_map<std::uint64_t, entry> pending;
+  std::uint64_t last_id = 0;
+  caf::actor_addr session;
+  std::atomic<bool> down{false};
+  std::shared_ptr<job_queue> late_jobs;
+
+  void deliver(caf::mailbox_element& element) {
+    if (element.mid.is_response()) {
+      answer(element.mid.request_id().integer_value(), element.move_content_to_message());
+      return;
+    }
+    auto content = element.move_content_to_message();
+    if (content.match_elements<caf::down_msg>())
+      lose(content.get_as<caf::down_msg>(0).source);
+  }
+
+  void answer(std::uint64_t id, caf::message content) {
+    std::shared_ptr<call> waiting;
+    {
+      std::lock_guard lock(mutex);
+      auto it = pending.find(id);
+      if (it == pending.end())
+        return;
+      waiting = std::move(it->second.waiting);
+      pending.erase(it);
+    }
+    outcome o;
+    if (waiting->decode(content, o.reply))
+      o.code = ec::ok;
+    else if (content.match_elements<caf::error>() && content.get_as<caf::error>(0) == caf::sec::unexpected_message)
+      o.code = ec::version_mismatch;
+    waiting->finish(std::move(o));
+  }
+
+  // The actor at `source` is gone: what was asked of it gets no answer.
+  void lose(const caf::actor_addr& source) {
+    std::vector<std::shared_ptr<call>> lost;
+    {
+      std::lock_guard lock(mutex);
+      if (source == session)
+        down = true;
+      for (auto it = pending.begin(); it != pending.end();) {
+        if (down || it->second.target == source) {
+          lost.push_back(std::move(it->second.waiting));
+          it = pending.erase(it);
+        } else {
+          ++it;
+        }
+      }
+    }
+    for (auto& c : lost)
+      c->finish({});
+    late_jobs->wake();
+  }
+};
+
+link::link(std::shared_ptr<runtime> owner, std::shared_ptr<job_queue> late_jobs)
+  : runtime_(std::move(owner)), core_(std::make_shared<core>(std::move(late_jobs))) {
+  auto companion = runtime_->system().spawn<caf::actor_companion, caf::hidden>();
+  companion_ = caf::actor_cast<caf::strong_actor_ptr>(companion);
+  as_companion(companion_).on_enqueue([core = core_](caf::mailbox_element_ptr element) { core->deliver(*element); });
+}
+
+link::~link() {
+  if (!runtime_->forked())
+    shut_down();
+}
+
+void link::shut_down() {
+  {
+    std::lock_guard lock(core_->mutex);
+    core_->down = true;
+  }
+  core_->lose({});
+  std::call_once(disconnected_, [this] { as_companion(companion_).disconnect(); });
+}
+
+bool link::up() const { return !core_->down; }
+
+std::shared_ptr<call> link::send_to(const caf::strong_actor_ptr& target, caf::message&& content,
+                                    call::decoder decode) {
+  auto sent = std::make_shared<call>(decode, core_->late_jobs);
+  std::uint64_t id = 0;
+  {
+    std::lock_guard lock(core_->mutex);
+    if (core_->down || !target)
+      return nullptr;
+    id = ++core_->last_id;
+    core_->pending.emplace(id, core::entry{sent, caf::actor_cast<caf::actor_addr>(target)});
+  }
+  target->enqueue(companion_, caf::make_message_id(id), std::move(content), nullptr);
+  return sent;
+}
+
+status link::connect(const std::string& host, std::uint16_t port, time_point deadline) {
+  auto failed = [&](const char* cause) {
+    return status{ec::unavailable, "failed to connect to " + host + ":" + std::to_string(port) + ": " + cause};
+  };
+  auto middleman = caf::actor_cast<caf::strong_actor_ptr>(runtime_->system().middleman().actor_handle());
+  auto sent = send_to(middleman, caf::make_message(caf::connect_atom::value, host, port), decode_door);
+  if (!sent)
+    return failed("the client is closing");
+  if (!sent->wait_until(deadline)) {
+    sent->abandon([](outcome&) {});
+    return failed("no handshake before the deadline");
+  }
+  if (sent->result().code != ec::ok)
+    return failed("nobody answers there, or it is no marud");
+  door_ = std::get<caf::strong_actor_ptr>(sent->result().reply);
+  if (!door_)
+    return failed("no marud is served there");
+  as_companion(companion_).monitor(door_);
+  return {};
+}
+
+void link::adopt(const session_actor& session) {
+  session_ = caf::actor_cast<caf::strong_actor_ptr>(session);
+  {
+    std::lock_guard lock(core_->mutex);
+    core_->session = caf::actor_cast<caf::actor_addr>(session_);
+  }
+  as_companion(companion_).monitor(session_);
+}
+
+template <class Request>
+std::shared_ptr<call> link::send(Request request) {
+  auto& target = std::is_same_v<Request, hello> ? door_ : session_;
+  return send_to(target, caf::make_message(std::move(request)), decode_reply<reply_of<Request>>);
+}
+
+template std::shared_ptr<call> link::send(hello);
+template std::shared_ptr<call> link::send(grant_request);
+template std::shared_ptr<call> link::send(give_back_request);
+template std::shared_ptr<call> link::send(commit_request);
+template std::shared_ptr<call> link::send(lookup_request);
+template std::shared_ptr<call> link::send(exists_request);
+template std::shared_ptr<call> link::send(unpin_request);
+template std::shared_ptr<call> link::send(remove_request);
+template std::shared_ptr<call> link::send(renew_request);
+template std::shared_ptr<call> link::send(regions_request);
+template std::shared_ptr<call> link::send(close_request);
+
+}  // namespace maru::net

@@ -1,0 +1,56 @@
+#include "net/pin_book.hpp"
+
+#include <iterator>
+
+namespace maru::net {
+
+void pin_book::add_pin(const key_hash& hash) {
+  ++entries_[hash].pins;
+  ++size_;
+}
+
+void pin_book::add_view(const key_hash& hash) {
+  ++entries_[hash].views;
+  ++size_;
+}
+
+bool pin_book::drop(const key_hash& hash, std::uint32_t counts::*which) {
+  auto it = entries_.find(hash);
+  if (it == entries_.end() || it->second.*which == 0)
+    return false;
+  --(it->second.*which);
+  --size_;
+  if (it->second.pins == 0 && it->second.views == 0)
+    entries_.erase(it);
+  return true;
+}
+
+bool pin_book::drop_pin(const key_hash& hash) { return drop(hash, &counts::pins); }
+
+bool pin_book::drop_view(const key_hash& hash) { return drop(hash, &counts::views); }
+
+std::vector<key_hash> pin_book::all() const {
+  std::vector<key_hash> hashes;
+  hashes.reserve(size_);
+  for (auto& [hash, n] : entries_)
+    hashes.insert(hashes.end(), std::size_t{n.pins} + n.views, hash);
+  return hashes;
+}
+
+std::vector<key_hash> pin_book::drop_all_pins() {
+  std::vector<key_hash> dropped;
+  for (auto it = entries_.begin(); it != entries_.end();) {
+    dropped.insert(dropped.end(), it->second.pins, it->first);
+    it->second.pins = 0;
+    it = it->second.views == 0 ? entries_.erase(it) : std::next(it);
+  }
+  size_ -= dropped.size();
+  return dropped;
+}
+
+void pin_book::clear() {
+  entries_.clear();
+  size_ = 0;
+}
+
+}  // namespace maru::net

@@ -1,0 +1,163 @@
+// The worker-facing protocol: messages, their type names, and the typed interfaces of the front door.
+//
+// Rules: a batch is one message and its reply has one result per item, in order; batches travel as blobs of fixed
+// records (net/records.hpp); type names travel as text, so they are short, and renaming one breaks the protocol
+// (raise `protocol_version`). Plain integers and strings only: bytes from strangers become ids after checks.
+#pragma once
+
+#include <caf/meta/type_name.hpp>
+#include <caf/replies_to.hpp>
+#include <caf/typed_actor.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace caf {
+class actor_system_config;
+}
+
+namespace maru::net {
+
+inline constexpr std::uint32_t protocol_version = 1;
+
+// First message of a worker. `resume_session` != 0 asks to go on with a session known to the pool, proven by
+// `resume_secret`; `pinned` are the hashes it holds pinned (one per pin), `grants` the pages it still uses.
+struct hello {
+  std::uint32_t version = protocol_version;
+  std::string client_version;
+  std::string instance;       // chosen by the worker, for people and logs
+  std::string host;           // host id
+  std::string boot_id;        // 16 bytes
+  std::uint64_t page_bytes = 0;  // 0: the pool's smallest page
+  std::string token;
+  std::uint64_t resume_session = 0;
+  std::string resume_secret;  // 16 bytes
+  std::string pinned;         // hashes
+  std::string grants;         // grants
+};
+
+// Asks for the pages of `count` more chunks.
+struct grant_request { std::uint32_t count = 0; };
+// Gives granted pages back.
+struct give_back_request { std::string grants; };
+// Commits keys into granted pages.
+struct commit_request { std::string items; };
+// Looks keys up; flags are a sum of flag_pin and flag_prefix_stop.
+struct lookup_request { std::uint8_t flags = 0; std::string hashes; };
+inline constexpr std::uint8_t flag_pin = 1, flag_prefix_stop = 2;
+// Tells which keys are there.
+struct exists_request { std::uint8_t flags = 0; std::string hashes; };
+struct unpin_request { std::string hashes; };
+struct remove_request { std::string hashes; };
+// Keeps the lease. `seen_epoch` is the epoch the worker knows.
+struct renew_request { std::uint64_t seen_epoch = 0; };
+// Asks for rows of regions.
+struct regions_request { std::vector<std::uint32_t> ids; };
+struct close_request { std::uint8_t reason = 0; };
+
+// Every reply starts with a code for the request as a whole; the blob has a result per item when it is ok.
+struct grant_reply { std::uint8_t code = 0; std::string grants; };
+struct codes_reply { std::uint8_t code = 0; std::string codes; };
+struct found_reply { std::uint8_t code = 0; std::string items; };
+// `recall`: so many unused grants should be given back.
+struct renew_reply { std::uint8_t code = 0; std::uint32_t lease_ms = 0; std::uint32_t recall = 0; };
+struct region_row {
+  std::uint32_t id = 0, device = 0;
+  std::uint64_t offset = 0, length = 0, page_bytes = 0;
+};
+struct regions_reply { std::uint8_t code = 0; std::vector<region_row> rows; };
+struct close_reply { std::uint8_t code = 0; };
+
+// The session's door: one per hello. A reply is due for every request; past its bound a request answers `busy`.
+using session_actor = caf::typed_actor<
+  // Pages to write; fewer than asked for when the pool is short, at least one or a code.
+  caf::replies_to<grant_request>::with<grant_reply>,
+  // ok or not_granted per page.
+  caf::replies_to<give_back_request>::with<codes_reply>,
+  // ok | exists | not_granted | gone | too_large | invalid | storage_failed per key. On all but ok the page stays granted.
+  caf::replies_to<commit_request>::with<codes_reply>,
+  // Location or missing per hash; with prefix_stop all after the first miss are misses and are not pinned.
+  caf::replies_to<lookup_request>::with<found_reply>,
+  // ok or missing per hash. Does not count as use.
+  caf::replies_to<exists_request>::with<codes_reply>,
+  // ok or not_pinned per hash.
+  caf::replies_to<unpin_request>::with<codes_reply>,
+  // ok (removed), missing or pinned per hash.
+  caf::replies_to<remove_request>::with<codes_reply>,
+  // Keeps the lease.
+  caf::replies_to<renew_request>::with<renew_reply>,
+  // Rows of the regions that exist.
+  caf::replies_to<regions_request>::with<regions_reply>,
+  // Ends the session: pins and grants end with it.
+  caf::replies_to<close_request>::with<close_reply>>;
+
+struct device_row {
+  std::string id;    // 16 bytes
+  std::string path;  // hint: where marud has it
+  std::uint64_t size = 0, align = 0;
+};
+
+// `code` other than ok: `reason` says what to do, and there is no session.
+struct hello_reply {
+  std::uint8_t code = 0;
+  std::string reason;
+  std::string server_version;
+  std::uint64_t session = 0;
+  session_actor handle;
+  std::string pool, incarnation, secret;  // 16 bytes each
+  std::string resume_secret;              // 16 bytes
+  std::uint64_t epoch = 0;
+  std::uint64_t page_bytes = 0;           // granted page size: asked for, rounded up
+  std::uint32_t lease_ms = 0;
+  std::uint32_t grants_max = 0;
+  std::string lock_path;                  // file the worker locks to prove that it lives
+  std::string kept;                       // resume: code per declared grant (ok, or gone: committed or lost)
+  std::vector<device_row> devices;
+};
+
+// One question of an operator's tool (maructl): a verb and JSON arguments; JSON answers. Not a hot path.
+struct admin_request { std::string verb; std::string arguments; };
+struct admin_reply { std::uint8_t code = 0; std::string body; };
+
+// What marud publishes at its port.
+using door_actor = caf::typed_actor<
+  // Opens a session.
+  caf::replies_to<hello>::with<hello_reply>,
+  // Operators' questions; the token in the arguments is checked as in hello.
+  caf::replies_to<admin_request>::with<admin_reply>>;
+
+// Tells CAF the types above. Both sides call it on their configuration.
+void add_protocol_types(caf::actor_system_config& cfg);
+
+#define MARU_INSPECT(type, name, ...)                                    \
+  template <class Inspector>                                             \
+  typename Inspector::result_type inspect(Inspector& f, type& x) {       \
+    return f(caf::meta::type_name(name), __VA_ARGS__);                   \
+  }
+
+MARU_INSPECT(hello, "hello", x.version, x.client_version, x.instance, x.host, x.boot_id, x.page_bytes, x.token,
+             x.resume_session, x.resume_secret, x.pinned, x.grants)
+MARU_INSPECT(grant_request, "gr", x.count)
+MARU_INSPECT(give_back_request, "gb", x.grants)
+MARU_INSPECT(commit_request, "co", x.items)
+MARU_INSPECT(lookup_request, "lo", x.flags, x.hashes)
+MARU_INSPECT(exists_request, "ex", x.flags, x.hashes)
+MARU_INSPECT(unpin_request, "un", x.hashes)
+MARU_INSPECT(remove_request, "rm", x.hashes)
+MARU_INSPECT(renew_request, "rn", x.seen_epoch)
+MARU_INSPECT(regions_request, "rg", x.ids)
+MARU_INSPECT(close_request, "cl", x.reason)
+MARU_INSPECT(grant_reply, "grr", x.code, x.grants)
+MARU_INSPECT(codes_reply, "cdr", x.code, x.codes)
+MARU_INSPECT(found_reply, "fdr", x.code, x.items)
+MARU_INSPECT(renew_reply, "rnr", x.code, x.lease_ms, x.recall)
+MARU_INSPECT(region_row, "row", x.id, x.device, x.offset, x.length, x.page_bytes)
+MARU_INSPECT(regions_reply, "rgr", x.code, x.rows)
+MARU_INSPECT(close_reply, "clr", x.code)
+MARU_INSPECT(device_row, "dev", x.id, x.path, x.size, x.align)
+MARU_INSPECT(hello_reply, "hellor", x.code, x.reason, x.server_version, x.session, x.handle, x.pool, x.incarnation,
+             x.secret, x.resume_secret, x.epoch, x.page_bytes, x.lease_ms, x.grants_max, x.lock_path, x.kept, x.devices)
+MARU_INSPECT(admin_request, "adm", x.verb, x.arguments)
+MARU_INSPECT(admin_reply, "admr", x.code, x.body)
+
+}  // namespace maru::net

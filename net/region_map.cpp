@@ -1,0 +1,57 @@
+#include "net/region_map.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <string>
+
+#include "base/bounds.hpp"
+#include "base/size.hpp"
+
+namespace maru::net {
+
+bool region_map::knows(region_id id) const {
+  std::shared_lock lock(mutex_);
+  return regions_.contains(id);
+}
+
+status region_map::add(const region_row& row) {
+  auto size = device_->size();
+  if (row.id == 0 || row.id > bounds::region_id_max || row.device != 0 || row.page_bytes < bounds::page_bytes_min
+      || row.page_bytes > bounds::page_bytes_max || row.length < row.page_bytes || row.length > size
+      || row.offset > size - row.length)
+    return {ec::corrupt, "failed to map region " + std::to_string(row.id) + ": its row does not fit the device "
+                           + device_->path() + " of " + std::to_string(size) + " bytes"};
+  if (knows(static_cast<region_id>(row.id)))
+    return {};
+  auto align = device_->align();
+  auto begin = align_down(row.offset, align);
+  auto end = std::min(align_up(row.offset + row.length, align), size);
+  auto memory = device_->map(begin, end - begin, cxl::access::read_write);
+  if (!memory)
+    return memory.error();
+  region made;
+  made.pages = memory->bytes().subspan(row.offset - begin, row.length);
+  made.page_bytes = row.page_bytes;
+  made.memory = *std::move(memory);
+  std::unique_lock lock(mutex_);
+  // Another thread may have been faster: its mapping stays, spans into it are in use.
+  regions_.try_emplace(static_cast<region_id>(row.id), std::move(made));
+  return {};
+}
+
+result<std::span<std::byte>> region_map::bytes(page_ref page, std::uint64_t length) const {
+  std::shared_lock lock(mutex_);
+  auto it = regions_.find(page.region);
+  if (it == regions_.end())
+    return {ec::missing, "failed to find page " + to_string(page) + ": its region is not mapped"};
+  auto& r = it->second;
+  auto offset = value_of(page.page) * r.page_bytes;
+  if (offset + r.page_bytes > r.pages.size())
+    return {ec::missing, "failed to find page " + to_string(page) + ": its region has fewer pages"};
+  if (length > r.page_bytes)
+    return {ec::too_large, "failed to find page " + to_string(page) + ": " + std::to_string(length)
+                             + " bytes are more than it holds"};
+  return r.pages.subspan(offset, length);
+}
+
+}  // namespace maru::net

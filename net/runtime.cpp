@@ -1,0 +1,85 @@
+#include "net/runtime.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <string>
+
+#include "net/protocol.hpp"
+#include "net/transport.hpp"
+
+namespace maru::net {
+
+namespace {
+
+struct client_config : caf::actor_system_config {
+  client_config() {
+    configure_transport(*this, transport_options{});
+    add_protocol_types(*this);
+  }
+};
+
+// Where the process's runtime is found. One per process id: a child must not wait for a mutex that a thread of its
+// parent held when it forked.
+struct place {
+  pid_t pid = getpid();
+  std::mutex mutex;
+  std::weak_ptr<runtime> current;
+};
+
+place& place_of_this_process() {
+  static std::atomic<place*> known{nullptr};
+  auto* seen = known.load();
+  if (seen && seen->pid == getpid())
+    return *seen;
+  auto* fresh = new place;
+  if (known.compare_exchange_strong(seen, fresh))
+    return *fresh;
+  delete fresh;
+  return *seen;
+}
+
+}  // namespace
+
+signals_blocked::signals_blocked() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before_);
+}
+
+signals_blocked::~signals_blocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+struct runtime::engine {
+  client_config config;
+  caf::actor_system system{config};
+};
+
+runtime::runtime(std::unique_ptr<engine> e) : engine_(std::move(e)), pid_(getpid()) {}
+
+runtime::~runtime() = default;
+
+result<std::shared_ptr<runtime>> runtime::acquire() {
+  auto& here = place_of_this_process();
+  std::lock_guard lock(here.mutex);
+  if (auto known = here.current.lock())
+    return known;
+  try {
+    signals_blocked quiet;
+    std::shared_ptr<runtime> made{new runtime(std::make_unique<engine>())};
+    here.current = made;
+    return made;
+  } catch (const std::exception& e) {
+    return {ec::io, std::string{"failed to start the client's message threads: "} + e.what()};
+  }
+}
+
+caf::actor_system& runtime::system() { return engine_->system; }
+
+bool runtime::forked() const { return getpid() != pid_; }
+
+}  // namespace maru::net

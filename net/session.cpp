@@ -1,0 +1,117 @@
+#include "net/session.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <thread>
+
+#include "base/uuid.hpp"
+#include "base/version.hpp"
+#include "cxl/device.hpp"
+#include "net/records.hpp"
+
+namespace maru::net {
+
+namespace {
+
+std::string bytes_of(const uuid& id) { return {reinterpret_cast<const char*>(id.bytes.data()), id.bytes.size()}; }
+
+std::string instance_name(const client_options& options) {
+  if (!options.instance.empty())
+    return options.instance;
+  std::array<char, 65> host{};
+  gethostname(host.data(), host.size() - 1);
+  return std::string{host.data()} + ":" + std::to_string(getpid());
+}
+
+bool sound(const hello_reply& reply) {
+  return reply.pool.size() == 16 && reply.incarnation.size() == 16 && reply.secret.size() == 16 && reply.handle
+         && reply.session != 0 && reply.lease_ms > 0 && reply.page_bytes >= bounds::page_bytes_min
+         && reply.page_bytes <= bounds::page_bytes_max && !reply.devices.empty();
+}
+
+}  // namespace
+
+hello introduce(const client_options& options, const session* previous, const holdings::declaration& held) {
+  hello message;
+  message.client_version = "c++ " + std::string{version()};
+  message.instance = instance_name(options);
+  message.host = host_id();
+  message.boot_id = bytes_of(host_boot_id());
+  message.page_bytes = options.chunk_bytes;
+  message.token = options.token;
+  if (previous) {
+    message.resume_session = previous->id;
+    message.resume_secret = previous->resume_secret;
+    message.pinned = encode_hashes(held.pins);
+    message.grants = encode_grants(held.grants);
+  }
+  return message;
+}
+
+result<hello_reply> greet(link& wire, hello message, time_point deadline) {
+  auto sent = wire.send(std::move(message));
+  if (!sent)
+    return {ec::unavailable, "failed to open a session: the connection was lost"};
+  if (!sent->wait_until(deadline)) {
+    sent->abandon([](outcome&) {});
+    return {ec::timeout, "failed to open a session: marud took the connection but did not answer in time"};
+  }
+  auto& o = sent->result();
+  if (o.code == ec::version_mismatch)
+    return {ec::version_mismatch, "failed to open a session: the server does not speak this protocol"};
+  if (o.code != ec::ok)
+    return {ec::unavailable, "failed to open a session: the connection was lost"};
+  auto& reply = std::get<hello_reply>(o.reply);
+  if (reply.code > static_cast<std::uint8_t>(ec::last_))
+    return {ec::corrupt, "failed to open a session: marud answered with an unknown code"};
+  if (auto code = static_cast<ec>(reply.code); code != ec::ok)
+    return {code, "failed to open a session: " + (reply.reason.empty() ? std::string{to_string(code)} : reply.reason)};
+  if (!sound(reply))
+    return {ec::corrupt, "failed to open a session: marud's answer makes no sense"};
+  return std::move(reply);
+}
+
+result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_point deadline) {
+  std::shared_ptr<file_lock> none;
+  if (path.empty())
+    return none;
+  for (;;) {
+    auto lock = file_lock::acquire(path);
+    if (lock)
+      return std::make_shared<file_lock>(*std::move(lock));
+    if (lock.code() != ec::in_use)
+      return none;
+    // marud tries the lock for a moment when it suspects a session to be dead.
+    if (std::chrono::steady_clock::now() >= deadline)
+      return lock.error();
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  }
+}
+
+result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& options, const hello_reply& reply) {
+  auto& row = reply.devices.front();
+  auto path = options.pool_path;
+  if (auto* from_environment = std::getenv("MARU_POOL_PATH"); path.empty() && from_environment)
+    path = from_environment;
+  if (path.empty())
+    path = row.path;
+  constexpr auto advice = " (set pool_path or MARU_POOL_PATH to where this process sees the pool's data)";
+  cxl::file_device_options wanted;
+  wanted.path = path;
+  auto device = cxl::open_file_device(wanted);
+  if (!device)
+    return {ec::io, "failed to map the pool: " + device.error().message + advice};
+  if ((*device)->size() != row.size)
+    return {ec::unknown_contents, "failed to map the pool: " + path + " has " + std::to_string((*device)->size())
+                                    + " bytes, marud's pool has " + std::to_string(row.size) + advice};
+  auto pool = std::make_shared<mapped_pool>();
+  pool->id = reply.pool;
+  pool->incarnation = reply.incarnation;
+  pool->path = path;
+  pool->regions = std::make_shared<region_map>(std::shared_ptr<const cxl::device>{*std::move(device)});
+  return std::shared_ptr<const mapped_pool>{std::move(pool)};
+}
+
+}  // namespace maru::net

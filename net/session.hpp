@@ -1,0 +1,65 @@
+// Opening a session: hello, the proof of life, and the pool's memory. Functions without state; connection.cpp decides
+// when to call them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/error.hpp"
+#include "base/file_lock.hpp"
+#include "base/key_hash.hpp"
+#include "net/client.hpp"
+#include "net/holdings.hpp"
+#include "net/link.hpp"
+#include "net/region_map.hpp"
+
+namespace maru::net {
+
+// A pool's contents as this process sees them.
+struct mapped_pool {
+  std::string id;           // 16 bytes
+  std::string incarnation;  // 16 bytes
+  std::string path;
+  std::shared_ptr<region_map> regions;
+};
+
+// What pages and views of a session keep as long as they live: the memory they lie in, and the proof that this process
+// lives, without which marud would give the pages to others.
+struct session_life {
+  std::uint64_t tenure = 0;  // see holdings
+  std::shared_ptr<const mapped_pool> pool;
+  std::shared_ptr<file_lock> alive;  // null where marud runs on another host
+  std::string lock_path;
+};
+
+// A session over one connection. Never changes; a resumed session is a new object with the same id and tenure.
+struct session {
+  std::shared_ptr<link> wire;
+  std::uint64_t wire_number = 0;  // see holdings
+  std::uint64_t id = 0;
+  std::string resume_secret;
+  hash_secret secret{};
+  std::uint64_t epoch = 0;
+  std::uint64_t page_bytes = 0;
+  std::chrono::milliseconds lease{};
+  std::shared_ptr<const session_life> life;
+};
+using session_ptr = std::shared_ptr<const session>;
+
+// What a client says of itself. `previous` may be null; then nothing is resumed.
+hello introduce(const client_options& options, const session* previous, const holdings::declaration& held);
+
+// Sends hello and checks the reply. Errors: the reply's code and reason; unavailable, timeout; corrupt.
+result<hello_reply> greet(link& wire, hello message, time_point deadline);
+
+// Locks the file that proves that this process lives. An empty pointer where it cannot be opened: marud runs on
+// another host. `in_use`: somebody else holds it.
+result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_point deadline);
+
+// Opens the pool's data where this process sees it. `io`: it cannot be opened. `unknown_contents`: it is something
+// else. Both name the path and the option.
+result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& options, const hello_reply& reply);
+
+}  // namespace maru::net

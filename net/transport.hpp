@@ -1,0 +1,38 @@
+// CAF's remote transport with its doors closed. Stock CAF 0.17.6 trusts every peer: 32 bytes from a stranger crash the
+// process, messages are taken without a handshake, buffers grow without bound, and two containers that share a PID
+// get the same node id. `configure_transport` replaces the BASP broker by one that refuses all of that.
+// docs/architecture.md, "The transport", lists each hole and what closes it.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <string_view>
+
+#include "base/bounds.hpp"
+
+namespace caf {
+class actor_system_config;
+}
+
+namespace maru::net {
+
+struct transport_options {
+  bool server = false;                  // a client opens no port and takes fewer threads
+  std::size_t scheduler_threads = 0;    // 0: max(2, cores - 2) for a server, 1 for a client
+  std::size_t connections_max = 1024;   // further ones are closed at once; clamped below the limit on open files
+  std::size_t payload_bytes_max = 2 * bounds::message_bytes_max;
+  std::size_t write_buffer_bytes_max = 64 * bounds::MiB;  // a peer that lets more pile up is shut down
+  std::chrono::milliseconds handshake_timeout{2000};      // a connection without a handshake by then is closed
+  std::chrono::milliseconds heartbeat{2000};
+  std::chrono::milliseconds connection_timeout{10000};
+  // Called on the I/O thread for every refused or closed peer; `reason` is one of a small fixed set of words
+  // (see transport.cpp). May be empty.
+  std::function<void(std::string_view reason)> on_reject;
+};
+
+// Loads the middleman and the hardened BASP broker into `cfg` and sets every CAF option the product depends on.
+// Nothing is read from the working directory or the command line. Call once, before the actor_system is made.
+void configure_transport(caf::actor_system_config& cfg, transport_options options);
+
+}  // namespace maru::net

@@ -1,0 +1,121 @@
+// Goal: a wrong command line ends with code 2 and a sentence, a right one becomes the command that was meant. Method:
+// parse command lines of every verb, whole and broken.
+#include "app/maructl/command_line.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+
+#include "app/maructl/exit_code.hpp"
+
+namespace maru::ctl {
+namespace {
+
+result<parsed_command> parse(std::vector<std::string> args) {
+  std::vector<const char*> argv = {"maructl"};
+  for (const auto& arg : args)
+    argv.push_back(arg.c_str());
+  return parse_command(static_cast<int>(argv.size()), argv.data());
+}
+
+TEST(CommandLine, EveryVerbIsUnderstood) {
+  const std::vector<std::pair<std::vector<std::string>, verb>> lines = {
+    {{"status"}, verb::status},     {{"stat", "k"}, verb::stat},  {{"ls"}, verb::ls},
+    {{"get", "k"}, verb::get},      {{"put", "k"}, verb::put},    {{"rm", "k", "l"}, verb::rm},
+    {{"pin", "k"}, verb::pin},      {{"unpin", "k"}, verb::unpin}, {{"evict", "--bytes", "1MiB"}, verb::evict},
+    {{"sessions"}, verb::sessions}, {{"check"}, verb::check}};
+  for (const auto& [line, what] : lines) {
+    auto parsed = parse(line);
+    ASSERT_TRUE(parsed) << line.front() << ": " << parsed.error().message;
+    EXPECT_EQ(parsed->what.what, what) << line.front();
+  }
+}
+
+TEST(CommandLine, OptionsStandBeforeOrAfterTheVerb) {
+  for (const auto& line : {std::vector<std::string>{"--server", "localhost:1", "--json", "status"},
+                           std::vector<std::string>{"status", "--server", "localhost:1", "--json"}}) {
+    auto parsed = parse(line);
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    EXPECT_EQ(parsed->what.server, "localhost:1");
+    EXPECT_TRUE(parsed->what.json);
+  }
+}
+
+TEST(CommandLine, KeysPrefixAndSizesBecomeBytes) {
+  auto rm = parse({"rm", "plain", "hex:00ff"});
+  ASSERT_TRUE(rm) << rm.error().message;
+  EXPECT_EQ(rm->what.keys, (std::vector<std::string>{"plain", std::string{"\0\xff", 2}}));
+  auto ls = parse({"ls", "--prefix", "hex:61", "--limit", "0"});
+  ASSERT_TRUE(ls);
+  EXPECT_EQ(ls->what.prefix, "a");
+  EXPECT_EQ(ls->what.limit, 0u);
+  EXPECT_EQ(parse({"evict", "--bytes", "1.5MiB"})->what.bytes, 1572864u);
+}
+
+TEST(CommandLine, MistakesAreUsageErrors) {
+  const std::vector<std::vector<std::string>> lines = {
+    {},
+    {"frobnicate"},
+    {"get"},
+    {"get", "a", "b"},
+    {"get", "hex:0"},
+    {"get", ""},
+    {"get", "k", "--json"},
+    {"rm"},
+    {"evict"},
+    {"evict", "--bytes", "0"},
+    {"evict", "--bytes", "much"},
+    {"ls", "--limit", "-1"},
+    {"status", "extra"},
+    {"--server", "nowhere", "status"},
+    {"--server", "host:99999", "status"},
+    {"--timeout-ms", "0", "status"},
+    {"--token-file", "/nonexistent/token", "status"}};
+  for (const auto& line : lines) {
+    std::string shown;
+    for (const auto& word : line)
+      shown += word + " ";
+    auto parsed = parse(line);
+    ASSERT_FALSE(parsed) << shown;
+    EXPECT_EQ(exit_code_of(parsed.code()), exit_code::usage) << shown;
+    EXPECT_EQ(parsed.error().message.rfind("failed to ", 0), 0u) << shown << ": " << parsed.error().message;
+  }
+}
+
+TEST(CommandLine, TokenIsReadWithoutItsLineEnd) {
+  auto path = std::filesystem::temp_directory_path() / ("maructl-token-" + std::to_string(::getpid()));
+  std::ofstream{path} << "secret\n";
+  auto parsed = parse({"--token-file", path.string(), "status"});
+  std::ofstream{path} << "\n";
+  auto empty = parse({"--token-file", path.string(), "status"});
+  std::filesystem::remove(path);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->what.token, "secret");
+  EXPECT_FALSE(empty);
+}
+
+TEST(CommandLine, HelpNamesVerbsAndExitCodes) {
+  auto parsed = parse({"--help"});
+  ASSERT_TRUE(parsed);
+  EXPECT_TRUE(parsed->show_only);
+  for (auto word : {"status", "stat", "ls", "get", "put", "rm", "pin", "unpin", "evict", "sessions", "check", "Exit codes"})
+    EXPECT_NE(parsed->text.find(word), std::string::npos) << word;
+  auto of_verb = parse({"ls", "--help"});
+  ASSERT_TRUE(of_verb);
+  EXPECT_NE(of_verb->text.find("--prefix"), std::string::npos);
+}
+
+TEST(ExitCode, EveryErrorHasOne) {
+  EXPECT_EQ(exit_code_of(ec::ok), exit_code::ok);
+  for (int i = 1; i <= static_cast<int>(ec::last_); ++i)
+    EXPECT_NE(exit_code_of(static_cast<ec>(i)), exit_code::ok) << to_string(static_cast<ec>(i));
+  EXPECT_EQ(exit_code_of(ec::missing), exit_code::not_found);
+  EXPECT_EQ(exit_code_of(ec::unavailable), exit_code::unreachable);
+  EXPECT_EQ(exit_code_of(ec::pinned), exit_code::refused);
+}
+
+}  // namespace
+}  // namespace maru::ctl

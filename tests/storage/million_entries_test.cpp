@@ -1,0 +1,66 @@
+// Goal: a store of a million entries is read whole in under 3 s, the bound on a start of marud, after an orderly stop
+// and after a kill. Method: write them in batches of 128 with as many deletes between, reopen, and time the scan.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <iostream>
+
+#include "tests/storage/samples.hpp"
+#include "tests/support/temp_folder.hpp"
+
+using namespace maru;
+using namespace maru::storage;
+using namespace maru::storage::test;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::uint64_t live = 1000000, written = 2000000;
+
+void fill(metadata_store& store) {
+  for (std::uint64_t n = 0; n < written; n += 128) {
+    write_batch batch;
+    for (auto i = n; i < std::min(n + 128, written); ++i) {
+      batch.put_entry({i * 0x9e3779b97f4a7c15, i}, entry_of(i));
+      if (i >= live)
+        batch.delete_entry({(i - live) * 0x9e3779b97f4a7c15, i - live});
+    }
+    ASSERT_TRUE(store.write(std::move(batch), false));
+  }
+}
+
+// Opens and scans: what a start does.
+void expect_read_in_time(const std::string& path, const char* when) {
+  auto start = std::chrono::steady_clock::now();
+  auto store = open_rocksdb({.path = path});
+  ASSERT_TRUE(store) << store.error().message;
+  std::uint64_t seen = 0, wrong = 0;
+  auto s = (*store)->scan_entries({}, [&](const key_hash& hash, const entry_record& record) {
+    ++seen;
+    wrong += record != entry_of(hash.high);
+    return true;
+  });
+  auto took = std::chrono::steady_clock::now() - start;
+  ASSERT_TRUE(s) << s.error().message;
+  EXPECT_EQ(seen, live);
+  EXPECT_EQ(wrong, 0u);
+  std::cout << when << ": " << std::chrono::duration<double>(took).count() << " s\n";
+  EXPECT_LT(took, 3s);
+}
+
+}  // namespace
+
+TEST(MillionEntries, AreReadInUnderThreeSeconds) {
+  maru::test::temp_folder folder;
+  {
+    auto store = open_rocksdb({.path = folder / "db"});
+    ASSERT_TRUE(store) << store.error().message;
+    fill(**store);
+  }
+  expect_read_in_time(folder / "db", "with full logs");
+  {
+    auto store = open_rocksdb({.path = folder / "db"});
+    ASSERT_TRUE(store && (*store)->flush());
+  }
+  expect_read_in_time(folder / "db", "after an orderly stop");
+}

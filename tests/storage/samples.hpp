@@ -1,0 +1,78 @@
+// Records, hashes and whole-store views that the tests of this folder share.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <random>
+#include <string>
+
+#include "base/codec.hpp"
+#include "storage/metadata_store.hpp"
+#include "storage/records.hpp"
+
+namespace maru::storage::test {
+
+// The finalizer of SplitMix64 (Steele, Lea and Flood 2014).
+inline std::uint64_t mixed(std::uint64_t n) {
+  n += 0x9e3779b97f4a7c15;
+  n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9;
+  n = (n ^ n >> 27) * 0x94d049bb133111eb;
+  return n ^ n >> 31;
+}
+
+inline key_hash hash_of(std::uint64_t n) { return {mixed(n), mixed(~n)}; }
+
+inline entry_record entry_of(std::uint64_t n) {
+  return {.key = "model/layer/" + std::to_string(n),
+          .where = {.page = {region_id{static_cast<std::uint32_t>(1 + n % 64)},
+                             page_index{static_cast<std::uint32_t>(n * 2654435761u)}},
+                    .length = static_cast<std::uint32_t>(n * 40503),
+                    .gen = n & generation_max,
+                    .checksum = ~n},
+          .committed_ms = 1700000000000 + n,
+          .owner = "worker-" + std::to_string(n % 7)};
+}
+
+inline uuid uuid_of(std::uint8_t n) {
+  uuid id;
+  id.bytes.fill(n);
+  return id;
+}
+
+inline session_record session_of(std::uint64_t n) {
+  auto byte = static_cast<std::uint8_t>(n);
+  return {.id = session_id{n},
+          .resume_secret = uuid_of(byte),
+          .boot_id = uuid_of(static_cast<std::uint8_t>(byte + 1)),
+          .host = "host-" + std::to_string(n % 3),
+          .instance = "instance-" + std::to_string(n),
+          .lock_path = n % 2 ? "" : "/run/locks/" + std::to_string(n),
+          .page_bytes = 4096ull << (n % 8),
+          .opened_ms = n};
+}
+
+// Everything the store holds, in the order of a scan.
+using contents = std::map<std::string, entry_record>;
+
+inline contents read_all(const metadata_store& store) {
+  contents out;
+  auto s = store.scan_entries({}, [&](const key_hash& hash, const entry_record& record) {
+    auto key = std::string{view(entry_key(hash))};
+    EXPECT_TRUE(out.empty() || out.rbegin()->first < key) << "a scan out of order";
+    out[key] = record;
+    return true;
+  });
+  EXPECT_TRUE(s) << s.error().message;
+  return out;
+}
+
+// The seed of a random test: MARU_SEED, or a new one.
+inline std::uint64_t test_seed() {
+  const char* given = std::getenv("MARU_SEED");
+  return given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+}
+
+}  // namespace maru::storage::test

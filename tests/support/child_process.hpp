@@ -1,0 +1,51 @@
+// What a test does in another process: run a function there, or watch it instruction by instruction.
+#pragma once
+
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <optional>
+
+namespace maru::test {
+
+// Forks, runs `body` in the child and ends it at once with what it returned (0 to 255), without destructors or exit
+// handlers. Empty where the child died of a signal.
+template <class F>
+std::optional<int> in_child(F body) {
+  auto pid = ::fork();
+  if (pid == 0)
+    ::_exit(body());
+  int how = 0;
+  if (pid < 0 || ::waitpid(pid, &how, 0) != pid || !WIFEXITED(how))
+    return std::nullopt;
+  return WEXITSTATUS(how);
+}
+
+// Runs `body` in a child one machine instruction at a time and calls `look` here after each: every state in which a
+// kill could leave memory that both share. Returns the number of steps, or -1 where the system forbids to trace.
+template <class F, class G>
+long single_step(F body, G look) {
+  auto pid = ::fork();
+  if (pid == 0) {
+    if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0)
+      ::_exit(77);
+    ::raise(SIGSTOP);
+    body();
+    ::_exit(0);
+  }
+  int how = 0;
+  if (pid < 0 || ::waitpid(pid, &how, 0) != pid || !WIFSTOPPED(how))
+    return -1;
+  long steps = 0;
+  while (::ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr) == 0) {
+    if (::waitpid(pid, &how, 0) != pid || !WIFSTOPPED(how))
+      break;
+    ++steps;
+    look();
+  }
+  return WIFEXITED(how) && WEXITSTATUS(how) == 0 ? steps : -1;
+}
+
+}  // namespace maru::test
