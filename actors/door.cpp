@@ -96,8 +96,8 @@ error door::check(const net::hello& m) const {
 
 door::hello_promise door::welcome(const net::hello& m) {
   auto since = std::chrono::steady_clock::now();
-  auto reply = make_response_promise<net::hello_reply>();
   auto owner = current_sender() ? current_sender()->address() : caf::actor_addr{};
+  auto reply = make_response_promise<net::hello_reply>();  // takes the sender away
   auto refusal = owner ? check(m) : error{ec::invalid, "hello without a sender"};
   if (refusal.code == ec::ok && m.resume_session == 0 && sessions_.size() >= env_->options.sessions_max)
     refusal = {ec::busy, "marud has as many sessions as --sessions-max allows"};

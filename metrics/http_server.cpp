@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <string_view>
 #include <thread>
 #include <utility>
+
+#include "base/host_port.hpp"
 
 namespace maru::metrics {
 
@@ -72,25 +73,18 @@ struct endpoint {
 };
 
 // Debian's civetweb speaks IPv4 only.
-result<endpoint> parse_endpoint(const std::string& listen) {
-  auto bad = [&](const std::string& cause) {
-    return error{ec::bad_option, "failed to read HTTP address '" + listen + "': " + cause};
-  };
-  auto colon = listen.rfind(':');
-  if (colon == listen.npos || colon == 0)
-    return bad("write HOST:PORT, such as 127.0.0.1:9555");
-  endpoint out;
-  const char* end = listen.data() + listen.size();
-  auto [stop, code] = std::from_chars(listen.data() + colon + 1, end, out.port);
-  if (code != std::errc{} || stop != end || colon + 1 == listen.size())
-    return bad("the port must be a number from 0 to 65535");
+result<endpoint> find_endpoint(const std::string& listen) {
+  auto split = parse_host_port(listen);
+  if (!split)
+    return split.error();
   addrinfo hints{};
   hints.ai_family = AF_INET;
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  if (int failure = ::getaddrinfo(listen.substr(0, colon).c_str(), nullptr, &hints, &found); failure != 0)
-    return bad(std::string{"the host is not a name or address of IPv4 ("} + ::gai_strerror(failure) + ")");
-  out.address = reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr;
+  if (int failure = ::getaddrinfo(split->host.c_str(), nullptr, &hints, &found); failure != 0)
+    return {ec::bad_option, "failed to listen for HTTP on " + listen + ": the host is no name or address of IPv4 (" +
+                              ::gai_strerror(failure) + ")"};
+  endpoint out{reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr, split->port};
   ::freeaddrinfo(found);
   return out;
 }
@@ -146,7 +140,7 @@ struct http_server::impl {
 };
 
 result<std::unique_ptr<http_server>> http_server::start(const std::string& listen, http_routes routes) {
-  auto where = parse_endpoint(listen);
+  auto where = find_endpoint(listen);
   if (!where)
     return where.error();
   char host[INET_ADDRSTRLEN] = {};

@@ -163,7 +163,12 @@ void link::shut_down() {
     core_->down = true;
   }
   core_->lose({});
-  std::call_once(disconnected_, [this] { as_companion(companion_).disconnect(); });
+  // What actor_companion::disconnect promises; CAF 0.17 declares it and does not define it.
+  std::call_once(disconnected_, [this] {
+    auto& companion = as_companion(companion_);
+    companion.on_enqueue({});
+    companion.cleanup(caf::exit_reason::normal, nullptr);
+  });
 }
 
 bool link::up() const { return !core_->down; }

@@ -113,7 +113,8 @@ bool ask_companion(caf::actor_system& system, const caf::actor& server, stopwatc
     lock.unlock();
     more = watch.add(begin, monotonic_ns());
   }
-  body.disconnect();
+  body.on_enqueue({});  // CAF 0.17 declares disconnect() for these two and does not define it
+  body.cleanup(caf::exit_reason::normal, nullptr);
   return good;
 }
 
