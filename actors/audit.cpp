@@ -41,9 +41,9 @@ audit::slice audit::next(std::string_view cursor) {
   std::uint64_t n = 0;
   if (cursor.starts_with('p'))
     std::from_chars(cursor.data() + 1, cursor.data() + cursor.size(), n);
-  if (!cursor.starts_with('r'))
+  auto colon = cursor.find(':');
+  if (!cursor.starts_with('r') || colon == cursor.npos)
     return check_pages(n);
-  auto colon = std::min(cursor.find(':'), cursor.size() - 1);
   std::from_chars(cursor.data() + 1, cursor.data() + colon, n);
   return check_records(std::string{cursor.substr(colon + 1)}, n);
 }

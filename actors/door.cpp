@@ -247,13 +247,17 @@ void door::ended(const session_ended& m) {
   auto at = sessions_.find(m.session);
   if (at == sessions_.end())
     return;
-  if (!at->second.record.lock_path.empty())
-    ::unlink(at->second.record.lock_path.c_str());
+  auto lock_path = at->second.record.lock_path;
   sessions_.erase(at);
   env_->metrics->sessions(sessions_.size());
   env_->metrics->session_ended(m.reason);
+  // The record first: a session known after a kill must still have the lock that proves its end.
   request(to_.workers[0], caf::infinite, erase_session{m.session})
-    .then([](const outcome&) {}, [](const caf::error&) {});
+    .then([lock_path](const outcome& erased) {
+            if (erased.code == ec::ok && !lock_path.empty())
+              ::unlink(lock_path.c_str());
+          },
+          [](const caf::error&) {});
 }
 
 caf::typed_response_promise<session_list> door::list() {

@@ -40,6 +40,7 @@ index_shard::behavior_type index_shard::make_behavior() {
 }
 
 shard_blob index_shard::lookup(const shard_lookup& request) {
+  env_->metrics->mailbox_length(name(), mailbox().size());
   auto hashes = hashes_of(request.hashes);
   auto found = index_->lookup(hashes, {(request.flags & net::flag_pin) != 0,
                                        (request.flags & net::flag_prefix_stop) != 0});

@@ -11,12 +11,18 @@ pin_ledger::pin_ledger(caf::actor_config& cfg, environment_ptr env, std::vector<
 
 pin_ledger::behavior_type pin_ledger::make_behavior() {
   return {
-    [this](const record_pins& m) { table_.record(m.session, m.hashes); },
+    [this](const record_pins& m) {
+      table_.record(m.session, m.hashes);
+      export_metrics();
+    },
     [this](const replace_pins& m) { replace(m); },
     [this](const release_pins& m) { return release(m); },
     [this](const end_session_pins& m) { return end_session(m.session); },
     [this](const end_pins_slice& m) { end_slice(m.session); },
-    [this](const hold_pins& m) { table_.set_dead(m.session); },
+    [this](const hold_pins& m) {
+      table_.set_dead(m.session);
+      env_->metrics->pins_held_dead(table_.pins_held_dead());
+    },
     [this](const ask_pins& m) {
       if (m.session != session_id::none)
         return pin_counts{table_.pins_of(m.session), 0};
@@ -34,6 +40,7 @@ shard_blob pin_ledger::release(const release_pins& request) {
     if (codes[i] == ec::ok)
       ended.push_back(hashes[i]);
   end_on_shards(ended);
+  export_metrics();
   return {net::encode_codes(codes)};
 }
 
@@ -46,6 +53,7 @@ void pin_ledger::replace(const replace_pins& request) {
     end_on_shards(old);
   }
   table_.record(request.session, request.hashes);
+  export_metrics();
 }
 
 caf::typed_response_promise<outcome> pin_ledger::end_session(session_id session) {
@@ -58,15 +66,22 @@ caf::typed_response_promise<outcome> pin_ledger::end_session(session_id session)
 void pin_ledger::end_slice(session_id session) {
   auto hashes = table_.take(session, bounds::slice_pages);
   end_on_shards(hashes);
+  export_metrics();
   if (hashes.size() == bounds::slice_pages) {
     send(this, end_pins_slice{session});
     return;
   }
+  env_->metrics->pins_held_dead(table_.pins_held_dead());
   auto at = ending_.find(session);
   if (at == ending_.end())
     return;
   at->second.deliver(outcome{});
   ending_.erase(at);
+}
+
+void pin_ledger::export_metrics() {
+  env_->metrics->pins(table_.pins());
+  env_->metrics->mailbox_length(name(), mailbox().size());
 }
 
 void pin_ledger::end_on_shards(const std::vector<key_hash>& hashes) {

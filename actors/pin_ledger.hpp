@@ -22,6 +22,7 @@ private:
   void replace(const replace_pins& request);
   caf::typed_response_promise<outcome> end_session(session_id session);
   void end_slice(session_id session);
+  void export_metrics();
   // Has the shards end these pins.
   void end_on_shards(const std::vector<key_hash>& hashes);
 

@@ -401,7 +401,8 @@ void pool_manager::on_tick() {
   export_metrics();
 }
 
-void pool_manager::export_metrics() const {
+void pool_manager::export_metrics() {
+  env_->metrics->mailbox_length(name(), mailbox().size());
   auto s = status_now();
   auto unassigned = s.unassigned_bytes;
   env_->metrics->pages({s.pages.free, s.pages.granted, s.pages.committed, s.pages.evicting, s.pages.quarantined, 0});

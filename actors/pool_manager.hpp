@@ -80,7 +80,7 @@ private:
   void write_free(page_ref page);
 
   void on_tick();
-  void export_metrics() const;
+  void export_metrics();
   pool_status status_now() const;
   size_class& class_of(std::uint64_t page_bytes);
 

@@ -171,15 +171,17 @@ private:
       fresh.gen = env_.pool->above_highest();
       fresh.state = sessions_.empty() ? page_state::free : page_state::quarantined;
       descriptors.write(slot, fresh);
-      if (!sessions_.empty()) {
-        out_.table->restore(page, page_state::quarantined);
-        out_.held.push_back(page);
-      }
+      if (!sessions_.empty())
+        hold(page);
       return;
     }
     if (d->state == page_state::free)
       return;
     auto owner = sessions_.find(d->session);
+    if (d->state == page_state::quarantined && owner == sessions_.end() && !sessions_.empty()) {
+      hold(page);  // held by the recovery before this one: whoever may write it is not settled yet
+      return;
+    }
     if (d->state == page_state::evicting || owner == sessions_.end()) {
       cxl::descriptor fresh;
       fresh.gen = d->gen + 1;
@@ -196,6 +198,11 @@ private:
     descriptors.write(slot, again);
     out_.table->restore(page, page_state::granted);
     owner->second.granted.push_back({page, d->gen});
+  }
+
+  void hold(page_ref page) {
+    out_.table->restore(page, page_state::quarantined);
+    out_.held.push_back(page);
   }
 
   status write_repairs() {

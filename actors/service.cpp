@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "actors/admin.hpp"
@@ -39,6 +40,24 @@ result<std::string> read_token(const std::string& path) {
   if (!in || !(in >> token) || token.size() > bounds::name_bytes_max)
     return {ec::bad_option, "failed to read a token of at most 256 bytes from --token-file " + path};
   return token;
+}
+
+// Lock files of sessions that were ended while marud was killed: nobody asks for them any more.
+void remove_stale_locks(const std::string& lock_dir, const std::vector<recovered_session>& sessions) {
+  std::set<std::string> wanted;
+  for (const auto& s : sessions)
+    wanted.insert(s.record.lock_path);
+  std::error_code failed;
+  for (const auto& file : std::filesystem::directory_iterator{lock_dir, failed})
+    if (file.path().extension() == ".lock" && !wanted.contains(file.path().string()))
+      std::filesystem::remove(file.path(), failed);
+}
+
+// What is asked of RocksDB when somebody looks, not before.
+void export_store(const environment& env) {
+  auto s = env.store->stats();
+  env.metrics->store({s.wal_bytes, s.memtable_bytes, s.block_cache_bytes, s.live_bytes, s.pending_compaction_bytes,
+                      s.estimated_keys, s.write_stalled});
 }
 
 status make_folder(const std::string& path, unsigned mode) {
@@ -133,6 +152,7 @@ status service::start_actors() {
   auto state = recover(*env_, store_knows_pool_);
   if (!state)
     return state.error();
+  remove_stale_locks(env_->lock_dir, state->sessions);
   storage::write_batch batch;
   batch.set_pool({env_->pool->super().pool, env_->pool->super().incarnation});
   if (auto written = env_->store->write(std::move(batch), true); !written)
@@ -175,7 +195,10 @@ status service::publish() {
                           + " (is another marud running? choose another --listen)"};
   port_ = *port;
   metrics::http_routes routes;
-  routes.metrics = [metrics = env_->metrics] { return metrics->text(); };
+  routes.metrics = [env = env_] {
+    export_store(*env);
+    return env->metrics->text();
+  };
   routes.healthy = [] { return true; };
   routes.ready = [this] { return ready(); };
   routes.status_json = [this] { return status_json(); };

@@ -136,7 +136,8 @@ net::codes_reply session::give_back(const net::give_back_request& m) {
 // -- keys
 
 session::promise<net::found_reply> session::lookup(const net::lookup_request& m) {
-  auto code = admit(m.hashes.size(), sizeof(key_hash));
+  constexpr unsigned known_flags = net::flag_pin | net::flag_prefix_stop;
+  auto code = (m.flags & ~known_flags) != 0 ? ec::invalid : admit(m.hashes.size(), sizeof(key_hash));
   if (code != ec::ok)
     return refuse(net::found_reply{}, code);
   auto since = clock_type::now();

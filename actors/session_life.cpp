@@ -29,10 +29,13 @@ void session::on_down() {
 }
 
 bool session::proven_dead() const {
-  // Whoever may still touch the pool holds this lock. A worker of another host has none here: its lapse proves nothing.
+  if (record_.lock_path.empty())
+    return false;  // a worker of another host has no lock here: its silence proves nothing
+  if (record_.boot_id != host_boot_id())
+    return true;  // this host was booted since
+  // Whoever may still touch the pool holds this lock.
   // A lock file that somebody deleted proves nothing either.
-  return !record_.lock_path.empty() && ::access(record_.lock_path.c_str(), F_OK) == 0
-         && bool{file_lock::acquire(record_.lock_path)};
+  return ::access(record_.lock_path.c_str(), F_OK) == 0 && bool{file_lock::acquire(record_.lock_path)};
 }
 
 void session::on_tick(std::uint64_t number) {

@@ -143,6 +143,7 @@ void store_worker::schedule_flush() {
 
 void store_worker::flush() {
   flush_scheduled_ = false;
+  env_->metrics->mailbox_length(name(), mailbox().size());
   auto g = std::exchange(group_, {});
   storage::write_batch batch;
   stage(g, batch);

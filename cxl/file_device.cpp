@@ -67,7 +67,8 @@ public:
   result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const override {
     auto what = "map " + format_size(size) + " of " + path_;
     if (size == 0 || offset % align_ != 0 || size % align_ != 0 || offset > size_ || size > size_ - offset)
-      return {ec::invalid, "failed to " + what + ": the range is not inside it, or not in units of " + format_size(align_)};
+      return {ec::invalid, "failed to " + what + ": the range is not inside it, or not in units of "
+                             + format_size(align_)};
     if (mode == access::read_write && mode_ == access::read)
       return {ec::invalid, "failed to " + what + ": it was opened for reading only"};
     // A mapping past the end of the file would be given, and kill whoever touches it with SIGBUS.

@@ -261,8 +261,9 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
   metadata_ = std::move(*map);
   superblock_pair{metadata_.bytes()}.mark_formatting();
   made.keep();  // from here on a crash, too, leaves what the next start finishes
-  if (auto ok = wipe(); !ok)
+  if (auto ok = wipe_metadata(); !ok)
     return ok;
+  forget_data();
   return take_over();
 }
 
@@ -276,25 +277,30 @@ status pool::adopt(const pool_options& o, const superblock& found, bool contents
   meta_ = std::move(*meta);
   if (auto ok = meta_->reserve(0, bytes); !ok)  // a copied file may have become sparse
     return ok;
-  auto data = open_file_device({o.path, super_.data_bytes, contents_lost, access::read_write, o.file_mode});
-  if (!data)
-    return data.error();
-  data_ = std::move(*data);
   auto map = meta_->map(0, bytes, access::read_write);
   if (!map)
     return map.error();
   metadata_ = std::move(*map);
   if (contents_lost) {
-    // The old superblock stays until the new one is written: a crash in between ends up here again.
-    if (auto ok = wipe(); !ok)
+    // Before a lost data file is made again, or a crash in between would leave one that looks like the old: only the
+    // incarnation tells them apart. It is written once nothing of the old pool is left.
+    if (auto ok = wipe_metadata(); !ok)
       return ok;
     super_.incarnation = random_uuid();
+    if (auto ok = write_superblock(); !ok)
+      return ok;
   }
+  auto data = open_file_device({o.path, super_.data_bytes, contents_lost, access::read_write, o.file_mode});
+  if (!data)
+    return data.error();
+  data_ = std::move(*data);
+  if (contents_lost)
+    forget_data();
   return take_over();
 }
 
-// Empties region table, descriptors and data. Storage is given back where the device can do that.
-status pool::wipe() {
+// Empties region table and descriptors.
+status pool::wipe_metadata() {
   auto bytes = metadata_.size() - region_table_offset;
   if (meta_->release(region_table_offset, bytes)) {
     if (auto ok = meta_->reserve(region_table_offset, bytes); !ok)
@@ -302,9 +308,12 @@ status pool::wipe() {
   } else {
     std::memset(metadata_.data() + region_table_offset, 0, bytes);
   }
-  // Old bytes may stay where the device cannot forget them: no descriptor leads there.
-  [[maybe_unused]] auto forgotten = data_->release(0, data_->size());
-  return {};
+  return flush_ ? metadata_.flush(region_table_offset, bytes) : status{};
+}
+
+// Gives the storage of the old bytes back. Where the device cannot do that they stay, and no descriptor leads there.
+void pool::forget_data() {
+  [[maybe_unused]] auto done = data_->release(0, data_->size());
 }
 
 // The last step of every open: the next epoch, on the device before anybody is served.

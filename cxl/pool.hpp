@@ -85,7 +85,8 @@ private:
   status format(const pool_options& options, const std::optional<known_pool>& known);
   status adopt(const pool_options& options, const superblock& found, bool contents_lost);
   status take_over();
-  status wipe();
+  status wipe_metadata();
+  void forget_data();
   status write_superblock();
   void raise_highest(generation gen);
   void load_regions();

@@ -13,9 +13,16 @@ namespace maru::storage {
 
 namespace {
 
-constexpr int memtables_max = 3;               // one written, one flushed, one waiting
+// All memtables together take up to three times write_buffer_bytes. Six of half the size rather than three: where the
+// flush cannot keep up, writers wait half as long for the next one, and are slowed down before they have to stop.
+constexpr std::uint64_t memtables_share = 3;
+constexpr int memtables_max = 6;
 constexpr std::size_t record_bytes_usual = 160;  // key, value and RocksDB's own bytes of an entry in a memtable
 constexpr std::size_t small_write_buffer = 1u << 20;
+
+std::uint64_t memtable_bytes(const rocksdb_options& options) {
+  return options.write_buffer_bytes * memtables_share / memtables_max;
+}
 
 rocksdb::BlockBasedTableOptions table_options(const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::BlockBasedTableOptions table;
@@ -36,19 +43,19 @@ rocksdb::ColumnFamilyOptions entries_options(const rocksdb_options& options,
   // Hashes and locations do not compress, and keys are few bytes: not worth the processor time.
   family.compression = rocksdb::kNoCompression;
   family.bottommost_compression = rocksdb::kDisableCompressionOption;
-  family.write_buffer_size = options.write_buffer_bytes;
+  family.write_buffer_size = memtable_bytes(options);
   family.max_write_buffer_number = memtables_max;
   // A vector that is sorted when it is flushed. Inserting random keys into the usual skip list misses the processor's
   // caches at every level: 1.5 to 2 us a key on the writing thread, against 0.2 here, and the total with flush and
   // compaction is half. The price: a point read of a key that is still in the memtable sorts a copy of it (tens of
   // milliseconds). The filter below spares all other keys that, and point reads are for operators only.
-  family.memtable_factory = std::make_shared<rocksdb::VectorRepFactory>(options.write_buffer_bytes / record_bytes_usual);
+  family.memtable_factory = std::make_shared<rocksdb::VectorRepFactory>(memtable_bytes(options) / record_bytes_usual);
   family.memtable_prefix_bloom_size_ratio = 0.02;
   family.memtable_whole_key_filtering = true;
   // Universal compaction rewrites a record fewer times than levels do. What it costs, up to three times the disk space
   // of the live entries for a while, is little: a million entries are 150 MB.
   family.compaction_style = rocksdb::kCompactionStyleUniversal;
-  family.level0_file_num_compaction_trigger = 8;
+  family.level0_file_num_compaction_trigger = 16;
   // Reads hardly matter, so files may pile up while a large compaction runs, rather than stop the writers.
   family.level0_slowdown_writes_trigger = 40;
   family.level0_stop_writes_trigger = 80;
@@ -61,7 +68,7 @@ rocksdb::ColumnFamilyOptions small_options(const std::shared_ptr<rocksdb::Cache>
   family.compression = rocksdb::kNoCompression;
   family.bottommost_compression = rocksdb::kDisableCompressionOption;
   family.write_buffer_size = small_write_buffer;
-  family.max_write_buffer_number = memtables_max;
+  family.max_write_buffer_number = 3;
   return family;
 }
 
@@ -73,7 +80,7 @@ rocksdb::DBOptions database_options(const rocksdb_options& options) {
   db.max_background_jobs = options.background_jobs;
 
   // Memory: memtables, cache and table readers each have a bound.
-  db.db_write_buffer_size = memtables_max * options.write_buffer_bytes;
+  db.db_write_buffer_size = memtables_share * options.write_buffer_bytes;
   db.max_open_files = 256;
 
   // What a kill leaves behind. Every write reaches the kernel before write() returns (manual_wal_flush is off), so
@@ -90,7 +97,10 @@ rocksdb::DBOptions database_options(const rocksdb_options& options) {
   // A log file that was closed, and then lost, is damage too.
   db.track_and_verify_wals_in_manifest = true;
   // A family that is hardly written (sessions) must not keep old log files alive: they are replayed at the next start.
-  db.max_total_wal_size = memtables_max * options.write_buffer_bytes;
+  db.max_total_wal_size = memtables_share * options.write_buffer_bytes;
+
+  // Where writers must be slowed down, start from 400 thousand keys a second, not from a quarter of that.
+  db.delayed_write_rate = 64 << 20;
 
   // One writer a shard: no use for parallel inserts (which the vector memtable could not do), nor for spinning on the
   // few processors that lookups need.

@@ -492,6 +492,20 @@ TEST_F(pool_identity, ResetAfterALossKilledAtAnyInstantIsFollowedByAGoodStart) {
   }
 }
 
+TEST_F(pool_identity, LostDataFileStaysLostThoughTheStartIsKilledAtAnyInstant) {
+  for (int us = 0; us < 4000; us += 100) {
+    std::filesystem::remove(data());
+    std::filesystem::remove(meta());
+    auto known = make_pool();
+    std::filesystem::remove(data());
+    open_and_kill(options(), known, us);
+    auto p = must_open(known);
+    ASSERT_TRUE(p) << "killed after " << us << " us";
+    ASSERT_EQ(p->how(), opened_as::contents_lost) << "killed after " << us << " us";
+    ASSERT_EQ(p->descriptors().read(0), descriptor{});
+  }
+}
+
 TEST_F(pool_identity, OpenKilledAtAnyInstantLosesNothing) {
   auto known = make_pool();
   std::uint64_t last = 1;

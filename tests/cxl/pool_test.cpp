@@ -150,7 +150,8 @@ TEST_F(pool_test, OpensFast) {
     std::uint64_t size, page;
     double limit_ms;
   };
-  for (auto [what, size, page, limit_ms] : {row{"256 MiB", 256 * MiB, 64 * KiB, 50}, row{"1M slots", 4096 * MiB, 4 * KiB, 200}}) {
+  for (auto [what, size, page, limit_ms] :
+       {row{"256 MiB", 256 * MiB, 64 * KiB, 50}, row{"1M slots", 4096 * MiB, 4 * KiB, 200}}) {
     if (std::filesystem::space(folder.path()).available < size + size / 32)
       GTEST_SKIP() << "not enough space for " << what;
     auto o = options(size);

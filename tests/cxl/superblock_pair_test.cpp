@@ -25,7 +25,9 @@ protected:
   std::span<std::byte> all() { return bytes_; }
   std::byte* a() { return bytes_.data() + superblock_a_offset; }
   std::byte* b() { return bytes_.data() + superblock_b_offset; }
-  head read() const { return read_head(block(superblock_a_offset), block(superblock_b_offset), block(region_table_offset)); }
+  head read() const {
+    return read_head(block(superblock_a_offset), block(superblock_b_offset), block(region_table_offset));
+  }
   std::span<const std::byte> block(std::uint64_t offset) const { return std::span{bytes_}.subspan(offset, head_bytes); }
   void put(std::uint64_t offset, const superblock& sb) { superblock_pair{bytes_}.write(offset, sb); }
 

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <iostream>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <iostream>
+#include <stdexcept>
 #include <thread>
 
 #include "base/bounds.hpp"

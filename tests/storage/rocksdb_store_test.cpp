@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <stdexcept>
 
 #include "tests/storage/samples.hpp"
 #include "tests/support/temp_folder.hpp"
@@ -30,8 +31,9 @@ protected:
   }
   std::unique_ptr<metadata_store> open() {
     auto store = try_open();
-    EXPECT_TRUE(store) << store.error().message;
-    return store ? *std::move(store) : nullptr;
+    if (!store)
+      throw std::runtime_error{store.error().message};
+    return *std::move(store);
   }
   void expect_damaged(const std::string& word) {
     auto store = try_open();

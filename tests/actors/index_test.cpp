@@ -1,0 +1,432 @@
+// Goal: the index never loses, invents or misplaces an entry, never gives a pinned one up, and evicts in the order that
+// keeps prefixes. Method: each member by itself, then random operations beside a model of standard containers.
+#include "actors/index.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <list>
+#include <map>
+#include <unordered_map>
+
+#include "tests/actors/samples.hpp"
+
+namespace maru::actors {
+namespace {
+
+using test::hash_of;
+using test::place_of;
+
+constexpr std::uint64_t page_bytes = 65536;
+using hashes = std::vector<key_hash>;
+
+index index_with(std::uint32_t n, std::size_t capacity = 64) {
+  index i{capacity, "lru"};
+  for (std::uint32_t k = 0; k < n; ++k)
+    EXPECT_EQ(i.insert(hash_of(k), place_of(k), page_bytes), ec::ok);
+  return i;
+}
+
+// Numbers of the keys in the order in which they would go.
+std::vector<std::uint64_t> eviction_order(index& i, std::uint64_t keys, std::uint64_t size = page_bytes) {
+  std::vector<std::uint64_t> out;
+  for (const auto& v : i.mark_coldest(size, keys))
+    for (std::uint64_t k = 0; k < keys; ++k)
+      if (hash_of(k) == v.hash)
+        out.push_back(k);
+  return out;
+}
+
+using order = std::vector<std::uint64_t>;
+
+TEST(Index, LookupOfUnknownKeyMisses) {
+  index i{8, "lru"};
+  auto found = i.lookup(hashes{hash_of(1)}, {});
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0], net::found{});
+  EXPECT_FALSE(i.contains(hash_of(1)));
+  EXPECT_FALSE(i.find(hash_of(1)));
+}
+
+TEST(Index, LookupTellsWhereEachKeyIsInOrder) {
+  auto i = index_with(3);
+  auto found = i.lookup(hashes{hash_of(2), hash_of(9), hash_of(0)}, {});
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0], (net::found{ec::ok, place_of(2)}));
+  EXPECT_EQ(found[1].code, ec::missing);
+  EXPECT_EQ(found[2], (net::found{ec::ok, place_of(0)}));
+  EXPECT_TRUE(i.contains(hash_of(2)));
+  EXPECT_EQ(i.find(hash_of(2))->where, place_of(2));
+}
+
+TEST(Index, Invariant8_SecondInsertSaysExistsAndChangesNothing) {
+  auto i = index_with(1);
+  EXPECT_EQ(i.insert(hash_of(0), place_of(5), page_bytes), ec::exists);
+  EXPECT_EQ(i.find(hash_of(0))->where, place_of(0));
+  EXPECT_EQ(i.size(), 1u);
+}
+
+TEST(Index, FullIndexRefusesAndTakesAgainAfterADrop) {
+  auto i = index_with(4, 4);
+  EXPECT_EQ(i.insert(hash_of(9), place_of(9), page_bytes), ec::out_of_memory);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(2), v), ec::ok);
+  EXPECT_EQ(i.insert(hash_of(9), place_of(9), page_bytes), ec::out_of_memory) << "a marked entry still has its place";
+  i.drop(v.hash);
+  EXPECT_EQ(i.insert(hash_of(9), place_of(9), page_bytes), ec::ok);
+  for (std::uint64_t k : {0, 1, 3, 9})
+    EXPECT_TRUE(i.contains(hash_of(k)));
+}
+
+TEST(Index, KeysOfOneBucketAreToldApart) {
+  index i{16, "lru"};
+  for (std::uint64_t k = 0; k < 10; ++k)  // all in bucket 3
+    ASSERT_EQ(i.insert({3, k}, place_of(static_cast<std::uint32_t>(k)), page_bytes), ec::ok);
+  for (std::uint64_t gone : {0, 9, 4}) {  // the chain's ends and its middle
+    victim v;
+    ASSERT_EQ(i.mark({3, gone}, v), ec::ok);
+    i.drop({3, gone});
+  }
+  for (std::uint64_t k = 0; k < 10; ++k)
+    EXPECT_EQ(i.contains({3, k}), k != 0 && k != 9 && k != 4) << k;
+  EXPECT_FALSE(i.contains({3, 99}));
+}
+
+TEST(Index, CountsFollowEveryChange) {
+  auto i = index_with(3);
+  auto bytes = place_of(0).length + place_of(1).length + place_of(2).length;
+  EXPECT_EQ(i.size(), 3u);
+  EXPECT_EQ(i.bytes(), bytes);
+  i.lookup(hashes{hash_of(0), hash_of(0), hash_of(7)}, {.pin = true});
+  EXPECT_EQ(i.pins(), 2u);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(1), v), ec::ok);
+  EXPECT_EQ(i.size(), 2u);
+  EXPECT_EQ(i.evicting(), 1u);
+  EXPECT_EQ(i.bytes(), bytes - place_of(1).length);
+  i.restore(hash_of(1));
+  EXPECT_EQ(i.size(), 3u);
+  EXPECT_EQ(i.evicting(), 0u);
+  EXPECT_EQ(i.bytes(), bytes);
+}
+
+TEST(Index, PrefixStopMissesAllAfterTheFirstMissAndPinsNoneOfThem) {
+  auto i = index_with(4);
+  auto found = i.lookup(hashes{hash_of(0), hash_of(1), hash_of(9), hash_of(2), hash_of(3)},
+                        {.pin = true, .prefix_stop = true});
+  std::vector<ec> codes;
+  for (const auto& f : found)
+    codes.push_back(f.code);
+  EXPECT_EQ(codes, (std::vector{ec::ok, ec::ok, ec::missing, ec::missing, ec::missing}));
+  EXPECT_EQ(i.find(hash_of(1))->pins, 1u);
+  EXPECT_EQ(i.find(hash_of(2))->pins, 0u);
+  EXPECT_EQ(i.pins(), 2u);
+}
+
+TEST(Index, ColdestIsTheLeastRecentlyUsed) {
+  auto i = index_with(4);
+  EXPECT_EQ(i.coldest(page_bytes), place_of(0));
+  i.lookup(hashes{hash_of(0)}, {});
+  EXPECT_EQ(i.coldest(page_bytes), place_of(1));
+  EXPECT_EQ(eviction_order(i, 4), (order{1, 2, 3, 0}));
+  EXPECT_EQ(i.coldest(page_bytes), std::nullopt);
+}
+
+TEST(Index, EarlierKeysOfABatchAreMoreRecent) {
+  auto i = index_with(5);
+  i.lookup(hashes{hash_of(1), hash_of(2), hash_of(3)}, {});
+  EXPECT_EQ(eviction_order(i, 5), (order{0, 4, 3, 2, 1}));
+}
+
+TEST(Index, UnpinCountsAsUseInTheOrderOfTheBatch) {
+  auto i = index_with(3);
+  hashes prefix{hash_of(0), hash_of(1), hash_of(2)};
+  i.lookup(prefix, {.pin = true});
+  ASSERT_EQ(i.insert(hash_of(3), place_of(3), page_bytes), ec::ok);  // what the request commits after its lookup
+  EXPECT_EQ(i.unpin(prefix), 0u);
+  EXPECT_EQ(eviction_order(i, 4), (order{3, 2, 1, 0}));
+}
+
+TEST(Index, ExistsIsNoUse) {
+  auto i = index_with(2);
+  EXPECT_TRUE(i.contains(hash_of(0)));
+  EXPECT_TRUE(i.find(hash_of(0)));
+  EXPECT_EQ(eviction_order(i, 2), (order{0, 1}));
+}
+
+TEST(Index, Invariant4_PinnedEntryIsNeitherChosenNorMarked) {
+  auto i = index_with(3);
+  i.lookup(hashes{hash_of(0), hash_of(0)}, {.pin = true});
+  victim v;
+  EXPECT_EQ(i.mark(hash_of(0), v), ec::pinned);
+  EXPECT_EQ(eviction_order(i, 3), (order{1, 2}));
+  EXPECT_EQ(i.unpin(hashes{hash_of(0)}), 0u);
+  EXPECT_EQ(i.coldest(page_bytes), std::nullopt) << "one of two pins is left";
+  EXPECT_EQ(i.unpin(hashes{hash_of(0)}), 0u);
+  EXPECT_EQ(i.coldest(page_bytes), place_of(0));
+  EXPECT_EQ(i.mark(hash_of(0), v), ec::ok);
+}
+
+TEST(Index, Invariant5_UnpinWithoutAPinIsCountedAndCannotUnderflow) {
+  auto i = index_with(2);
+  i.lookup(hashes{hash_of(0)}, {.pin = true});
+  EXPECT_EQ(i.unpin(hashes{hash_of(1), hash_of(8), hash_of(0), hash_of(0)}), 3u);
+  EXPECT_EQ(i.pins(), 0u);
+  EXPECT_EQ(i.find(hash_of(0))->pins, 0u);
+}
+
+TEST(Index, MarkedEntryIsAMissButKeepsItsKey) {
+  auto i = index_with(2);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(0), v), ec::ok);
+  EXPECT_EQ(v.hash, hash_of(0));
+  EXPECT_EQ(v.where, place_of(0));
+  EXPECT_EQ(i.lookup(hashes{hash_of(0)}, {.pin = true})[0].code, ec::missing);
+  EXPECT_EQ(i.pins(), 0u);
+  EXPECT_FALSE(i.contains(hash_of(0)));
+  EXPECT_TRUE(i.find(hash_of(0))->evicting);
+  EXPECT_EQ(i.mark(hash_of(0), v), ec::missing);
+  EXPECT_EQ(i.insert(hash_of(0), place_of(5), page_bytes), ec::exists);
+  EXPECT_EQ(eviction_order(i, 2), (order{1}));
+}
+
+TEST(Index, RestoredEntryIsTheMostRecentlyUsed) {
+  auto i = index_with(3);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(0), v), ec::ok);
+  i.restore(hash_of(0));
+  i.restore(hash_of(1));  // was not marked: nothing happens
+  EXPECT_EQ(i.lookup(hashes{hash_of(0)}, {})[0].code, ec::ok);
+  EXPECT_EQ(eviction_order(i, 3), (order{1, 2, 0}));
+}
+
+TEST(Index, DroppedEntryIsGone) {
+  auto i = index_with(2);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(0), v), ec::ok);
+  i.drop(hash_of(0));
+  EXPECT_FALSE(i.find(hash_of(0)));
+  EXPECT_EQ(i.evicting(), 0u);
+  EXPECT_EQ(i.insert(hash_of(0), place_of(6), page_bytes), ec::ok);
+  EXPECT_EQ(i.find(hash_of(0))->where, place_of(6));
+}
+
+TEST(Index, EachPageSizeHasItsOwnRecency) {
+  index i{8, "lru"};
+  ASSERT_EQ(i.insert(hash_of(0), place_of(0), 4096), ec::ok);
+  ASSERT_EQ(i.insert(hash_of(1), place_of(1), 8192), ec::ok);
+  ASSERT_EQ(i.insert(hash_of(2), place_of(2), 4096), ec::ok);
+  EXPECT_EQ(i.coldest(8192), place_of(1));
+  EXPECT_EQ(i.coldest(16384), std::nullopt);
+  EXPECT_TRUE(i.mark_coldest(16384, 5).empty());
+  EXPECT_EQ(eviction_order(i, 3, 4096), (order{0, 2}));
+  EXPECT_TRUE(i.contains(hash_of(1)));
+}
+
+TEST(EvictionPolicy, UnknownNameGivesNone) {
+  EXPECT_EQ(make_eviction_policy("fifo?", 4), nullptr);
+  EXPECT_NE(make_eviction_policy("lru", 4), nullptr);
+}
+
+// -- random operations
+
+// The same promises, kept the slow and simple way.
+class model {
+public:
+  struct entry {
+    location where;
+    std::uint64_t size = 0;
+    std::uint32_t pins = 0;
+    bool evicting = false;
+  };
+  std::unordered_map<key_hash, entry> entries;
+  std::map<std::uint64_t, std::list<key_hash>> recency;  // front: used last; only what may be evicted
+
+  void forget(const key_hash& h) { recency[entries.at(h).size].remove(h); }
+  void use(const key_hash& h) {
+    forget(h);
+    recency[entries.at(h).size].push_front(h);
+  }
+  bool hits(const key_hash& h) const {
+    auto at = entries.find(h);
+    return at != entries.end() && !at->second.evicting;
+  }
+  std::vector<net::found> lookup(const hashes& wanted, index::lookup_flags flags) {
+    std::vector<net::found> out(wanted.size());
+    hashes hit;
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      if (hits(wanted[i])) {
+        out[i] = {ec::ok, entries.at(wanted[i]).where};
+        hit.push_back(wanted[i]);
+      } else if (flags.prefix_stop) {
+        break;
+      }
+    }
+    std::reverse(hit.begin(), hit.end());
+    for (const auto& h : hit) {
+      auto& e = entries.at(h);
+      e.pins += flags.pin ? 1 : 0;
+      if (e.pins == 0)
+        use(h);
+      else
+        forget(h);
+    }
+    return out;
+  }
+  std::size_t unpin(const hashes& wanted) {
+    std::size_t strays = 0;
+    for (auto h = wanted.rbegin(); h != wanted.rend(); ++h) {
+      auto at = entries.find(*h);
+      if (at == entries.end() || at->second.pins == 0)
+        ++strays;
+      else if (--at->second.pins == 0)
+        use(*h);
+    }
+    return strays;
+  }
+  void mark(const key_hash& h) {
+    forget(h);
+    entries.at(h).evicting = true;
+  }
+};
+
+class index_against_model : public ::testing::TestWithParam<int> {
+protected:
+  static constexpr std::size_t capacity = 40, keys = 60;
+  static constexpr std::uint64_t sizes[] = {4096, 65536};
+
+  hashes batch() {
+    hashes out(1 + random.below(6));
+    for (auto& h : out)
+      h = key();
+    return out;
+  }
+  // Few buckets, so that chains grow.
+  key_hash key() {
+    auto k = random.below(keys);
+    return {k % 7, k};
+  }
+  void step();
+  void compare();
+
+  test::random_source random{static_cast<std::uint64_t>(GetParam())};
+  index real{capacity, "lru"};
+  model want;
+  std::uint32_t inserted = 0;
+};
+
+void index_against_model::step() {
+  switch (random.below(8)) {
+    case 0:
+    case 1: {
+      auto h = key();
+      auto size = sizes[random.below(2)];
+      auto where = place_of(inserted++);
+      auto expected = want.entries.contains(h)           ? ec::exists
+                      : want.entries.size() == capacity ? ec::out_of_memory
+                                                        : ec::ok;
+      ASSERT_EQ(real.insert(h, where, size), expected);
+      if (expected != ec::ok)
+        break;
+      want.entries[h] = {where, size, 0, false};
+      want.use(h);
+      break;
+    }
+    case 2:
+    case 3: {
+      auto b = batch();
+      index::lookup_flags flags{random.chance(40), random.chance(40)};
+      ASSERT_EQ(real.lookup(b, flags), want.lookup(b, flags));
+      break;
+    }
+    case 4: {
+      auto b = batch();
+      ASSERT_EQ(real.unpin(b), want.unpin(b));
+      break;
+    }
+    case 5: {
+      auto h = key();
+      victim v;
+      auto expected = !want.hits(h) ? ec::missing : want.entries.at(h).pins > 0 ? ec::pinned : ec::ok;
+      ASSERT_EQ(real.mark(h, v), expected);
+      if (expected != ec::ok)
+        break;
+      ASSERT_EQ(v.where, want.entries.at(h).where);
+      want.mark(h);
+      break;
+    }
+    case 6: {
+      auto size = sizes[random.below(2)];
+      for (const auto& v : real.mark_coldest(size, random.below(4))) {
+        ASSERT_FALSE(want.recency[size].empty());
+        ASSERT_EQ(v.hash, want.recency[size].back());
+        want.mark(v.hash);
+      }
+      break;
+    }
+    default: {
+      auto h = key();
+      auto at = want.entries.find(h);
+      if (at == want.entries.end() || !at->second.evicting)
+        break;
+      if (random.chance(60)) {
+        real.drop(h);
+        want.entries.erase(at);
+      } else {
+        real.restore(h);
+        at->second.evicting = false;
+        want.use(h);
+      }
+    }
+  }
+}
+
+void index_against_model::compare() {
+  std::size_t live = 0, evicting = 0;
+  std::uint64_t pins = 0, bytes = 0;
+  for (const auto& [h, e] : want.entries) {
+    live += e.evicting ? 0 : 1;
+    evicting += e.evicting ? 1 : 0;
+    bytes += e.evicting ? 0 : e.where.length;
+    pins += e.pins;
+  }
+  ASSERT_EQ(real.size(), live);
+  ASSERT_EQ(real.evicting(), evicting);
+  ASSERT_EQ(real.pins(), pins);
+  ASSERT_EQ(real.bytes(), bytes);
+  for (std::size_t k = 0; k < keys; ++k) {
+    key_hash h{k % 7, k};
+    auto at = want.entries.find(h);
+    auto found = real.find(h);
+    ASSERT_EQ(found.has_value(), at != want.entries.end());
+    ASSERT_EQ(real.contains(h), want.hits(h));
+    if (!found)
+      continue;
+    ASSERT_EQ(found->where, at->second.where);
+    ASSERT_EQ(found->pins, at->second.pins);
+    ASSERT_EQ(found->evicting, at->second.evicting);
+  }
+  for (auto size : sizes) {
+    const auto& known = want.recency[size];
+    ASSERT_EQ(real.coldest(size), known.empty() ? std::nullopt : std::optional{want.entries.at(known.back()).where});
+  }
+}
+
+TEST_P(index_against_model, RandomOperationsAgree) {
+  for (int n = 0; n < 4000; ++n) {
+    ASSERT_NO_FATAL_FAILURE(step()) << "step " << n;
+    ASSERT_NO_FATAL_FAILURE(compare()) << "step " << n;
+  }
+  for (auto size : sizes) {  // the whole order at last, not only its end
+    hashes gone;
+    for (const auto& v : real.mark_coldest(size, capacity))
+      gone.push_back(v.hash);
+    std::reverse(gone.begin(), gone.end());
+    EXPECT_EQ(gone, hashes(want.recency[size].begin(), want.recency[size].end()));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, index_against_model, ::testing::Range(0, 8));
+
+}  // namespace
+}  // namespace maru::actors

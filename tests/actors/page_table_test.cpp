@@ -1,0 +1,510 @@
+// Goal: every page is in exactly one state, counts and free space always add up, and no place on the device is given
+// twice. Method: each member by itself, then random operations beside a model that keeps one state per page and one owner
+// per extent.
+#include "actors/page_table.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "tests/actors/samples.hpp"
+
+namespace maru::actors {
+namespace {
+
+using bounds::MiB;
+using test::page_at;
+
+constexpr std::uint64_t extent = 2 * MiB;
+constexpr std::uint64_t half = 1 * MiB;
+
+cxl::region_row row_of(std::uint32_t id, std::uint64_t offset, std::uint64_t length, std::uint64_t page_bytes) {
+  return {region_id{id}, 0, offset, length, page_bytes};
+}
+
+// A region of one extent with pages of 1 MiB at the n-th extent, open.
+void add_open(page_table& t, std::uint32_t id, std::uint64_t n, std::uint64_t page_bytes = half) {
+  auto length = std::max(page_bytes, extent);
+  ASSERT_TRUE(t.add_region(row_of(id, n * extent, length, page_bytes)));
+  t.open_region(region_id{id});
+}
+
+TEST(PageTable, EmptyDeviceIsAllUnassigned) {
+  page_table t{7 * MiB, extent};
+  EXPECT_EQ(t.device_bytes(), 7 * MiB);
+  EXPECT_EQ(t.unassigned_bytes(), 7 * MiB);
+  EXPECT_EQ(t.largest_free_run(), 7 * MiB);
+  EXPECT_EQ(t.capacity(half), 7u);
+  EXPECT_EQ(t.counts().total(), 0u);
+  EXPECT_TRUE(t.rows().empty());
+  EXPECT_TRUE(t.grant(half, 1).empty());
+}
+
+TEST(PageTable, PlacesAreGivenFromTheStartAndTheLastRegionMayBeShort) {
+  page_table t{5 * MiB, extent};
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    auto place = t.find_place(half);
+    ASSERT_TRUE(place);
+    EXPECT_EQ(place->offset, i * extent);
+    EXPECT_EQ(place->length, i < 2 ? extent : MiB);
+    ASSERT_TRUE(t.add_region(row_of(i + 1, place->offset, place->length, half)));
+    t.open_region(region_id{i + 1});
+  }
+  EXPECT_FALSE(t.find_place(half));
+  EXPECT_EQ(t.counts(half).total(), 5u);
+  EXPECT_EQ(t.grant(half, 100).size(), 5u);
+}
+
+TEST(PageTable, LastExtentTooShortForOnePageIsNoPlace) {
+  page_table t{5 * MiB, extent};
+  add_open(t, 1, 0, extent);
+  add_open(t, 2, 1, extent);
+  EXPECT_FALSE(t.find_place(extent));
+  EXPECT_TRUE(t.find_place(half));
+  EXPECT_EQ(t.capacity(extent), 2u);
+}
+
+TEST(PageTable, PageLargerThanAnExtentTakesARunOfThem) {
+  page_table t{12 * MiB, extent};
+  add_open(t, 1, 1);
+  auto place = t.find_place(5 * MiB);
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->offset, 2 * extent);
+  EXPECT_EQ(place->length, 6 * MiB);
+  ASSERT_TRUE(t.add_region(row_of(2, place->offset, place->length, 5 * MiB)));
+  t.open_region(region_id{2});
+  EXPECT_EQ(t.grant(5 * MiB, 9), std::vector{page_at(2, 0)});
+  EXPECT_FALSE(t.find_place(5 * MiB)) << "extents 0 and 5 are free but apart";
+  EXPECT_EQ(t.unassigned_bytes(), 4 * MiB);
+}
+
+TEST(PageTable, RunThatEndsInTheShortExtentMustHoldThePage) {
+  page_table t{5 * MiB, extent};
+  ASSERT_TRUE(t.find_place(4 * MiB));
+  add_open(t, 1, 0);
+  EXPECT_FALSE(t.find_place(4 * MiB)) << "3 MiB are left";
+  auto place = t.find_place(3 * MiB);
+  ASSERT_TRUE(place);
+  EXPECT_EQ(place->length, 3 * MiB);
+}
+
+TEST(PageTable, RegionOverAnotherOrOutsideIsRefusedAndChangesNothing) {
+  page_table t{8 * MiB, extent};
+  add_open(t, 1, 1);
+  EXPECT_EQ(t.add_region(row_of(2, extent, extent, half)).code(), ec::invalid) << "its place is taken";
+  EXPECT_EQ(t.add_region(row_of(2, 0, 2 * extent, half)).code(), ec::invalid) << "its second half is taken";
+  EXPECT_EQ(t.add_region(row_of(1, 0, extent, half)).code(), ec::invalid) << "its id is taken";
+  EXPECT_EQ(t.add_region(row_of(2, MiB, extent, half)).code(), ec::invalid) << "not on an extent's start";
+  EXPECT_EQ(t.add_region(row_of(2, 3 * extent, 2 * extent, half)).code(), ec::invalid) << "past the end";
+  EXPECT_EQ(t.add_region(row_of(2, 16 * extent, extent, half)).code(), ec::invalid) << "past the end";
+  EXPECT_EQ(t.add_region(row_of(2, 0, UINT64_MAX, half)).code(), ec::invalid) << "sum overflows";
+  EXPECT_EQ(t.add_region(row_of(2, 0, half, extent)).code(), ec::invalid) << "no page fits";
+  EXPECT_EQ(t.add_region(row_of(2, 0, extent, 0)).code(), ec::invalid) << "pages of no size";
+  EXPECT_EQ(t.unassigned_bytes(), 6 * MiB);
+  EXPECT_EQ(t.rows().size(), 1u);
+}
+
+TEST(PageTable, PagesAreGrantedOnlyOnceTheRegionIsOpen) {
+  page_table t{4 * MiB, extent};
+  ASSERT_TRUE(t.add_region(row_of(1, 0, extent, half)));
+  EXPECT_EQ(t.counts(half).free, 2u);
+  EXPECT_EQ(t.free_pages(half), 0u);
+  EXPECT_TRUE(t.grant(half, 1).empty());
+  t.open_region(region_id{1});
+  t.open_region(region_id{1});  // again: nothing is free twice
+  EXPECT_EQ(t.free_pages(half), 2u);
+  EXPECT_EQ(t.grant(half, 3).size(), 2u);
+}
+
+TEST(PageTable, RestoredPagesKeepTheirStateAndAreNotGranted) {
+  page_table t{8 * MiB, extent};
+  ASSERT_TRUE(t.add_region(row_of(1, 0, 4 * MiB, half)));
+  t.restore(page_at(1, 0), page_state::committed);
+  t.restore(page_at(1, 1), page_state::granted);
+  t.restore(page_at(1, 2), page_state::quarantined);
+  t.open_region(region_id{1});
+  EXPECT_EQ(t.grant(half, 9), std::vector{page_at(1, 3)});
+  EXPECT_EQ(*t.state_of(page_at(1, 0)), page_state::committed);
+  EXPECT_EQ(*t.state_of(page_at(1, 1)), page_state::granted);
+  EXPECT_EQ(*t.state_of(page_at(1, 2)), page_state::quarantined);
+}
+
+TEST(PageTable, GrantsComeFromTheLowestRegionSoThatOthersEmptyOut) {
+  page_table t{8 * MiB, extent};
+  add_open(t, 1, 2);
+  add_open(t, 2, 0);
+  auto all = t.grant(half, 4);
+  ASSERT_EQ(all.size(), 4u);
+  for (auto page : all)
+    ASSERT_EQ(t.move(page, page_state::granted, page_state::free), ec::ok);
+  for (auto page : t.grant(half, 2))
+    EXPECT_EQ(page.region, region_id{1});
+}
+
+TEST(PageTable, MoveChecksTheStateThatThePageIsIn) {
+  page_table t{4 * MiB, extent};
+  add_open(t, 1, 0);
+  auto page = t.grant(half, 1).at(0);
+  EXPECT_EQ(t.move(page, page_state::committed, page_state::evicting), ec::invalid);
+  EXPECT_EQ(t.move(page, page_state::granted, page_state::granted), ec::invalid);
+  EXPECT_EQ(t.move(page, page_state::granted, page_state::committed), ec::ok);
+  EXPECT_EQ(t.move(page, page_state::granted, page_state::free), ec::invalid);
+  EXPECT_EQ(t.move(page_at(1, 2), page_state::granted, page_state::free), ec::missing);
+  EXPECT_EQ(t.move(page_at(9, 0), page_state::granted, page_state::free), ec::missing);
+  EXPECT_FALSE(t.contains(page_at(1, 2)));
+  EXPECT_EQ(t.state_of(page_at(1, 2)).code(), ec::missing);
+  EXPECT_EQ(*t.state_of(page), page_state::committed);
+}
+
+TEST(PageTable, Invariant3_FreePageLeavesByGrantOnly) {
+  page_table t{4 * MiB, extent};
+  add_open(t, 1, 0);
+  EXPECT_EQ(t.move(page_at(1, 0), page_state::free, page_state::granted), ec::invalid);
+  EXPECT_EQ(t.grant(half, 9).size(), 2u);
+}
+
+TEST(PageTable, Invariant3_PageIsNeverFreeTwice) {
+  page_table t{4 * MiB, extent};
+  add_open(t, 1, 0);
+  auto page = t.grant(half, 1).at(0);
+  EXPECT_EQ(t.move(page, page_state::granted, page_state::free), ec::ok);
+  EXPECT_EQ(t.move(page, page_state::granted, page_state::free), ec::invalid);
+  EXPECT_EQ(t.grant(half, 9).size(), 2u);
+}
+
+TEST(PageTable, DrainingRegionGrantsNothingUntilTheDrainIsTakenBack) {
+  page_table t{4 * MiB, extent};
+  add_open(t, 1, 0);
+  auto page = t.grant(half, 1).at(0);
+  t.set_draining(region_id{1}, true);
+  EXPECT_TRUE(t.draining(region_id{1}));
+  EXPECT_EQ(t.free_pages(half), 0u);
+  EXPECT_TRUE(t.grant(half, 1).empty());
+  EXPECT_EQ(t.move(page, page_state::granted, page_state::free), ec::ok);
+  EXPECT_TRUE(t.grant(half, 1).empty());
+  t.set_draining(region_id{1}, false);
+  EXPECT_EQ(t.grant(half, 9).size(), 2u);
+}
+
+TEST(PageTable, OnlyAnEmptyRegionIsRemovedAndItsPlaceIsFreeAgain) {
+  page_table t{4 * MiB, extent};
+  add_open(t, 1, 0);
+  auto page = t.grant(half, 1).at(0);
+  EXPECT_EQ(t.remove_region(region_id{1}).code(), ec::invalid);
+  EXPECT_EQ(t.remove_region(region_id{2}).code(), ec::invalid);
+  ASSERT_EQ(t.move(page, page_state::granted, page_state::free), ec::ok);
+  EXPECT_TRUE(t.remove_region(region_id{1}));
+  EXPECT_EQ(t.find(region_id{1}), nullptr);
+  EXPECT_EQ(t.unassigned_bytes(), 4 * MiB);
+  EXPECT_TRUE(t.grant(half, 1).empty());
+  EXPECT_EQ(t.find_place(4 * MiB)->offset, 0u);
+}
+
+TEST(PageTable, NumbersAreKeptPerPageSize) {
+  page_table t{8 * MiB, extent};
+  add_open(t, 1, 0);
+  add_open(t, 2, 1, extent);
+  ASSERT_EQ(t.grant(extent, 1).size(), 1u);
+  EXPECT_EQ(t.page_sizes(), (std::vector<std::uint64_t>{half, extent}));
+  EXPECT_EQ(t.counts(half).free, 2u);
+  EXPECT_EQ(t.counts(extent).granted, 1u);
+  EXPECT_EQ(t.counts().total(), 3u);
+  EXPECT_EQ(t.bytes().granted, extent);
+  EXPECT_EQ(t.bytes().free, extent);
+  EXPECT_EQ(t.capacity(half), 6u);
+  EXPECT_EQ(t.capacity(extent), 3u);
+  EXPECT_EQ(t.counts_of(region_id{2}).granted, 1u);
+  EXPECT_EQ(t.counts_of(region_id{7}).total(), 0u);
+}
+
+TEST(PageTable, LargestFreeRunLooksIntoRegionsToo) {
+  page_table t{6 * MiB, extent};
+  ASSERT_TRUE(t.add_region(row_of(1, 0, 6 * MiB, half)));
+  t.open_region(region_id{1});
+  EXPECT_EQ(t.largest_free_run(), 6 * MiB);
+  auto pages = t.grant(half, 6);
+  EXPECT_EQ(t.largest_free_run(), 0u);
+  for (std::uint32_t i : {0, 1, 3, 4, 5})
+    ASSERT_EQ(t.move(page_at(1, i), page_state::granted, page_state::free), ec::ok);
+  EXPECT_EQ(t.largest_free_run(), 3 * MiB);
+}
+
+class page_table_windows : public ::testing::Test {
+protected:
+  // Four regions of two 1 MiB pages; `committed[i]` pages of the i-th hold entries.
+  void fill(std::vector<int> committed) {
+    for (std::uint32_t i = 0; i < 4; ++i) {
+      add_open(t, i + 1, i);
+      for (int n = 0; n < committed[i]; ++n)
+        ASSERT_EQ(t.move(page_at(i + 1, t.grant(half, 1).at(0).page == page_index{0} ? 0 : 1), page_state::granted,
+                         page_state::committed),
+                  ec::ok);
+      if (committed[i] == 2)
+        continue;
+      t.set_draining(region_id{i + 1}, true);  // keeps the next grants out of it
+    }
+    for (std::uint32_t i = 1; i <= 4; ++i)
+      t.set_draining(region_id{i}, false);
+  }
+  page_table t{8 * MiB, extent};
+};
+
+TEST_F(page_table_windows, CheapestIsTheRegionWithFewestCommittedPages) {
+  fill({2, 1, 2, 2});
+  EXPECT_EQ(t.cheapest_window(extent), std::vector{region_id{2}});
+}
+
+TEST_F(page_table_windows, WindowOfSeveralExtentsTakesAllRegionsInIt) {
+  fill({2, 2, 1, 1});
+  EXPECT_EQ(t.cheapest_window(4 * MiB), (std::vector{region_id{3}, region_id{4}}));
+}
+
+TEST_F(page_table_windows, RegionWithGrantedQuarantinedOrEvictingPagesStays) {
+  fill({1, 1, 1, 2});
+  for (auto [id, state] : {std::pair{1u, page_state::granted}, {2u, page_state::quarantined}, {3u, page_state::evicting}}) {
+    for (std::uint32_t other = 1; other <= 3; ++other)
+      t.set_draining(region_id{other}, other != id);
+    auto page = t.grant(half, 1).at(0);
+    ASSERT_EQ(page.region, region_id{id});
+    if (state == page_state::evicting) {
+      ASSERT_EQ(t.move(page, page_state::granted, page_state::committed), ec::ok);
+      ASSERT_EQ(t.move(page, page_state::committed, state), ec::ok);
+    } else if (state != page_state::granted) {
+      ASSERT_EQ(t.move(page, page_state::granted, state), ec::ok);
+    }
+  }
+  for (std::uint32_t id = 1; id <= 4; ++id)
+    t.set_draining(region_id{id}, false);
+  EXPECT_EQ(t.cheapest_window(extent), std::vector{region_id{4}});
+  t.set_draining(region_id{4}, true);
+  EXPECT_TRUE(t.cheapest_window(extent).empty());
+}
+
+TEST_F(page_table_windows, OwnPageSizeIsNotDrained) {
+  fill({0, 0, 0, 0});
+  EXPECT_TRUE(t.cheapest_window(half).empty());
+}
+
+// -- random operations
+
+class page_table_against_model : public ::testing::TestWithParam<int> {
+protected:
+  static constexpr std::uint64_t device = 23 * MiB + 512 * 1024;  // the last extent is short
+  static constexpr std::uint64_t sizes[] = {512 * 1024, MiB, 3 * MiB, 5 * MiB};
+  struct region {
+    cxl::region_row row;
+    std::vector<page_state> pages;
+    bool open = false, draining = false;
+    std::uint64_t first() const { return row.offset / extent; }
+    std::uint64_t end() const { return (row.offset + row.length + extent - 1) / extent; }
+    std::uint64_t count(page_state s) const {
+      return static_cast<std::uint64_t>(std::count(pages.begin(), pages.end(), s));
+    }
+  };
+
+  std::uint64_t size() { return sizes[random.below(4)]; }
+  region* any_region() {
+    if (regions.empty())
+      return nullptr;
+    auto at = regions.begin();
+    std::advance(at, static_cast<long>(random.below(regions.size())));
+    return &at->second;
+  }
+  const region* owner_of(std::uint64_t e) const {
+    for (const auto& [id, r] : regions)
+      if (e >= r.first() && e < r.end())
+        return &r;
+    return nullptr;
+  }
+  static std::uint64_t extents() { return (device + extent - 1) / extent; }
+  static std::uint64_t window_bytes(std::uint64_t first, std::uint64_t n) {
+    return std::min((first + n) * extent, device) - first * extent;
+  }
+  void add();
+  void move_one();
+  void step();
+  void compare();
+  std::optional<std::uint64_t> cheapest_cost(std::uint64_t page_bytes) const;
+  void check_windows();
+
+  test::random_source random{static_cast<std::uint64_t>(GetParam())};
+  page_table real{device, extent};
+  std::map<std::uint32_t, region> regions;
+  std::uint32_t next_id = 1;
+};
+
+void page_table_against_model::add() {
+  auto page_bytes = size();
+  auto wanted = (page_bytes + extent - 1) / extent;
+  bool possible = false;
+  for (std::uint64_t first = 0; first + wanted <= extents(); ++first) {
+    bool free = window_bytes(first, wanted) >= page_bytes;
+    for (auto e = first; free && e < first + wanted; ++e)
+      free = owner_of(e) == nullptr;
+    possible |= free;
+  }
+  auto place = real.find_place(page_bytes);
+  ASSERT_EQ(place.has_value(), possible);
+  if (!place)
+    return;
+  ASSERT_EQ(place->length, window_bytes(place->offset / extent, wanted));
+  auto id = next_id++;
+  region r{row_of(id, place->offset, place->length, page_bytes), {}, false, false};
+  for (auto e = r.first(); e < r.end(); ++e)
+    ASSERT_EQ(owner_of(e), nullptr);
+  ASSERT_TRUE(real.add_region(r.row));
+  r.pages.assign(r.row.page_count(), page_state::free);
+  if (random.chance(30))
+    for (std::uint32_t i = 0; i < r.pages.size(); ++i)
+      if (random.chance(50)) {
+        r.pages[i] = static_cast<page_state>(random.below(5));
+        real.restore(page_at(id, i), r.pages[i]);
+      }
+  regions[id] = r;
+}
+
+void page_table_against_model::move_one() {
+  auto* r = any_region();
+  if (!r)
+    return;
+  auto i = random.below(r->pages.size());
+  auto from = random.chance(80) ? r->pages[i] : static_cast<page_state>(random.below(5));
+  auto to = static_cast<page_state>(random.below(5));
+  auto legal = from == r->pages[i] && from != page_state::free && from != to;
+  ASSERT_EQ(real.move(page_at(value_of(r->row.id), static_cast<std::uint32_t>(i)), from, to), legal ? ec::ok : ec::invalid);
+  if (legal)
+    r->pages[i] = to;
+}
+
+void page_table_against_model::step() {
+  switch (random.below(10)) {
+    case 0:
+      ASSERT_NO_FATAL_FAILURE(add());
+      break;
+    case 1:
+      if (auto* r = any_region()) {
+        real.open_region(r->row.id);
+        r->open = true;
+      }
+      break;
+    case 2:
+      if (auto* r = any_region()) {
+        r->draining = random.chance(40);
+        real.set_draining(r->row.id, r->draining);
+      }
+      break;
+    case 3:
+      if (auto* r = any_region()) {
+        bool empty = r->count(page_state::free) == r->pages.size();
+        ASSERT_EQ(bool{real.remove_region(r->row.id)}, empty);
+        if (empty)
+          regions.erase(value_of(r->row.id));
+      }
+      break;
+    case 4:
+    case 5: {
+      auto page_bytes = size();
+      auto count = random.below(6);
+      auto free = real.free_pages(page_bytes);
+      auto pages = real.grant(page_bytes, count);
+      ASSERT_EQ(pages.size(), std::min<std::uint64_t>(count, free));
+      for (auto page : pages) {
+        auto& r = regions.at(value_of(page.region));
+        auto& state = r.pages.at(value_of(page.page));
+        ASSERT_TRUE(r.open && !r.draining && r.row.page_bytes == page_bytes);
+        ASSERT_EQ(state, page_state::free);
+        state = page_state::granted;
+      }
+      break;
+    }
+    default:
+      ASSERT_NO_FATAL_FAILURE(move_one());
+  }
+}
+
+void page_table_against_model::compare() {
+  state_counts all, bytes;
+  std::uint64_t assigned = 0;
+  for (const auto& [id, r] : regions) {
+    auto counts = real.counts_of(r.row.id);
+    ASSERT_EQ(counts.total(), r.pages.size());
+    for (auto s : {page_state::free, page_state::granted, page_state::committed, page_state::evicting,
+                   page_state::quarantined}) {
+      ASSERT_EQ(counts.of(s), r.count(s));
+      all.of(s) += r.count(s);
+      bytes.of(s) += r.count(s) * r.row.page_bytes;
+    }
+    for (std::uint32_t i = 0; i < r.pages.size(); ++i)
+      ASSERT_EQ(*real.state_of(page_at(id, i)), r.pages[i]);
+    ASSERT_EQ(*real.find(r.row.id), r.row);
+    assigned += window_bytes(r.first(), r.end() - r.first());
+  }
+  ASSERT_EQ(real.rows().size(), regions.size());
+  ASSERT_EQ(real.counts().total(), all.total());
+  ASSERT_EQ(real.counts().committed, all.committed);
+  ASSERT_EQ(real.bytes().total(), bytes.total());
+  ASSERT_EQ(real.unassigned_bytes(), device - assigned);
+  for (auto page_bytes : sizes) {
+    std::uint64_t grantable = 0, total = 0;
+    for (const auto& [id, r] : regions)
+      if (r.row.page_bytes == page_bytes) {
+        grantable += r.open && !r.draining ? r.count(page_state::free) : 0;
+        total += r.pages.size();
+      }
+    ASSERT_EQ(real.free_pages(page_bytes), grantable);
+    ASSERT_EQ(real.counts(page_bytes).total(), total);
+    ASSERT_GE(real.capacity(page_bytes), total);
+  }
+}
+
+// What the cheapest run of extents costs, found by trying them all.
+std::optional<std::uint64_t> page_table_against_model::cheapest_cost(std::uint64_t page_bytes) const {
+  auto wanted = (page_bytes + extent - 1) / extent;
+  std::optional<std::uint64_t> best;
+  for (std::uint64_t first = 0; first + wanted <= extents(); ++first) {
+    std::set<const region*> inside;
+    bool usable = window_bytes(first, wanted) >= page_bytes;
+    std::uint64_t cost = 0;
+    for (auto e = first; e < first + wanted; ++e)
+      if (auto* r = owner_of(e))
+        inside.insert(r);
+    for (auto* r : inside) {
+      usable &= r->open && !r->draining && r->row.page_bytes != page_bytes;
+      usable &= r->count(page_state::free) + r->count(page_state::committed) == r->pages.size();
+      cost += r->count(page_state::committed) * r->row.page_bytes;
+    }
+    if (usable && !inside.empty())
+      best = std::min(best.value_or(cost), cost);
+  }
+  return best;
+}
+
+void page_table_against_model::check_windows() {
+  for (auto page_bytes : sizes) {
+    auto window = real.cheapest_window(page_bytes);
+    auto expected = cheapest_cost(page_bytes);
+    ASSERT_EQ(window.empty(), !expected);
+    std::uint64_t cost = 0;
+    for (auto id : window) {
+      const auto& r = regions.at(value_of(id));
+      cost += r.count(page_state::committed) * r.row.page_bytes;
+    }
+    ASSERT_EQ(cost, expected.value_or(0));
+  }
+}
+
+TEST_P(page_table_against_model, RandomOperationsAgree) {
+  for (int n = 0; n < 3000; ++n) {
+    ASSERT_NO_FATAL_FAILURE(step()) << "step " << n;
+    ASSERT_NO_FATAL_FAILURE(compare()) << "step " << n;
+    if (n % 10 == 0) {
+      ASSERT_NO_FATAL_FAILURE(check_windows()) << "step " << n;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, page_table_against_model, ::testing::Range(0, 6));
+
+}  // namespace
+}  // namespace maru::actors

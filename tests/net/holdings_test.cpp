@@ -1,0 +1,286 @@
+// Goal: whatever crosses a reconnect, the client's idea of its pins and grants is what the server was told.
+// Method: each crossing by example: answers, unpins and commits of before the declaration, between it and its answer,
+// and after; and a seeded random run (MARU_SEED) of client, lossy wire and a model server that must agree on every pin.
+#include "net/holdings.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <random>
+
+namespace maru::net {
+namespace {
+
+key_hash hash(std::uint64_t n) { return {n, n}; }
+
+page_grant grant(std::uint32_t index, generation gen = 1) {
+  return {{static_cast<region_id>(1), static_cast<page_index>(index)}, gen};
+}
+
+// A client with a session over a first wire.
+class holdings_test : public ::testing::Test {
+protected:
+  holdings_test() {
+    wire = held.declare().wire;
+    held.start_over();
+    tenure = held.tenure();
+  }
+  holdings held;
+  std::uint64_t wire = 0, tenure = 0;
+  std::vector<ec> ok{ec::ok}, gone{ec::gone}, exists{ec::exists};
+};
+
+using Holdings = holdings_test;
+
+TEST_F(Holdings, DeclareWhatTheClientHas) {
+  held.add_grants(wire, std::vector{grant(1), grant(2)});
+  held.add_pins(wire, std::vector{hash(1), hash(1)});
+  held.add_views(wire, std::vector{hash(2)});
+  auto out = held.take_pages(1);
+  held.doubt(tenure, out->grants);
+  auto declared = held.declare();
+  EXPECT_GT(declared.wire, wire);
+  EXPECT_EQ(declared.grants.size(), 2u);
+  EXPECT_EQ(declared.pins.size(), 3u);
+}
+
+TEST_F(Holdings, AnswersOfAnEarlierWireAreVoid) {
+  held.declare();
+  EXPECT_FALSE(held.add_pins(wire, std::vector{hash(1)}));
+  EXPECT_FALSE(held.add_views(wire, std::vector{hash(1)}));
+  EXPECT_FALSE(held.add_grants(wire, std::vector{grant(1)}));
+  EXPECT_EQ(held.pins(), 0u);
+  EXPECT_EQ(held.idle(), 0u);
+}
+
+TEST_F(Holdings, QueuedUnpinsOfBeforeADeclarationAreNotSentAfterIt) {
+  held.add_views(wire, std::vector{hash(1), hash(1)});
+  held.drop_view(tenure, hash(1));
+  auto next = held.declare();
+  EXPECT_EQ(next.pins.size(), 1u);
+  held.resume(next, {});
+  EXPECT_TRUE(held.take_unpins(next.wire, 10).empty());
+  held.drop_view(tenure, hash(1));
+  EXPECT_EQ(held.take_unpins(next.wire, 10).size(), 1u);
+}
+
+TEST_F(Holdings, ViewsDroppedWhileTheDeclarationIsUnderWayAreUnpinnedAfterIt) {
+  held.add_views(wire, std::vector{hash(1)});
+  auto next = held.declare();
+  held.drop_view(tenure, hash(1));
+  EXPECT_TRUE(held.take_unpins(wire, 10).empty()) << "the old wire is dead";
+  held.resume(next, {});
+  EXPECT_EQ(held.take_unpins(next.wire, 10), std::vector{hash(1)});
+}
+
+TEST_F(Holdings, LatePinsAreUnpinnedOverTheirOwnWireOnly) {
+  held.unpin_later(wire, std::vector{hash(1)});
+  EXPECT_EQ(held.take_unpins(wire, 10).size(), 1u);
+  held.declare();
+  held.unpin_later(wire, std::vector{hash(1)});
+  EXPECT_FALSE(held.unpins_waiting());
+}
+
+TEST_F(Holdings, UnpinsAreTakenInOrderAndBounded) {
+  held.unpin_later(wire, std::vector{hash(1), hash(2), hash(3)});
+  EXPECT_EQ(held.take_unpins(wire, 2), (std::vector{hash(1), hash(2)}));
+  EXPECT_EQ(held.take_unpins(wire, 2), std::vector{hash(3)});
+}
+
+TEST_F(Holdings, DropPinsTellsWhichItKnew) {
+  held.add_pins(wire, std::vector{hash(1)});
+  held.add_views(wire, std::vector{hash(2)});
+  auto dropped = held.drop_pins(std::vector{hash(1), hash(1), hash(2), hash(3)});
+  EXPECT_EQ(dropped.known, (std::vector<bool>{true, false, false, false}));
+  EXPECT_EQ(dropped.hashes, std::vector{hash(1)});
+  EXPECT_EQ(held.pins(), 1u);
+}
+
+TEST_F(Holdings, AResumedSessionKeepsWhatTheServerKept) {
+  held.add_grants(wire, std::vector{grant(1), grant(2), grant(3)});
+  auto next = held.declare();
+  std::vector<ec> kept(3, ec::gone);
+  auto first = std::find(next.grants.begin(), next.grants.end(), grant(2)) - next.grants.begin();
+  kept[static_cast<std::size_t>(first)] = ec::ok;
+  held.resume(next, kept);
+  EXPECT_EQ(held.idle(), 1u);
+  EXPECT_TRUE(held.holds(tenure, grant(2)));
+  EXPECT_EQ(held.tenure(), tenure);
+}
+
+TEST_F(Holdings, GrantsWithoutAnAnswerAreGone) {
+  held.add_grants(wire, std::vector{grant(1)});
+  held.resume(held.declare(), {});
+  EXPECT_FALSE(held.holds(tenure, grant(1)));
+}
+
+TEST_F(Holdings, APageInDoubtSurvivesAResumeThatCallsItGone) {
+  held.add_grants(wire, std::vector{grant(1)});
+  auto out = held.take_pages(1);
+  held.doubt(tenure, out->grants);
+  held.resend({{}, out->grants, tenure});
+  held.resume(held.declare(), gone);
+  EXPECT_EQ(held.in_doubt(), 1u);
+  EXPECT_EQ(held.take_resends().size(), 1u);
+  held.settle(tenure, out->grants, ok);
+  EXPECT_EQ(held.in_doubt(), 0u);
+}
+
+TEST_F(Holdings, ADoubtSettledAsExistsGivesThePageBack) {
+  held.add_grants(wire, std::vector{grant(1)});
+  auto out = held.take_pages(1);
+  held.doubt(tenure, out->grants);
+  held.settle(tenure, out->grants, exists);
+  EXPECT_EQ(held.idle(), 1u);
+}
+
+TEST_F(Holdings, ARefusedCommitLeavesThePageOut) {
+  held.add_grants(wire, std::vector{grant(1)});
+  auto out = held.take_pages(1);
+  held.settle(tenure, out->grants, exists);
+  EXPECT_EQ(held.idle(), 0u);
+  held.put_back(tenure, out->grants[0]);
+  EXPECT_EQ(held.idle(), 1u);
+}
+
+TEST_F(Holdings, ANewSessionForgetsTheOldOne) {
+  held.add_grants(wire, std::vector{grant(1), grant(2)});
+  held.add_views(wire, std::vector{hash(1)});
+  auto out = held.take_pages(1);
+  held.declare();
+  held.start_over();
+  EXPECT_EQ(held.pins(), 0u);
+  EXPECT_EQ(held.idle(), 0u);
+  EXPECT_FALSE(held.holds(tenure, out->grants[0]));
+  held.put_back(tenure, out->grants[0]);
+  held.drop_view(tenure, hash(1));
+  held.resend({{}, out->grants, tenure});
+  EXPECT_EQ(held.idle(), 0u);
+  EXPECT_FALSE(held.unpins_waiting());
+  EXPECT_TRUE(held.take_resends().empty());
+}
+
+TEST_F(Holdings, RecallGivesIdlePagesOfThisWireOnly) {
+  held.add_grants(wire, std::vector{grant(1), grant(2)});
+  EXPECT_TRUE(held.recall(wire + 1, 2).empty());
+  EXPECT_EQ(held.recall(wire, 1).size(), 1u);
+  EXPECT_EQ(held.idle(), 1u);
+}
+
+// Client and server talk over a wire that can be cut with messages in it, in both directions. After each quiet moment
+// both must count the same pins, and the server never fewer than the client while messages are under way.
+TEST_F(Holdings, ClientAndServerAgreeOnPinsWhateverIsCut) {
+  auto* given = std::getenv("MARU_SEED");
+  auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  std::printf("MARU_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  std::mt19937_64 random{seed};
+  struct packet { bool unpin; key_hash h; };
+  struct answer { std::uint64_t wire; key_hash h; };
+  std::map<key_hash, int> server, views, loose;
+  std::vector<packet> to_server;
+  std::vector<answer> to_client, arrived;  // `arrived`: delivered, not yet looked at by the caller
+  auto serve = [&](const packet& p) {
+    if (p.unpin) {
+      ASSERT_GT(server[p.h], 0) << "an unpin too much";
+      --server[p.h];
+    } else {
+      ++server[p.h];
+      to_client.push_back({wire, p.h});
+    }
+  };
+  auto flush = [&] {
+    for (auto& h : held.take_unpins(wire, 100))
+      to_server.push_back({true, h});
+  };
+  for (int step = 0; step < 30000; ++step) {
+    auto h = hash(random() % 4);
+    switch (random() % 8) {
+      case 0: to_server.push_back({false, h}); break;
+      case 1:
+        if (!to_server.empty()) {
+          auto p = to_server.front();
+          to_server.erase(to_server.begin());
+          serve(p);
+        }
+        break;
+      case 2:
+        arrived.insert(arrived.end(), to_client.begin(), to_client.end());
+        to_client.clear();
+        break;
+      case 3:
+        if (!arrived.empty()) {
+          auto a = arrived.back();
+          arrived.pop_back();
+          std::vector<key_hash> one{a.h};
+          switch (random() % 3) {
+            case 0: views[a.h] += held.add_views(a.wire, one); break;
+            case 1: loose[a.h] += held.add_pins(a.wire, one); break;
+            case 2: held.unpin_later(a.wire, one); break;  // its caller had given up
+          }
+        }
+        break;
+      case 4:
+        if (views[h] > 0) {
+          --views[h];
+          held.drop_view(tenure, h);
+        }
+        break;
+      case 5: {
+        auto dropped = held.drop_pins(std::vector{h});
+        EXPECT_EQ(dropped.known[0], loose[h] > 0);
+        loose[h] -= dropped.known[0];
+        if (random() % 2 == 0)
+          held.unpin_later(dropped.wire, dropped.hashes);
+        else
+          for (auto& known : dropped.hashes)
+            to_server.push_back({true, known});
+        break;
+      }
+      case 6: flush(); break;
+      case 7:
+        if (random() % 20 == 0) {
+          // Cut: what is under way is lost, or served first.
+          while (!to_server.empty() && random() % 2 == 0) {
+            auto p = to_server.front();
+            to_server.erase(to_server.begin());
+            serve(p);
+          }
+          to_server.clear();
+          to_client.clear();
+          auto declared = held.declare();
+          server.clear();
+          for (auto& pin : declared.pins)
+            ++server[pin];
+          wire = declared.wire;
+          if (views[h] > 0 && random() % 2 == 0) {
+            --views[h];
+            held.drop_view(tenure, h);
+          }
+          held.resume(declared, {});
+        }
+        break;
+    }
+    for (std::uint64_t k = 0; k < 4; ++k)
+      ASSERT_GE(server[hash(k)], views[hash(k)] + loose[hash(k)]) << "the server lost a pin, step " << step;
+  }
+  while (!to_server.empty()) {
+    auto p = to_server.front();
+    to_server.erase(to_server.begin());
+    serve(p);
+  }
+  arrived.insert(arrived.end(), to_client.begin(), to_client.end());
+  for (auto& a : arrived)
+    held.unpin_later(a.wire, std::vector{a.h});
+  to_server.clear();
+  for (auto batch = held.take_unpins(wire, 100); !batch.empty(); batch = held.take_unpins(wire, 100))
+    for (auto& h : batch)
+      serve({true, h});
+  for (std::uint64_t k = 0; k < 4; ++k)
+    EXPECT_EQ(server[hash(k)], views[hash(k)] + loose[hash(k)]);
+}
+
+}  // namespace
+}  // namespace maru::net

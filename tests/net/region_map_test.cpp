@@ -1,0 +1,105 @@
+// Goal: a location from a stranger never becomes a span outside of its page.
+// Method: a real file as the device; rows and locations at and past each bound.
+#include "net/region_map.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <optional>
+
+#include "tests/support/temp_folder.hpp"
+
+namespace maru::net {
+namespace {
+
+constexpr std::uint64_t mega = 1 << 20, page_size = 4096;
+
+class region_map_test : public ::testing::Test {
+protected:
+  region_map_test() {
+    int fd = ::open((folder / "data").c_str(), O_RDWR | O_CREAT, 0600);
+    EXPECT_EQ(::posix_fallocate(fd, 0, 4 * mega), 0);
+    ::close(fd);
+    cxl::file_device_options options;
+    options.path = folder / "data";
+    auto opened = cxl::open_file_device(options);
+    EXPECT_TRUE(opened);
+    map.emplace(std::shared_ptr<const cxl::device>{*std::move(opened)});
+  }
+  static page_ref page(std::uint32_t region, std::uint32_t index) {
+    return {static_cast<region_id>(region), static_cast<page_index>(index)};
+  }
+  test::temp_folder folder;
+  std::optional<region_map> map;
+};
+
+using RegionMap = region_map_test;
+
+TEST_F(RegionMap, PagesAreWhereTheRowSays) {
+  ASSERT_TRUE(map->add({7, 0, mega, mega, page_size}));
+  auto bytes = map->bytes(page(7, 3), 5);
+  ASSERT_TRUE(bytes);
+  ASSERT_EQ(bytes->size(), 5u);
+  std::memcpy(bytes->data(), "hello", 5);
+  char seen[6] = {};
+  int fd = ::open((folder / "data").c_str(), O_RDONLY);
+  ASSERT_EQ(::pread(fd, seen, 5, mega + 3 * page_size), 5);
+  ::close(fd);
+  EXPECT_STREQ(seen, "hello");
+}
+
+TEST_F(RegionMap, AnUnknownRegionIsMissing) {
+  EXPECT_FALSE(map->knows(region_id{7}));
+  EXPECT_EQ(map->bytes(page(7, 0), 1).code(), ec::missing);
+}
+
+TEST_F(RegionMap, PagesPastTheRegionAreMissing) {
+  ASSERT_TRUE(map->add({7, 0, 0, mega, page_size}));
+  EXPECT_TRUE(map->bytes(page(7, 255), page_size));
+  EXPECT_EQ(map->bytes(page(7, 256), 1).code(), ec::missing);
+  EXPECT_EQ(map->bytes(page(7, 0xffffffff), 1).code(), ec::missing);
+}
+
+TEST_F(RegionMap, LengthsOverThePageAreRefused) {
+  ASSERT_TRUE(map->add({7, 0, 0, mega, page_size}));
+  EXPECT_EQ(map->bytes(page(7, 0), page_size + 1).code(), ec::too_large);
+  EXPECT_EQ(map->bytes(page(7, 0), ~0u).code(), ec::too_large);
+  EXPECT_EQ(map->bytes(page(7, 0), 0)->size(), 0u);
+}
+
+TEST_F(RegionMap, ALastPageThatDoesNotFitIsNone) {
+  ASSERT_TRUE(map->add({7, 0, 0, mega, 3 * page_size}));
+  EXPECT_TRUE(map->bytes(page(7, 84), 1));
+  EXPECT_EQ(map->bytes(page(7, 85), 1).code(), ec::missing);
+}
+
+TEST_F(RegionMap, RowsThatDoNotFitTheDeviceAreRefused) {
+  const region_row bad[] = {
+    {0, 0, 0, mega, page_size},                   // no id
+    {0x80000000, 0, 0, mega, page_size},          // id out of range
+    {7, 1, 0, mega, page_size},                   // no such device
+    {7, 0, 4 * mega, mega, page_size},            // behind the end
+    {7, 0, 3 * mega + 4096, mega, page_size},     // over the end
+    {7, 0, ~0ull - 4095, mega, page_size},        // offset + length overflows
+    {7, 0, 0, ~0ull, page_size},                  // length overflows
+    {7, 0, 0, mega, 0},                           // no page size
+    {7, 0, 0, mega, 2048},                        // page size under the bound
+    {7, 0, 0, mega, 2 * mega},                    // no page at all
+  };
+  for (auto& row : bad)
+    EXPECT_EQ(map->add(row).code(), ec::corrupt) << row.id << " " << row.offset << " " << row.length;
+  EXPECT_FALSE(map->knows(region_id{7}));
+}
+
+TEST_F(RegionMap, AddingARowAgainKeepsTheMapping) {
+  ASSERT_TRUE(map->add({7, 0, 0, mega, page_size}));
+  auto before = map->bytes(page(7, 0), 1)->data();
+  ASSERT_TRUE(map->add({7, 0, 0, mega, page_size}));
+  EXPECT_EQ(map->bytes(page(7, 0), 1)->data(), before);
+}
+
+}  // namespace
+}  // namespace maru::net

@@ -1,0 +1,226 @@
+#include "tests/system/process.hpp"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <thread>
+#include <utility>
+
+#include "net/admin.hpp"
+
+extern char** environ;
+
+namespace maru::test {
+
+bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds deadline) {
+  auto end = std::chrono::steady_clock::now() + deadline;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= end)
+      return false;
+    std::this_thread::sleep_for(10ms);
+  }
+  return true;
+}
+
+process::process(const std::vector<std::string>& arguments) {
+  int to_child[2], from_child[2];
+  if (::pipe2(to_child, O_CLOEXEC) != 0 || ::pipe2(from_child, O_CLOEXEC) != 0)
+    return;
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, to_child[0], 0);
+  posix_spawn_file_actions_adddup2(&actions, from_child[1], 1);
+  posix_spawn_file_actions_adddup2(&actions, from_child[1], 2);
+  std::vector<char*> argv;
+  for (const auto& a : arguments)
+    argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  if (::posix_spawn(&pid_, argv[0], &actions, nullptr, argv.data(), environ) != 0)
+    pid_ = -1;
+  posix_spawn_file_actions_destroy(&actions);
+  ::close(to_child[0]);
+  ::close(from_child[1]);
+  in_ = to_child[1];
+  out_ = from_child[0];
+}
+
+process::process(process&& other) noexcept
+  : pid_(std::exchange(other.pid_, -1)),
+    in_(std::exchange(other.in_, -1)),
+    out_(std::exchange(other.out_, -1)),
+    heard_(std::move(other.heard_)) {}
+
+process& process::operator=(process&& other) noexcept {
+  std::swap(pid_, other.pid_);
+  std::swap(in_, other.in_);
+  std::swap(out_, other.out_);
+  std::swap(heard_, other.heard_);
+  return *this;
+}
+
+process::~process() {
+  if (pid_ > 0) {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  if (in_ >= 0)
+    ::close(in_);
+  if (out_ >= 0)
+    ::close(out_);
+}
+
+void process::say(const std::string& line) {
+  auto text = line + "\n";
+  (void)!::write(in_, text.data(), text.size());
+}
+
+std::string process::hear(std::chrono::milliseconds deadline) {
+  auto end = std::chrono::steady_clock::now() + deadline;
+  for (;;) {
+    if (auto at = heard_.find('\n'); at != heard_.npos) {
+      auto line = heard_.substr(0, at);
+      heard_.erase(0, at + 1);
+      return line;
+    }
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    pollfd p{out_, POLLIN, 0};
+    char buffer[4096];
+    if (left.count() <= 0 || ::poll(&p, 1, static_cast<int>(left.count())) <= 0)
+      return {};
+    auto n = ::read(out_, buffer, sizeof buffer);
+    if (n <= 0)
+      return std::exchange(heard_, {});
+    heard_.append(buffer, static_cast<std::size_t>(n));
+  }
+}
+
+void process::signal(int number) const {
+  if (pid_ > 0)
+    ::kill(pid_, number);
+}
+
+int process::wait(std::chrono::milliseconds deadline) {
+  int how = -1;
+  if (pid_ <= 0 || !eventually([&] { return ::waitpid(pid_, &how, WNOHANG) == pid_; }, deadline))
+    return -1;
+  pid_ = -1;
+  return WIFEXITED(how) ? WEXITSTATUS(how) : -1;
+}
+
+worker::worker(const std::string& server, std::uint64_t chunk_bytes)
+  : process_({WORKER_PATH, server, std::to_string(chunk_bytes)}) {
+  process_.hear();  // "ready"
+}
+
+std::string worker::ask(const std::string& line) {
+  process_.say(line);
+  return process_.hear(20s);
+}
+
+namespace {
+
+std::uint16_t free_port() {
+  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof a;
+  ::bind(fd, reinterpret_cast<sockaddr*>(&a), size);
+  ::getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size);
+  ::close(fd);
+  return ntohs(a.sin_port);
+}
+
+}  // namespace
+
+marud::marud(std::vector<std::string> options) : options_(std::move(options)), port_(free_port()) { start(); }
+
+marud::~marud() = default;
+
+std::vector<std::string> marud::command() const {
+  std::vector<std::string> all = {MARUD_PATH, "--pool", pool(), "--state-dir", state(), "--listen", address(),
+                                  "--http", "127.0.0.1:0"};
+  bool sized = false, paged = false;
+  for (const auto& o : options_) {
+    sized |= o.starts_with("--pool-size");
+    paged |= o.starts_with("--page-min");
+  }
+  if (!sized)
+    all.push_back("--pool-size=16MiB");
+  if (!paged)
+    all.push_back("--page-min=4KiB");
+  all.insert(all.end(), options_.begin(), options_.end());
+  return all;
+}
+
+bool marud::start() {
+  process_ = process{command()};
+  log_.clear();
+  for (;;) {
+    auto line = process_.hear(20s);
+    if (line.empty())
+      return false;
+    log_ += line + "\n";
+    if (line.find("ready: serving") != line.npos)
+      return true;
+  }
+}
+
+int marud::stop() {
+  process_.signal(SIGTERM);
+  return process_.wait(20s);
+}
+
+void marud::kill_hard() {
+  process_.signal(SIGKILL);
+  process_.wait();
+}
+
+std::shared_ptr<client> marud::open(client_options options) {
+  options.server = address();
+  if (options.chunk_bytes == 0)
+    options.chunk_bytes = 4096;
+  if (options.timeout == client_options{}.timeout)
+    options.timeout = 10s;  // the machine may be busy
+  auto c = client::open(std::move(options));
+  return c ? *c : nullptr;
+}
+
+nlohmann::json marud::ask(const std::string& verb, const nlohmann::json& arguments) {
+  auto answer = net::ask_admin(address(), verb, arguments.dump(), 10s);
+  return answer ? nlohmann::json::parse(*answer, nullptr, false) : nlohmann::json{};
+}
+
+std::string marud::audit() {
+  std::string problems, cursor;
+  do {
+    auto slice = ask("check", {{"cursor", cursor}});
+    if (slice.is_null())
+      return "nobody answers";
+    for (const auto& p : slice["problems"])
+      problems += p["page"].get<std::string>() + ": " + p["problem"].get<std::string>() + "\n";
+    cursor = slice["cursor"];
+  } while (!cursor.empty());
+  return problems;
+}
+
+status put(client& c, const std::string& key, std::size_t size) {
+  auto bytes = content_of(key, size);
+  return c.store(key, std::as_bytes(std::span{bytes}));
+}
+
+std::string read_back(client& c, const std::string& key, std::size_t size) {
+  auto v = c.retrieve(key);
+  if (!v)
+    return std::string{to_string(v.code())};
+  auto wanted = content_of(key, size);
+  return v->bytes().size() == size && std::memcmp(v->bytes().data(), wanted.data(), size) == 0 ? "ok" : "wrong";
+}
+
+}  // namespace maru::test

@@ -1,0 +1,92 @@
+// Processes of a system test: marud on a pool of its own, and workers that do what they are told line by line.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "net/client.hpp"
+#include "tests/support/temp_folder.hpp"
+#include "tests/system/content.hpp"
+
+namespace maru::test {
+
+using namespace std::chrono_literals;
+
+// True as soon as `condition` is, false when it is not before the deadline.
+bool eventually(const std::function<bool()>& condition, std::chrono::milliseconds deadline = 10s);
+
+// A child with its standard input and output on pipes. Killed when it goes.
+class process {
+public:
+  process() = default;
+  explicit process(const std::vector<std::string>& arguments);
+  process(process&& other) noexcept;
+  process& operator=(process&& other) noexcept;
+  ~process();
+
+  void say(const std::string& line);
+  // The next line of output; empty at its end or after the deadline.
+  std::string hear(std::chrono::milliseconds deadline = 10s);
+  void signal(int number) const;
+  // Exit code, or -1 for a signal or when it did not end before the deadline.
+  int wait(std::chrono::milliseconds deadline = 10s);
+  pid_t pid() const { return pid_; }
+
+private:
+  pid_t pid_ = -1;
+  int in_ = -1, out_ = -1;
+  std::string heard_;
+};
+
+// A worker process: see worker.cpp for its commands. `ask` says a line and returns the answer.
+class worker {
+public:
+  explicit worker(const std::string& server, std::uint64_t chunk_bytes = 4096);
+  std::string ask(const std::string& line);
+  process& body() { return process_; }
+
+private:
+  process process_;
+};
+
+// marud on a pool in a temporary folder.
+class marud {
+public:
+  explicit marud(std::vector<std::string> options = {});
+  ~marud();
+  // Starts it (again) on the same pool, state and port; false when it was not ready in time.
+  bool start();
+  int stop();       // SIGTERM; its exit code
+  void kill_hard(); // SIGKILL
+  process& body() { return process_; }
+
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::shared_ptr<client> open(client_options options = {});
+  // An operator's question; null when nobody answers.
+  nlohmann::json ask(const std::string& verb, const nlohmann::json& arguments = nlohmann::json::object());
+  // Problems that the audit finds, one a line; empty when the pool is clean.
+  std::string audit();
+  const std::string& log() const { return log_; }
+  std::string pool() const { return folder_ / "pool"; }
+  std::string state() const { return folder_ / "state"; }
+  std::vector<std::string> command() const;
+
+private:
+  temp_folder folder_;
+  std::vector<std::string> options_;
+  process process_;
+  std::uint16_t port_ = 0;
+  std::string log_;
+};
+
+// Puts the right content under a key.
+status put(client& c, const std::string& key, std::size_t size = 4096);
+// "ok", "missing", "wrong", or the name of an error.
+std::string read_back(client& c, const std::string& key, std::size_t size = 4096);
+
+}  // namespace maru::test

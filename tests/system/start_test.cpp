@@ -1,0 +1,106 @@
+// Goal: how marud starts: fast, or with a sentence and an exit code that say why not. Method: real starts that must fail.
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/system/process.hpp"
+
+namespace maru::test {
+namespace {
+
+// Starts marud with a command line; its exit code, and what it said in `said`.
+int run(const std::vector<std::string>& command, std::string& said) {
+  process p{command};
+  for (;;) {
+    auto line = p.hear(10s);
+    if (line.empty() || line.find("ready: serving") != line.npos)
+      break;
+    said += line + "\n";
+  }
+  return p.wait(5s);
+}
+
+TEST(Start, AnswersWithinHalfASecondOnAnEmptyPool) {
+  auto begin = std::chrono::steady_clock::now();
+  marud m{{"--pool-size=256MiB", "--page-min=64KiB"}};
+  auto c = m.open();
+  auto took = std::chrono::steady_clock::now() - begin;
+  ASSERT_TRUE(c);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  EXPECT_LT(took, 5s);
+#else
+  EXPECT_LT(took, 500ms);
+#endif
+}
+
+TEST(Start, ASecondMarudOnThePoolIsRefused) {
+  marud m;
+  auto command = m.command();
+  for (auto& word : command)
+    if (word == m.address())
+      word = "127.0.0.1:0";
+    else if (word == m.state())
+      word += "-other";
+  std::string said;
+  EXPECT_EQ(run(command, said), 3) << said;
+  EXPECT_NE(said.find(m.pool()), std::string::npos) << said;
+  auto c = m.open();
+  EXPECT_TRUE(c && put(*c, "a")) << "the first one notices nothing";
+}
+
+TEST(Start, ATakenPortIsNamed) {
+  marud m, other;
+  auto command = other.command();
+  other.stop();
+  for (auto& word : command)
+    if (word == other.address())
+      word = m.address();
+  std::string said;
+  EXPECT_EQ(run(command, said), 3) << said;
+  EXPECT_NE(said.find(m.address()), std::string::npos) << said;
+}
+
+TEST(Start, UnknownContentsAreNotTouched) {
+  temp_folder folder;
+  std::ofstream{folder / "pool.meta"} << std::string(12 << 20, 'x');
+  std::ofstream{folder / "pool"} << std::string(4 << 20, 'x');
+  std::string said;
+  std::vector<std::string> command = {MARUD_PATH, "--pool", folder / "pool", "--pool-size=4MiB", "--state-dir", folder / "state",
+                                      "--listen=127.0.0.1:0", "--http=127.0.0.1:0"};
+  EXPECT_EQ(run(command, said), 4) << said;
+  EXPECT_NE(said.find("--format"), std::string::npos) << said;
+  std::ifstream in{folder / "pool"};
+  EXPECT_EQ(in.get(), 'x');
+}
+
+TEST(Start, APoolThatDoesNotFitNamesBothNumbers) {
+  temp_folder folder;
+  std::string said;
+  std::vector<std::string> command = {MARUD_PATH, "--pool", folder / "pool", "--pool-size=4000TiB", "--state-dir", folder / "state",
+                                      "--listen=127.0.0.1:0", "--http=127.0.0.1:0"};
+  auto code = run(command, said);
+  EXPECT_TRUE(code == 5 || code == 2) << code << said;
+  EXPECT_FALSE(said.empty());
+}
+
+TEST(Start, ABadOptionIsNamed) {
+  std::string said;
+  EXPECT_EQ(run({MARUD_PATH, "--page-min=5000"}, said), 2);
+  EXPECT_NE(said.find("--page-min"), std::string::npos) << said;
+  EXPECT_NE(said.find("5000"), std::string::npos) << said;
+}
+
+TEST(Start, AnotherPoolsStateIsRefused) {
+  marud a, b;
+  a.stop();
+  b.stop();
+  auto command = a.command();
+  for (auto& word : command)
+    if (word == a.state())
+      word = b.state();
+  std::string said;
+  EXPECT_EQ(run(command, said), 4) << said;
+}
+
+}  // namespace
+}  // namespace maru::test

@@ -1,0 +1,93 @@
+// A worker for the system tests, so that it can be killed: reads commands, one a line, and answers each with one line.
+//
+//   put KEY...     stores the content of each key          -> ok, or the first error's name
+//   get KEY        reads and compares                      -> ok, missing, wrong, or an error's name
+//   pin KEY...     pins                                    -> number of pins taken
+//   hold N         takes N pages and writes half of each   -> number of pages held
+//   view KEY       keeps a view                            -> ok or missing
+//   look           compares the kept view's bytes          -> ok or wrong
+#include <algorithm>
+#include <cstring>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "net/client.hpp"
+#include "tests/system/content.hpp"
+
+namespace {
+
+using maru::test::content_of;
+
+struct kept_view {
+  std::string key;
+  maru::view bytes;
+};
+
+std::string compare(const maru::view& v, const std::string& key) {
+  auto wanted = content_of(key, v.bytes().size());
+  return std::memcmp(v.bytes().data(), wanted.data(), wanted.size()) == 0 ? "ok" : "wrong";
+}
+
+std::string do_command(maru::client& c, const std::string& line, std::vector<maru::page_buffer>& held, kept_view& kept) {
+  std::istringstream in{line};
+  std::string verb;
+  in >> verb;
+  std::vector<std::string> words;
+  for (std::string word; in >> word;)
+    words.push_back(word);
+  std::vector<std::string_view> keys{words.begin(), words.end()};
+  if (verb == "put") {
+    for (const auto& key : words) {
+      auto bytes = content_of(key, 4096);
+      if (auto stored = c.store(key, std::as_bytes(std::span{bytes})); !stored)
+        return std::string{maru::to_string(stored.code())};
+    }
+    return "ok";
+  }
+  if (verb == "get") {
+    auto v = c.retrieve(words.at(0));
+    return v ? compare(*v, words.at(0)) : std::string{maru::to_string(v.code())};
+  }
+  if (verb == "pin") {
+    auto pinned = c.pin(keys);
+    return pinned ? std::to_string(std::count(pinned->begin(), pinned->end(), true)) : std::string{maru::to_string(pinned.code())};
+  }
+  if (verb == "hold") {
+    for (auto n = std::stoul(words.at(0)); held.size() < n;) {
+      auto page = c.alloc(4096);
+      if (!page)
+        break;
+      std::memset(page->bytes().data(), 0xAB, 2048);
+      held.push_back(std::move(*page));
+    }
+    return std::to_string(held.size());
+  }
+  if (verb == "view") {
+    auto v = c.retrieve(words.at(0));
+    if (!v)
+      return std::string{maru::to_string(v.code())};
+    kept = {words.at(0), std::move(*v)};
+    return "ok";
+  }
+  if (verb == "look")
+    return compare(kept.bytes, kept.key);
+  return "unknown command";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 3)
+    return 2;
+  auto c = maru::client::open({.server = argv[1], .chunk_bytes = std::stoul(argv[2]), .timeout = std::chrono::seconds{10}});
+  std::cout << (c ? "ready" : to_string(c.error())) << std::endl;
+  if (!c)
+    return 1;
+  std::vector<maru::page_buffer> held;
+  kept_view kept;
+  for (std::string line; std::getline(std::cin, line);)
+    std::cout << do_command(**c, line, held, kept) << std::endl;
+  return 0;
+}
