@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -221,7 +220,7 @@ int run_replay(const replay_options& options) {
   std::printf("%s", report_text(options, *plan, *totals).c_str());
   if (!options.json_path.empty()) {
     std::ofstream file(options.json_path);
-    file << report_json(options, *plan, *totals).dump(2) << "\n";
+    file << report_json(options, *plan, *totals);
     if (!file.flush())
       return fail({ec::io, "failed to write " + options.json_path});
   }

@@ -83,7 +83,7 @@ std::string report_text(const replay_options& options, const replay_plan& plan, 
   return out + step_table(totals);
 }
 
-nlohmann::ordered_json report_json(const replay_options& options, const replay_plan& plan, const replay_totals& totals) {
+std::string report_json(const replay_options& options, const replay_plan& plan, const replay_totals& totals) {
   nlohmann::ordered_json steps;
   for (std::size_t s = 0; s < step_count; ++s) {
     const auto& h = totals.steps[s];
@@ -94,26 +94,28 @@ nlohmann::ordered_json report_json(const replay_options& options, const replay_p
                                          {"p999_us", h.quantile_ns(0.999) / 1e3},
                                          {"max_us", static_cast<double>(h.max_ns()) / 1e3}};
   }
-  return {{"prefix_hit_rate", totals.hit_rate()},
-          {"simulated_prefix_hit_rate", plan.simulated_hit_rate},
-          {"wrong_bytes", totals.wrong_bytes},
-          {"errors", totals.errors},
-          {"first_error", totals.problem},
-          {"requests", totals.requests},
-          {"seconds", totals.seconds},
-          {"requests_per_s", static_cast<double>(totals.requests) / totals.seconds},
-          {"blocks", totals.blocks},
-          {"hit_blocks", totals.hit_blocks},
-          {"read_bytes", totals.read_bytes},
-          {"written_chunks", totals.written_chunks},
-          {"written_bytes", totals.written_bytes},
-          {"existed", totals.exists},
-          {"operations", steps},
-          {"parameters",
-           {{"trace", options.trace_path}, {"seed", options.conversations.seed}, {"server", options.server},
-            {"pool_pages", plan.chunks}, {"pool_pages_with_reserve", plan.pages}, {"page_bytes", plan.page_bytes},
-            {"workers", options.workers}, {"chunk_bytes", options.chunk_bytes}, {"verify", options.verify}}},
-          {"machine", to_json(this_machine())}};
+  nlohmann::ordered_json out = {
+    {"prefix_hit_rate", totals.hit_rate()},
+    {"simulated_prefix_hit_rate", plan.simulated_hit_rate},
+    {"wrong_bytes", totals.wrong_bytes},
+    {"errors", totals.errors},
+    {"first_error", totals.problem},
+    {"requests", totals.requests},
+    {"seconds", totals.seconds},
+    {"requests_per_s", static_cast<double>(totals.requests) / totals.seconds},
+    {"blocks", totals.blocks},
+    {"hit_blocks", totals.hit_blocks},
+    {"read_bytes", totals.read_bytes},
+    {"written_chunks", totals.written_chunks},
+    {"written_bytes", totals.written_bytes},
+    {"existed", totals.exists},
+    {"operations", steps},
+    {"parameters",
+     {{"trace", options.trace_path}, {"seed", options.conversations.seed}, {"server", options.server},
+      {"pool_pages", plan.chunks}, {"pool_pages_with_reserve", plan.pages}, {"page_bytes", plan.page_bytes},
+      {"workers", options.workers}, {"chunk_bytes", options.chunk_bytes}, {"verify", options.verify}}},
+    {"machine", to_json(this_machine())}};
+  return out.dump(2) + "\n";
 }
 
 }  // namespace maru::bench

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "app/bench/histogram.hpp"
@@ -33,6 +32,6 @@ struct replay_totals {
 
 std::string simulation_text(const replay_options& options, const replay_plan& plan, const trace& t);
 std::string report_text(const replay_options& options, const replay_plan& plan, const replay_totals& totals);
-nlohmann::ordered_json report_json(const replay_options& options, const replay_plan& plan, const replay_totals& totals);
+std::string report_json(const replay_options& options, const replay_plan& plan, const replay_totals& totals);
 
 }  // namespace maru::bench

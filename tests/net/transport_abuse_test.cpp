@@ -12,7 +12,7 @@ namespace {
 
 net::transport_options quick() {
   net::transport_options options;
-  options.handshake_timeout = 300ms;
+  options.handshake_timeout = 500ms;
   return options;
 }
 
@@ -234,8 +234,8 @@ TEST(TransportAbuse, HalfOpenConnectionsAreClosedInTime) {
   EXPECT_TRUE(silent.closes());
   EXPECT_TRUE(slow.closes());
   auto took = test_clock::now() - start;
-  EXPECT_GE(took, 200ms);
-  EXPECT_LT(took, 2s);
+  EXPECT_GE(took, 400ms);
+  EXPECT_LT(took, 4s);
   EXPECT_EQ(server->refused("silent"), 2);
 }
 
@@ -246,7 +246,7 @@ TEST(TransportAbuse, PeerThatFallsSilentOrStopsInAFrameIsClosed) {
   auto server = endpoint::server(options);
   auto silent = greeted(*server, node_bytes(1)), trickle = greeted(*server, node_bytes(2));
   trickle.send(to_bytes({direct_message, "", async_id, 1, 4, 0, 0, 1 << 20}));
-  auto deadline = test_clock::now() + 3s;
+  auto deadline = test_clock::now() + 5s;
   while (test_clock::now() < deadline && trickle.send("x")) std::this_thread::sleep_for(10ms);
   EXPECT_LT(test_clock::now(), deadline);
   EXPECT_TRUE(silent.closes());
@@ -298,7 +298,7 @@ TEST(TransportAbuse, OtherProtocolsAreRefused) {
 }
 
 TEST(TransportAbuse, HeaderFieldsAtTheirExtremesStopNothing) {
-  auto server = endpoint::server(quick());
+  auto server = endpoint::server();
   auto own = server_node(*server);
   const std::uint64_t wide[] = {0, 1, 2, 0x7fffffffffffffff, 0x8000000000000000, 0xffffffffffffffff};
   const std::int64_t lengths[] = {0, 1, 31, 32, 64, 65, 0x7fffffff, 0xffffffff};

@@ -42,7 +42,7 @@ TEST(TransportSlow, FiveHundredIdleConnectionsLeaveAClientWorking) {
 TEST(TransportSlow, NoiseStopsNothing) {
   std::mt19937_64 random(seed());
   net::transport_options options;
-  options.handshake_timeout = 200ms;
+  options.handshake_timeout = 1s;
   auto server = endpoint::server(options);
   ASSERT_TRUE(serves(*server));
   auto before = resident_bytes();
@@ -117,8 +117,8 @@ void mutate(std::string& bytes, std::mt19937_64& random) {
 TEST(TransportSlow, MutatedSessionsStopNothing) {
   std::mt19937_64 random(seed());
   net::transport_options options;
-  options.handshake_timeout = 200ms;
-  options.connection_timeout = 500ms;
+  options.handshake_timeout = 1s;
+  options.connection_timeout = 4s;
   auto server = endpoint::server(options);
   auto session = record_session(*server);
   ASSERT_GT(session.size(), 500u);

@@ -140,12 +140,13 @@ TEST_F(RocksdbStoreTest, DropIsThereAfterReopening) {
 }
 
 TEST_F(RocksdbStoreTest, EmptyFolderOpensQuickly) {
-  auto best = 1h * 1.0;
-  for (int i = 0; i < 3; ++i) {
+  // The best of a few, since the host may be busy with something else.
+  std::chrono::duration<double, std::milli> best = 1h;
+  for (int i = 0; i < 10 && best >= 100ms; ++i) {
     maru::test::temp_folder fresh;
     auto start = std::chrono::steady_clock::now();
     auto store = open_rocksdb({.path = fresh / "state/db"});
-    best = std::min<std::chrono::duration<double, std::ratio<3600>>>(best, std::chrono::steady_clock::now() - start);
+    best = std::min<decltype(best)>(best, std::chrono::steady_clock::now() - start);
     ASSERT_TRUE(store) << store.error().message;
   }
   EXPECT_LT(best, 150ms);

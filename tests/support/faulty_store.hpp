@@ -133,7 +133,8 @@ private:
       all.put_entry(hash, record);
       return true;
     }));
-    for (auto& session : *from.sessions())
+    auto sessions = from.sessions();
+    for (auto& session : *sessions)
       all.put_session(session);
     if (auto pool = *from.pool())
       all.set_pool(*pool);
