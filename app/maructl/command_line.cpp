@@ -17,6 +17,8 @@ namespace maru::ctl {
 
 namespace {
 
+using namespace std::chrono_literals;
+
 enum class keys { none, one, many };
 
 struct verb_row {
@@ -66,7 +68,6 @@ void declare(CLI::App& app, command& c, texts& t) {
   app.add_flag("--json", c.json, "Answer in JSON, for programs");
   app.add_option("--timeout-ms", t.timeout_ms, "How long to wait for an answer")
     ->type_name("N")
-    ->check(CLI::Range(1u, 3'600'000u))
     ->capture_default_str();
   for (const auto& v : verbs) {
     auto* sub = app.add_subcommand(v.name, v.help);
@@ -99,6 +100,8 @@ result<std::string> read_token(const std::string& path) {
 // From texts to values.
 status fill_in(command& c, const texts& t) {
   c.timeout = std::chrono::milliseconds{t.timeout_ms};
+  if (c.timeout < 1ms || c.timeout > 1h)
+    return bad("failed to use --timeout-ms: '" + std::to_string(t.timeout_ms) + "' is not a number from 1 to 3600000");
   if (auto server = parse_host_port(c.server); !server)
     return bad("failed to use --server: '" + c.server + "' is not HOST:PORT, such as 127.0.0.1:5555");
   for (const auto& text : t.keys) {
@@ -139,7 +142,7 @@ result<parsed_command> parse(int argc, const char* const* argv) {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     auto chosen = app.get_subcommands();
-    out.text = chosen.empty() ? app.help() : chosen.front()->help();
+    out.text = chosen.empty() ? app.help() : chosen.front()->help("maructl");
   } catch (const CLI::CallForVersion&) {
     out.text = app.version() + "\n";
   } catch (const CLI::ParseError& e) {
