@@ -87,6 +87,8 @@ error door::check(const net::hello& m) const {
     return {ec::refused, "the token does not fit: give the one in marud's --token-file"};
   if (env_->stopping->load())
     return {ec::stopping, "marud is shutting down"};
+  if (m.resume_session == 0 && uuid_of(m.boot_id) != host_boot_id())
+    return {ec::refused, "this worker runs on another host (its boot id differs): marud serves the workers of its own host"};
   if (m.instance.size() > bounds::name_bytes_max || m.host.size() > bounds::name_bytes_max || m.boot_id.size() != 16)
     return {ec::invalid, "hello has a name over 256 bytes or no boot id"};
   if (page_bytes_for(m.page_bytes) > std::min<std::uint64_t>(bounds::page_bytes_max, env_->pool->super().data_bytes))
@@ -128,16 +130,14 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   record.instance = m.instance;
   record.page_bytes = page_bytes_for(m.page_bytes);
   record.opened_ms = unix_ms();
-  if (record.boot_id == host_boot_id()) {
-    record.lock_path = env_->lock_dir + "/" + std::to_string(value_of(record.id)) + ".lock";
-    // Made here with the pool's mode; the worker takes the lock.
-    if (auto made = file_lock::acquire(record.lock_path, env_->options.pool_mode); !made) {
-      net::hello_reply no;
-      no.code = static_cast<std::uint8_t>(made.code());
-      no.reason = made.error().message;
-      reply.deliver(std::move(no));
-      return;
-    }
+  record.lock_path = env_->lock_dir + "/" + std::to_string(value_of(record.id)) + ".lock";
+  // Made here with the pool's mode; the worker takes the lock.
+  if (auto made = file_lock::acquire(record.lock_path, env_->options.pool_mode); !made) {
+    net::hello_reply no;
+    no.code = static_cast<std::uint8_t>(made.code());
+    no.reason = made.error().message;
+    reply.deliver(std::move(no));
+    return;
   }
   // On disk before the answer: a marud that is killed right after it still knows whom to wait for.
   auto finish = [this, record, owner, reply](ec code) mutable {

@@ -105,12 +105,13 @@ std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, st
     auto entry = index_->find(wanted.hash);
     if (!entry || entry->evicting || entry->where.page != wanted.where.page)
       continue;
-    victim v;
-    if (grace_ || index_->mark(wanted.hash, v) == ec::pinned)
-      ++pinned;
-    else
-      out.push_back(v);
+    out.push_back({wanted.hash, entry->where});
+    pinned += grace_ || entry->pins > 0 ? 1 : 0;
   }
+  if (pinned > 0)
+    return {};
+  for (auto& v : out)
+    index_->mark(key_hash{v.hash}, v);
   return out;
 }
 

@@ -24,6 +24,7 @@ private:
   outcome insert(const insert_entries& request);
   caf::typed_response_promise<evicted> evict(std::vector<victim> victims, std::uint32_t pinned,
                                              metrics::evicted_for reason);
+  // Marks them all, or none where one is pinned: a region that cannot become empty is not to lose its entries.
   std::vector<victim> mark_all(const std::vector<victim>& entries, std::uint32_t& pinned);
   // Has the store_worker forget `victims`, then drops them, returns their pages and calls `then(codes)`.
   void forget(std::vector<victim> victims, std::function<void(const std::vector<ec>&)> then);

@@ -123,7 +123,7 @@ std::vector<cxl::region_row> page_table::rows() const {
   return out;
 }
 
-std::vector<region_id> page_table::cheapest_window(std::uint64_t page_bytes) const {
+std::vector<region_id> page_table::cheapest_window(std::uint64_t page_bytes, const std::set<region_id>& but) const {
   // The region over each extent, and what draining it costs; -1 where it must stay.
   std::vector<const region*> owner(extent_used_.size(), nullptr);
   for (const auto& [id, r] : regions_)
@@ -141,7 +141,7 @@ std::vector<region_id> page_table::cheapest_window(std::uint64_t page_bytes) con
       if (!r || !window.insert(r).second)
         continue;
       usable = r->open && !r->draining && r->row.page_bytes != page_bytes && r->counts.granted == 0
-               && r->counts.quarantined == 0 && r->counts.evicting == 0;
+               && r->counts.quarantined == 0 && r->counts.evicting == 0 && !but.contains(r->row.id);
       cost += r->counts.committed * r->row.page_bytes;
     }
     if (!usable || window.empty() || cost >= best_cost)

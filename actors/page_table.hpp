@@ -57,8 +57,9 @@ public:
   state_counts counts_of(region_id id) const;
   std::vector<cxl::region_row> rows() const;
   // The regions to drain so that a region of `page_bytes` finds a place: the run of extents with the fewest committed
-  // pages among those whose regions are of other page sizes and have no granted or quarantined page. Empty: no such run.
-  std::vector<region_id> cheapest_window(std::uint64_t page_bytes) const;
+  // pages among those whose regions are of other page sizes, have no granted or quarantined page, and are not in
+  // `but`. Empty: no such run.
+  std::vector<region_id> cheapest_window(std::uint64_t page_bytes, const std::set<region_id>& but = {}) const;
 
   // -- pages
   // At most `count` free pages of this size, now granted. Empty when none is free.

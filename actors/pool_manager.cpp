@@ -8,7 +8,8 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto tick_interval = 100ms;
-constexpr auto retry_after = 1s;  // after the device had no space, or a drain met pins
+constexpr auto retry_after = 1s;           // after the device had no space
+constexpr auto drain_again_after = 250ms;  // after no region could be emptied
 
 }  // namespace
 
@@ -71,6 +72,10 @@ pool_manager::size_class& pool_manager::class_of(std::uint64_t page_bytes) {
 
 caf::typed_response_promise<granted_pages> pool_manager::grant(const grant_pages& request) {
   auto promise = make_response_promise<granted_pages>();
+  if (!classes_.contains(request.page_bytes) && classes_.size() >= bounds::page_sizes_max)
+    std::erase_if(classes_, [this](const auto& c) {
+      return c.second.waiting.empty() && !c.second.preparing && c.second.evicting == 0 && table_->counts(c.first).total() == 0;
+    });
   if (!classes_.contains(request.page_bytes) && classes_.size() >= bounds::page_sizes_max) {
     promise.deliver(granted_pages{ec::invalid, {}});
     return promise;
@@ -268,11 +273,15 @@ caf::typed_response_promise<evicted_bytes> pool_manager::evict_for_operator(std:
 // -- draining: regions of one page size become another's
 
 void pool_manager::begin_drain(std::uint64_t page_bytes) {
-  if (drain_ || grace_ || clock().now() < no_drain_until_)
+  auto now = clock().now();
+  if (drain_ || grace_ || now < no_drain_until_ || now < no_space_until_)
     return;
-  auto regions = table_->cheapest_window(page_bytes);
-  if (regions.empty())
+  auto regions = table_->cheapest_window(page_bytes, stuck_);
+  if (regions.empty()) {
+    if (!std::exchange(stuck_, {}).empty())
+      no_drain_until_ = now + drain_again_after;
     return;
+  }
   drain_.emplace();
   drain_->for_page_bytes = page_bytes;
   drain_->regions = regions;
@@ -326,20 +335,17 @@ void pool_manager::continue_drain() {
 void pool_manager::end_drain() {
   auto d = std::move(*drain_);
   drain_.reset();
-  bool emptied = true;
   for (auto id : d.regions) {
     auto counts = table_->counts_of(id);
     if (counts.free != counts.total() || !table_->remove_region(id)) {
       table_->set_draining(id, false);
-      emptied = false;
+      stuck_.insert(id);  // pinned, or a put under way: another region may do
       continue;
     }
     env_->regions->remove(id);
     if (auto removed = env_->pool->remove_region(id); !removed)
       spdlog::error("{}", to_string(removed.error()));
   }
-  if (!emptied)
-    no_drain_until_ = clock().now() + retry_after / 4;
   supply(d.for_page_bytes);
 }
 

@@ -7,6 +7,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "actors/actors.hpp"
@@ -97,6 +98,7 @@ private:
   unsigned ticks_ = 0;
   caf::actor_clock::time_point no_space_until_{};
   caf::actor_clock::time_point no_drain_until_{};
+  std::set<region_id> stuck_;  // regions that could not be emptied; looked at again after no_drain_until_
 };
 
 // Takes storage and physical pages for new regions. Detached: both block.

@@ -33,8 +33,7 @@ public:
     sort_pages();
     if (auto written = write_repairs(); !written)
       return written.error();
-    for (const auto& row : out_.table->rows())
-      out_.table->open_region(row.id);
+    open_regions();
     for (auto& [id, s] : sessions_)
       out_.sessions.push_back(std::move(s));
     return std::move(out_);
@@ -203,6 +202,22 @@ private:
   void hold(page_ref page) {
     out_.table->restore(page, page_state::quarantined);
     out_.held.push_back(page);
+  }
+
+  // A kill between a region's row and its storage leaves a region that a worker could not touch: it is taken again.
+  void open_regions() {
+    for (const auto& row : out_.table->rows()) {
+      auto counts = out_.table->counts_of(row.id);
+      auto taken = counts.committed > 0 ? status{} : env_.pool->data_device().reserve(row.offset, row.length);
+      if (!taken && counts.free == counts.total()) {
+        spdlog::warn("region {} is given up: {}", value_of(row.id), taken.error().message);
+        env_.regions->remove(row.id);
+        (void)out_.table->remove_region(row.id);
+        (void)env_.pool->remove_region(row.id);
+        continue;
+      }
+      out_.table->open_region(row.id);
+    }
   }
 
   status write_repairs() {

@@ -144,8 +144,8 @@ status service::open_pool() {
     return {ec::bad_option, "failed to start: --durability=host needs a pool that outlives a reboot, and "
                               + o.pool + " is on " + env_->pool->data_device().kind()};
   env_->metrics->server_epoch(env_->pool->epoch());
-  // Workers of the pool's group open their lock file here.
-  return make_folder(env_->lock_dir, (o.pool_mode & 0060) != 0 ? 0770 : 0700);
+  // Workers whom the pool's mode lets in open their lock file here: by its name, so they need not list the folder.
+  return make_folder(env_->lock_dir, 0700u | ((o.pool_mode & 0060) != 0 ? 0010u : 0u) | ((o.pool_mode & 0006) != 0 ? 0001u : 0u));
 }
 
 status service::start_actors() {

@@ -74,6 +74,8 @@ void session::finished(metrics::op o, clock_type::time_point since) {
   --in_flight_;
   if (state_ == session_state::ending)
     continue_end();
+  else if (in_flight_ == 0 && waiting_resume_)
+    run_resume();
 }
 
 template <class Reply>
@@ -91,16 +93,20 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
     return refuse(net::grant_reply{}, code);
   auto since = clock_type::now();
   auto p = make_response_promise<net::grant_reply>();
-  auto room = env_->options.grants_max - std::min<std::size_t>(env_->options.grants_max, granted_.size() + committing_.size());
+  auto room = env_->options.grants_max - std::min<std::size_t>(env_->options.grants_max, granted_.size() + committing_.size() + asking_);
   auto count = std::min<std::size_t>({m.count, room, bounds::batch_items_max});
   if (count == 0) {
     p.deliver(net::grant_reply{static_cast<std::uint8_t>(m.count == 0 ? ec::invalid : ec::busy), {}});
     finished(metrics::op::grant, since);
     return p;
   }
-  auto finish = [this, p, since](ec code, const std::vector<page_grant>& grants) mutable {
+  asking_ += count;  // two requests in flight must not pass the bound together
+  auto finish = [this, p, since, count](ec code, const std::vector<page_grant>& grants) mutable {
+    asking_ -= count;
     for (const auto& g : grants)
       granted_.emplace(g.page, g.gen);
+    if (lapsed_)
+      quarantine(grants);
     p.deliver(net::grant_reply{static_cast<std::uint8_t>(code), net::encode_grants(grants)});
     finished(metrics::op::grant, since);
   };

@@ -64,11 +64,13 @@ private:
   promise<resumed> resume(const resume_session& m);
   void resume_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
                    std::shared_ptr<std::vector<key_hash>> taken, promise<resumed> reply, std::string kept);
+  void run_resume();
   std::string keep_grants(std::string_view declared);
   void on_down();
   void on_tick(std::uint64_t number);
   bool proven_dead() const;
   void lapse();
+  void quarantine(const std::vector<page_grant>& grants);
   void settle_after_restart();
   void begin_end(metrics::ended_by reason);
   void continue_end();
@@ -96,6 +98,15 @@ private:
   std::unordered_map<page_ref, generation> committing_;
   std::uint64_t pins_ = 0;        // as far as this session knows: what it was told minus what it released
   std::size_t in_flight_ = 0;
+  std::size_t asking_ = 0;        // pages asked of the pool_manager, not answered yet
+  // A worker that comes back waits until the requests of its old connection are answered: what they grant and pin
+  // belongs to what the resume settles.
+  struct waiting_resume {
+    resume_session message;
+    promise<resumed> reply;
+  };
+  std::optional<waiting_resume> waiting_resume_;
+  bool resuming_ = false;
   bool settled_;                  // false: the door waits for the fate of a session of before the restart
   std::uint64_t tick_ = 0;        // number of the ticks that count
   bool lapsed_ = false;           // its pages are in quarantine

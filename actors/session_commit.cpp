@@ -109,7 +109,7 @@ void session::commit_part_done(commit_plan& plan, std::size_t s, const std::vect
       continue;
     granted_.insert(std::move(node));  // a refused item costs nothing: its page stays granted
     if (lapsed_)
-      send(to_.pool, move_pages{{part.pages[n].page}, page_state::granted, page_state::quarantined});
+      quarantine({part.pages[n]});
   }
   if (--plan.open > 0)
     return;

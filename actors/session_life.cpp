@@ -1,6 +1,4 @@
 // The life of a session: lease, proof of death, resume, and an end that gives everything back in slices.
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "actors/session_scatter.hpp"
@@ -34,8 +32,8 @@ bool session::proven_dead() const {
   if (record_.boot_id != host_boot_id())
     return true;  // this host was booted since
   // Whoever may still touch the pool holds this lock.
-  // A lock file that somebody deleted proves nothing either.
-  return ::access(record_.lock_path.c_str(), F_OK) == 0 && bool{file_lock::acquire(record_.lock_path)};
+  // A lock file that somebody deleted proves nothing.
+  return bool{file_lock::acquire_existing(record_.lock_path)};
 }
 
 void session::on_tick(std::uint64_t number) {
@@ -59,12 +57,19 @@ void session::lapse() {
   state_ = session_state::lapsed;
   lapsed_ = true;
   settle_after_restart();
-  move_pages held{{}, page_state::granted, page_state::quarantined};
+  std::vector<page_grant> held;
   for (const auto& [page, gen] : granted_)
-    held.pages.push_back(page);
+    held.push_back({page, gen});
+  quarantine(held);
+  send(to_.ledger, hold_pins{record_.id});
+}
+
+void session::quarantine(const std::vector<page_grant>& grants) {
+  move_pages held{{}, page_state::granted, page_state::quarantined};
+  for (const auto& g : grants)
+    held.pages.push_back(g.page);
   if (!held.pages.empty())
     send(to_.pool, std::move(held));
-  send(to_.ledger, hold_pins{record_.id});
 }
 
 void session::settle_after_restart() {
@@ -84,16 +89,34 @@ session::promise<resumed> session::resume(const resume_session& m) {
     p.deliver(resumed{ec::invalid, {}});
     return p;
   }
+  if (waiting_resume_ || resuming_) {
+    p.deliver(resumed{ec::busy, {}});  // one at a time: the worker tries again
+    return p;
+  }
   if (owner_)
     demonitor(owner_);
+  owner_ = nullptr;  // nothing new comes in over the old connection
+  waiting_resume_ = {m, p};
+  if (in_flight_ == 0)
+    run_resume();
+  return p;
+}
+
+void session::run_resume() {
+  auto [m, p] = std::move(*waiting_resume_);
+  waiting_resume_.reset();
+  if (state_ == session_state::lapsed) {
+    p.deliver(resumed{ec::session_over, {}});
+    return;
+  }
+  resuming_ = true;
   owner_ = m.owner;
   monitor(owner_);
   state_ = session_state::active;
-  lease_.renew(clock().now());
+  lease_ = {clock().now(), std::chrono::milliseconds{env_->options.lease_ms}};  // before, it may have been the grace
   auto kept = keep_grants(m.grants);
   auto wanted = std::make_shared<std::vector<key_hash>>(hashes_of(m.pinned));
   resume_pins(wanted, 0, std::make_shared<std::vector<key_hash>>(), p, std::move(kept));
-  return p;
 }
 
 std::string session::keep_grants(std::string_view declared) {
@@ -102,6 +125,10 @@ std::string session::keep_grants(std::string_view declared) {
   constexpr std::size_t record = 16;
   for (std::size_t at = 0; at + record <= declared.size(); at += record) {
     auto one = net::decode_grants(declared.substr(at, record));
+    if (!one) {  // no page has such a generation
+      codes.push_back(ec::gone);
+      continue;
+    }
     const auto& g = one->front();
     auto mine = granted_.find(g.page);
     bool ok = mine != granted_.end() && mine->second == g.gen;
@@ -123,10 +150,13 @@ std::string session::keep_grants(std::string_view declared) {
 void session::resume_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
                           std::shared_ptr<std::vector<key_hash>> taken, promise<resumed> reply, std::string kept) {
   if (from >= wanted->size()) {
+    resuming_ = false;
     pins_ = taken->size();
     send(to_.ledger, replace_pins{record_.id, std::move(*taken)});
     settle_after_restart();
     reply.deliver(resumed{ec::ok, std::move(kept)});
+    if (state_ == session_state::ending)  // the worker died meanwhile
+      continue_end();
     return;
   }
   auto n = std::min<std::size_t>(bounds::batch_items_max, wanted->size() - from);
@@ -158,6 +188,9 @@ void session::continue_end() {
   if (in_flight_ > 0 || end_started_)
     return;
   end_started_ = true;
+  if (waiting_resume_)
+    waiting_resume_->reply.deliver(resumed{ec::session_over, {}});
+  waiting_resume_.reset();
   settle_after_restart();
   request(to_.ledger, caf::infinite, end_session_pins{record_.id})
     .then([this](const outcome&) { return_pages(); }, [this](const caf::error&) { return_pages(); });

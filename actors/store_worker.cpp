@@ -43,6 +43,10 @@ caf::typed_response_promise<put_results> store_worker::begin_put(put_keys reques
   auto promise = make_response_promise<put_results>();
   auto id = next_put_++;
   auto n = request.items.size();
+  if (n == 0) {
+    promise.deliver(put_results{});
+    return promise;
+  }
   auto& p = puts_[id];
   p = {std::move(request), std::vector<ec>(n, ec::storage_failed), n, promise};
   std::vector<put_item_ref> mine;
@@ -50,8 +54,6 @@ caf::typed_response_promise<put_results> store_worker::begin_put(put_keys reques
     if (table_.claim(p.request.items[i].hash, {id, i}))
       mine.push_back({id, i});
   ask_claims(std::move(mine));
-  if (n == 0)
-    promise.deliver(put_results{});
   return promise;
 }
 
@@ -212,11 +214,14 @@ void store_worker::finish_commits(std::vector<put_item_ref> commits, bool writte
     for (auto ref : commits) {
       write_descriptor(ref, page_state::granted);
       pages.push_back(item_of(ref).where.page);
+    }
+    // The pool_manager first: once a session has its answer it may give the page back at once.
+    tell_pool(std::move(pages), page_state::committed, page_state::granted);
+    for (auto ref : commits) {
       auto hash = item_of(ref).hash;
       settle(ref, ec::storage_failed);
       pass_on(hash, again);
     }
-    tell_pool(std::move(pages), page_state::committed, page_state::granted);
     ask_claims(std::move(again));
     return;
   }

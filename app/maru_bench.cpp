@@ -28,9 +28,10 @@ void add_replay(CLI::App& app, command_line& line) {
   auto* sub = app.add_subcommand("replay", "Replay a request trace through worker processes that share a pool");
   auto& o = line.replay;
   sub->add_option("--server", o.server, "A marud to use (HOST:PORT). Without it one is started and stopped after");
-  sub->add_option("--pool-pages", o.pool_pages,
-                  "Room for exactly so many committed chunks; reserve and grants come on top. 0: all of the trace, "
-                  "or what fits into half of the free memory")
+  sub
+    ->add_option("--pool-pages", o.pool_pages,
+                 "Room for exactly so many committed chunks; reserve and grants come on top. 0: all of the trace, "
+                 "or what fits into half of the free memory")
     ->excludes("--server");
   sub->add_option("--trace", o.trace_path, "Trace file (JSON lines). Without it: generated conversations");
   sub->add_option("--seed", o.conversations.seed, "Of the generated conversations")->capture_default_str();

@@ -22,7 +22,7 @@ inline constexpr std::size_t name_bytes_max = 256;          // instance id, toke
 // Sessions
 inline constexpr std::size_t sessions_max = 1024;
 inline constexpr std::size_t grants_max = 4096;       // a session, default
-inline constexpr std::size_t pins_max = 1024 * 1024;  // a session, default
+inline constexpr std::size_t pins_max = message_bytes_max / 16;  // a session: a resume names all in one message
 inline constexpr auto lease = 10s;
 inline constexpr auto renew_interval = 2s;
 inline constexpr auto resume_grace = 30s;

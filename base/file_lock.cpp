@@ -1,6 +1,7 @@
 #include "base/file_lock.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,7 +27,19 @@ void file_lock::release() {
 }
 
 result<file_lock> file_lock::acquire(const std::string& path, unsigned mode) {
-  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, mode);
+  int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (fd < 0 && errno == EEXIST)
+    return acquire_existing(path);
+  if (fd >= 0)
+    ::fchmod(fd, mode);
+  return lock(fd, path);
+}
+
+result<file_lock> file_lock::acquire_existing(const std::string& path) {
+  return lock(::open(path.c_str(), O_RDWR | O_CLOEXEC), path);
+}
+
+result<file_lock> file_lock::lock(int fd, const std::string& path) {
   if (fd < 0)
     return errno_error("open lock file " + path, errno);
   struct flock region = {};

@@ -16,15 +16,18 @@ public:
   file_lock& operator=(file_lock&& other) noexcept;
   ~file_lock();
 
-  // Creates the file where it is missing (with `mode`) and locks it without waiting.
+  // Creates the file where it is missing (with exactly `mode`, whatever the umask) and locks it without waiting.
   // `in_use`: another description holds the lock. `io`: the file cannot be opened.
   static result<file_lock> acquire(const std::string& path, unsigned mode = 0600);
+  // The same for a file that must be there: `io` where it is not.
+  static result<file_lock> acquire_existing(const std::string& path);
 
   bool held() const { return fd_ >= 0; }
   void release();
 
 private:
   explicit file_lock(int fd) : fd_(fd) {}
+  static result<file_lock> lock(int fd, const std::string& path);
   int fd_ = -1;
 };
 

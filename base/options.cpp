@@ -189,7 +189,7 @@ const std::vector<row>& table() {
                          "Free pages kept ahead of the demand by eviction. -1: follows the demand, about 1 %"),
     choice(behaviour, "eviction", &options::eviction, {"lru"}, "Which chunks make room when the pool is full"),
     number(behaviour, "grants-max", &options::grants_max, 1u, 1u << 20, "Pages a session may hold before it commits them"),
-    number(behaviour, "pins-max", &options::pins_max, 1u, 1u << 26, "Pins a session may hold"),
+    number(behaviour, "pins-max", &options::pins_max, 1u, std::uint32_t{bounds::pins_max}, "Pins a session may hold"),
     number(behaviour, "sessions-max", &options::sessions_max, 1u, 65535u, "Sessions at the same time"),
     number(behaviour, "lease-ms", &options::lease_ms, 500u, 600000u,
            "Milliseconds after its last sign of life until a session is suspected"),

@@ -39,7 +39,11 @@ result<cell> start_cell(unsigned clients, const cell_job& job) {
 }
 
 status fill(const compare_options& o) {
-  auto c = start_cell(fill_clients, {.system = o.system, .op = "put", .server = o.server, .batch = 128, .keys = o.keys,
+  auto c = start_cell(fill_clients, {.system = o.system,
+                                     .op = "put",
+                                     .server = o.server,
+                                     .batch = 128,
+                                     .keys = o.keys,
                                      .round_keys = (o.keys + fill_clients - 1) / fill_clients,
                                      .value_bytes = value_bytes});
   if (!c)
@@ -52,12 +56,18 @@ status fill(const compare_options& o) {
 }
 
 result<row> one_cell(const compare_options& o, const char* op, unsigned batch, unsigned clients) {
-  auto c = start_cell(clients, {.system = o.system, .op = op, .server = o.server, .batch = batch, .keys = o.keys,
-                                .round_keys = put_round_keys / clients, .value_bytes = value_bytes});
+  auto c = start_cell(clients, {.system = o.system,
+                                .op = op,
+                                .server = o.server,
+                                .batch = batch,
+                                .keys = o.keys,
+                                .round_keys = put_round_keys / clients,
+                                .value_bytes = value_bytes});
   if (!c)
     return c.error();
   auto r = measure(*c, {.time = std::chrono::milliseconds{static_cast<std::int64_t>(o.seconds * 1e3)},
-                        .rounds = std::string_view{op} == "put", .server = o.pid});
+                        .rounds = std::string_view{op} == "put",
+                        .server = o.pid});
   if (!r)
     return r.error();
   r->system = o.system;
@@ -120,7 +130,9 @@ int main(int argc, char** argv) {
     app.add_option("--server", o.server, "HOST:PORT");
     app.add_option("--pid", o.pid, "Of the server, to count its CPU time");
     app.add_option("--keys", o.keys, "Keys that reads choose among")->capture_default_str();
-    app.add_option("--seconds", o.seconds, "Measured time of each cell")->check(CLI::Range(0.1, 60.0))->capture_default_str();
+    app.add_option("--seconds", o.seconds, "Measured time of each cell")
+      ->check(CLI::Range(0.1, 60.0))
+      ->capture_default_str();
     app.add_option("--json", o.json_path, "Rows are added to this file");
     auto* client = app.add_subcommand("client", "INTERNAL: one client process")->group("");
     client->add_option("job", o.job)->required();

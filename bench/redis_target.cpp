@@ -17,8 +17,7 @@ constexpr timeval patience{.tv_sec = 10, .tv_usec = 0};
 // Redis over hiredis: one command a key, a batch is one pipeline.
 class redis_target final : public kv_target {
 public:
-  redis_target(redisContext* connection, std::size_t value_bytes)
-      : connection_(connection), value_(value_bytes, 'v') {}
+  redis_target(redisContext* connection, std::size_t value_bytes) : connection_(connection), value_(value_bytes, 'v') {}
   ~redis_target() override { redisFree(connection_); }
 
   result<std::size_t> lookup(std::span<const std::string_view> keys) override { return pipeline("GET", keys); }
@@ -53,9 +52,9 @@ private:
 
   bool succeeded(const redisReply& reply) const {
     switch (reply.type) {
-      case REDIS_REPLY_INTEGER: return reply.integer == 1;                 // EXISTS, UNLINK
+      case REDIS_REPLY_INTEGER: return reply.integer == 1;                  // EXISTS, UNLINK
       case REDIS_REPLY_STATUS: return std::string_view{reply.str} == "OK";  // SET
-      case REDIS_REPLY_STRING: return reply.len == value_.size();          // GET
+      case REDIS_REPLY_STRING: return reply.len == value_.size();           // GET
       default: return false;
     }
   }
@@ -72,8 +71,8 @@ result<std::unique_ptr<kv_target>> open_redis(const cell_job& job) {
     return where.error();
   redisContext* connection = redisConnectWithTimeout(where->host.c_str(), where->port, patience);
   if (connection == nullptr || connection->err != 0) {
-    error e{ec::unavailable, "failed to connect to Redis at " + job.server + ": " +
-                               (connection ? connection->errstr : "no memory")};
+    error e{ec::unavailable,
+            "failed to connect to Redis at " + job.server + ": " + (connection ? connection->errstr : "no memory")};
     if (connection != nullptr)
       redisFree(connection);
     return e;

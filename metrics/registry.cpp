@@ -131,25 +131,28 @@ struct registry::impl {
     "result", ec_names()};
   Gauge& puts_in_flight = gauge("maru_puts_in_flight", "Commits that arrived and are not answered yet.");
   by_label<Histogram, 3> put_seconds{
-    histogram_family("maru_put_seconds", "Time from the arrival of a commit to its answer, the durable write included."),
+    histogram_family("maru_put_seconds",
+                     "Time from the arrival of a commit to its answer, the durable write included."),
     "result", put_results, latency_buckets};
 
   Gauge& pins = gauge("maru_pins", "Pins held now: entries that readers use and that cannot be evicted or removed.");
   Gauge& pins_held_dead =
     gauge("maru_pins_held_dead",
-          "Pins of sessions whose lease is over but whose process is not proven dead. They wait for that proof; a value "
-          "that stays above 0 needs an operator.");
+          "Pins of sessions whose lease is over but whose process is not proven dead. They wait for that proof; a "
+          "value that stays above 0 needs an operator.");
   Counter& pins_taken = counter("maru_pin_total", "Pins taken since the start.");
 
   by_label<Gauge, 6> pages{
-    gauge_family("maru_pages", "Pages by state; the states add up to the pool. unassigned: in regions no page size has yet."),
+    gauge_family("maru_pages",
+                 "Pages by state; the states add up to the pool. unassigned: in regions no page size has yet."),
     "state", page_states};
-  by_label<Gauge, 6> pool_bytes{gauge_family("maru_pool_bytes", "Bytes of the pool by the state of their page."), "state",
-                                page_states};
+  by_label<Gauge, 6> pool_bytes{gauge_family("maru_pool_bytes", "Bytes of the pool by the state of their page."),
+                                "state", page_states};
   Gauge& quarantined = gauge("maru_quarantined_pages",
                              "Pages that a process may still be writing, kept out of use until it is proven dead.");
   Gauge& largest_free_run =
-    gauge("maru_largest_free_run_bytes", "Longest run of unassigned bytes: the largest page size that can get a region.");
+    gauge("maru_largest_free_run_bytes",
+          "Longest run of unassigned bytes: the largest page size that can get a region.");
   Histogram& grant_wait = histogram_family("maru_grant_wait_seconds",
                                            "Time grants waited for a page; above 0 where the reserve was empty and "
                                            "pages had to be evicted first.")
@@ -167,11 +170,13 @@ struct registry::impl {
                    "went silent; operator: ended by hand; shutdown: marud stopped."),
     "reason", ended_names};
   by_label<Histogram, op_count> requests{
-    histogram_family("maru_request_seconds", "Time from the arrival of a request at its session to the reply, by operation."),
+    histogram_family("maru_request_seconds",
+                     "Time from the arrival of a request at its session to the reply, by operation."),
     "op", op_names, latency_buckets};
   by_words<Gauge> mailboxes{gauge_family("maru_mailbox_length", "Messages waiting for an actor: where work piles up.")};
   by_words<Counter> rejections{
-    counter_family("maru_rejected_total", "Input refused before it did anything, by door (where it came in) and reason.")};
+    counter_family("maru_rejected_total",
+                   "Input refused before it did anything, by door (where it came in) and reason.")};
 
   Gauge& recovery_seconds = gauge("maru_recovery_seconds", "Time the last start took to recover the pool.");
   Gauge& recovered_entries = gauge("maru_recovered_entries", "Entries the last start found intact and kept.");
@@ -181,7 +186,8 @@ struct registry::impl {
                    "eviction was under way at the crash; contents_lost: the memory was new."),
     "reason", dropped_names};
   by_label<Counter, 4> corrupted{
-    counter_family("maru_corruption_total", "Stored bytes that did not check out and were not used, by kind. 0 in health."),
+    counter_family("maru_corruption_total",
+                   "Stored bytes that did not check out and were not used, by kind. 0 in health."),
     "kind", corruption_names};
 
   Gauge& wal_bytes = gauge("maru_rocksdb_wal_bytes", "Bytes in RocksDB's write-ahead logs: what a restart replays.");
@@ -191,7 +197,8 @@ struct registry::impl {
   Gauge& pending_compaction_bytes =
     gauge("maru_rocksdb_pending_compaction_bytes", "Bytes RocksDB has yet to rewrite: its backlog.");
   Gauge& estimated_keys = gauge("maru_rocksdb_estimated_keys", "Entries in RocksDB, by its own estimate.");
-  Gauge& write_stalled = gauge("maru_rocksdb_write_stalled", "1 while RocksDB slows or stops writes, so that puts wait.");
+  Gauge& write_stalled =
+    gauge("maru_rocksdb_write_stalled", "1 while RocksDB slows or stops writes, so that puts wait.");
   Gauge& server_epoch = gauge("maru_server_epoch", "Grows by one with every marud that takes over the pool.");
 };
 

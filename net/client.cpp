@@ -46,6 +46,8 @@ view& view::operator=(view&& other) noexcept {
 view::~view() { net::client_impl::let_go(*this); }
 
 template <class T>
+future<T>::future() = default;
+template <class T>
 future<T>::future(std::unique_ptr<net::pending<T>> p) : pending_(std::move(p)) {}
 template <class T>
 future<T>::future(future&&) noexcept = default;

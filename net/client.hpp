@@ -97,7 +97,7 @@ private:
 template <class T>
 class future {
 public:
-  future() = default;
+  future();
   explicit future(std::unique_ptr<net::pending<T>> p);
   future(future&&) noexcept;
   future& operator=(future&&) noexcept;

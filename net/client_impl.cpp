@@ -463,6 +463,12 @@ void client_impl::settle_late(doubtful_commit commit, outcome& o) {
   auto codes = code == ec::ok ? decode_codes(reply->codes) : std::nullopt;
   if (!codes || codes->size() != commit.grants.size())
     codes.emplace(commit.grants.size(), code == ec::ok ? ec::gone : code);  // a refusal as a whole: pages stay ours
+  if (std::find(codes->begin(), codes->end(), ec::busy) != codes->end()) {
+    // The first sending is still under way: its page is marud's until that is answered.
+    resend_after_ = steady::now() + retry_pause;
+    held_.resend(std::move(commit));
+    return;
+  }
   held_.settle(commit.tenure, commit.grants, *codes);
 }
 

@@ -223,8 +223,13 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   std::lock_guard lock(mutex_);
   if (resumed)
     held_.resume(declared, decode_kept(reply.kept));
-  else
+  else {
+    // Pins by key of the session that is over: marud holds them while this process holds that session's lock, and the
+    // caller may still read what they cover. So the lock is kept until the client closes.
+    if (known && held_.pins_anything())
+      ended_lives_.push_back(known->life);
     held_.start_over();
+  }
   life->tenure = held_.tenure();
   made->life = std::move(life);
   current_ = made;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/host_port.hpp"
@@ -70,6 +71,7 @@ private:
   const std::function<void(const session&, std::size_t)> recall_;
 
   mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<const session_life>> ended_lives_;  // whose pins by key the caller may still rely on
   mutable std::condition_variable changed_;
   session_ptr current_;
   std::shared_ptr<link> trying_;  // while attempt() runs

@@ -29,6 +29,8 @@ public:
 
   // True when finish() will not wait, unless the answer is `busy`.
   bool ready() {
+    if (connection_.forked())
+      return true;
     if (!call_)
       send(connection_.now());
     return call_ ? call_->done() : std::chrono::steady_clock::now() >= deadline_;
@@ -36,6 +38,8 @@ public:
 
   // The answer, or why the request as a whole failed.
   result<reply_of<Request>> finish() {
+    if (connection_.forked())
+      return failed(ec::session_over, "the client was opened by another process");
     auto pause = std::chrono::milliseconds{1};
     for (;;) {
       if (!call_) {
@@ -81,6 +85,8 @@ public:
   // not at all where there is none to come.
   bool abandon(call::late_handler late) {
     auto left = std::exchange(call_, nullptr);
+    if (connection_.forked())  // a thread of the parent may have held its lock
+      return false;
     if (left)
       left->abandon(std::move(late));
     return left != nullptr;

@@ -30,6 +30,11 @@ void holdings::start_over() {
   resends_.clear();
 }
 
+bool holdings::pins_anything() const {
+  std::lock_guard lock(mutex_);
+  return pins_.size() > 0;
+}
+
 std::uint64_t holdings::tenure() const {
   std::lock_guard lock(mutex_);
   return tenure_;
@@ -69,7 +74,7 @@ void holdings::settle(std::uint64_t tenure, std::span<const page_grant> grants, 
   for (std::size_t i = 0; i < grants.size() && i < codes.size(); ++i) {
     if (codes[i] == ec::ok || codes[i] == ec::gone || codes[i] == ec::not_granted)
       grants_.forget(grants[i]);
-    else if (grants_.doubtful(grants[i]))
+    else if (codes[i] != ec::busy && grants_.doubtful(grants[i]))
       grants_.put_back(grants[i]);
   }
 }

@@ -44,6 +44,8 @@ public:
   void resume(const declaration& declared, std::span<const ec> kept);
   // A new session begins with nothing.
   void start_over();
+  // True while there are pins by key, which no view holds up.
+  bool pins_anything() const;
   std::uint64_t tenure() const;
 
   // -- pages

@@ -78,11 +78,12 @@ result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_poi
   if (path.empty())
     return none;
   for (;;) {
-    auto lock = file_lock::acquire(path);
+    auto lock = file_lock::acquire_existing(path);
     if (lock)
       return std::make_shared<file_lock>(*std::move(lock));
+    // Without its lock this process would look dead to marud, and its pages would be given away under it.
     if (lock.code() != ec::in_use)
-      return none;
+      return {ec::io, lock.error().message + " (marud keeps it beside the pool: this process must see that folder)"};
     // marud tries the lock for a moment when it suspects a session to be dead.
     if (std::chrono::steady_clock::now() >= deadline)
       return lock.error();

@@ -107,7 +107,7 @@ public:
 
 struct rocksdb_options {
   std::string path;
-  std::uint64_t write_buffer_bytes = 32ull << 20;  // one memtable; up to three exist
+  std::uint64_t write_buffer_bytes = 32ull << 20;  // memtables take up to three times this
   std::uint64_t block_cache_bytes = 16ull << 20;
   int background_jobs = 2;
 };

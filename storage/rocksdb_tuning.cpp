@@ -1,6 +1,6 @@
 // The load: one thread per shard writes batches of about a hundred records of 100 to 200 bytes under random keys, 300
 // to 600 thousand keys a second, with about as many deletes; nearly nothing is read until the next start scans all.
-// The numbers behind the choices are in bench/README.md (bench/storage_bench.cpp measures them).
+// bench/storage_bench.cpp measures it.
 #include "storage/rocksdb_tuning.hpp"
 
 #include <rocksdb/filter_policy.h>

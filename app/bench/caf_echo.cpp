@@ -1,5 +1,6 @@
 #include "app/bench/caf_echo.hpp"
 
+#include <atomic>
 #include <caf/actor_companion.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -140,7 +141,8 @@ int ask_echo(echo_shared& shared, const std::string& way, std::chrono::milliseco
   caf::actor_system system{config};
   auto server = system.middleman().remote_actor("127.0.0.1", static_cast<std::uint16_t>(shared.port.load()));
   stopwatch watch(shared, time);
-  bool good = server && (way == "echo-scoped" ? ask_scoped(system, *server, watch) : ask_companion(system, *server, watch));
+  bool good =
+    server && (way == "echo-scoped" ? ask_scoped(system, *server, watch) : ask_companion(system, *server, watch));
   if (!good)
     shared.failed = 1;
   return good ? 0 : 1;

@@ -22,17 +22,17 @@ double seconds(std::uint64_t ns) { return static_cast<double>(ns) * 1e-9; }
 }  // namespace
 
 std::string to_text(const cell_job& job) {
-  return nlohmann::json{{"system", job.system}, {"op", job.op}, {"server", job.server}, {"batch", job.batch},
-                        {"index", job.index}, {"keys", job.keys}, {"round_keys", job.round_keys},
-                        {"value_bytes", job.value_bytes}}
+  return nlohmann::json{
+    {"system", job.system}, {"op", job.op},     {"server", job.server},         {"batch", job.batch},
+    {"index", job.index},   {"keys", job.keys}, {"round_keys", job.round_keys}, {"value_bytes", job.value_bytes}}
     .dump();
 }
 
 result<cell_job> read_cell_job(const std::string& text) {
   try {
     auto o = nlohmann::json::parse(text);
-    return cell_job{o.at("system"), o.at("op"), o.at("server"), o.at("batch"),
-                    o.at("index"), o.at("keys"), o.at("round_keys"), o.at("value_bytes")};
+    return cell_job{o.at("system"), o.at("op"),   o.at("server"),     o.at("batch"),
+                    o.at("index"),  o.at("keys"), o.at("round_keys"), o.at("value_bytes")};
   } catch (const nlohmann::json::exception& e) {
     return error{ec::invalid, std::string{"failed to read a client's job: "} + e.what()};
   }
@@ -85,8 +85,8 @@ status cell::check_children() {
   for (auto& child : children_)
     if (auto code = child.exit_code()) {
       auto why = problem();
-      return {ec::unavailable, "failed to run a client process: it ended with code " + std::to_string(*code) +
-                                 (why.empty() ? "" : " (" + why + ")")};
+      return {ec::unavailable, "failed to run a client process: it ended with code " + std::to_string(*code)
+                                 + (why.empty() ? "" : " (" + why + ")")};
     }
   return {};
 }

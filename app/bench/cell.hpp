@@ -22,12 +22,12 @@ inline constexpr std::size_t key_bytes = 60;
 
 // What one client process is to do. Travels on its command line.
 struct cell_job {
-  std::string system;         // maru, redis, memcached
-  std::string op;             // lookup, lookup-any (misses are no errors), exists, pin+unpin, put
-  std::string server;         // HOST:PORT
+  std::string system;  // maru, redis, memcached
+  std::string op;      // lookup, lookup-any (misses are no errors), exists, pin+unpin, put
+  std::string server;  // HOST:PORT
   unsigned batch = 1;
-  unsigned index = 0;         // of this client
-  std::uint64_t keys = 0;     // reads choose among keys 0 ... keys - 1; a put starts behind them
+  unsigned index = 0;            // of this client
+  std::uint64_t keys = 0;        // reads choose among keys 0 ... keys - 1; a put starts behind them
   std::uint64_t round_keys = 0;  // keys that a client puts in one step
   std::uint64_t value_bytes = 0;
 };
@@ -44,20 +44,20 @@ enum class command : std::uint32_t {
 };
 
 struct cell_control {
-  std::atomic<std::uint64_t> step;     // +1 with every command
-  std::atomic<std::uint32_t> what;     // a command
-  std::atomic<std::uint32_t> halt;     // 1: end the step now
+  std::atomic<std::uint64_t> step;  // +1 with every command
+  std::atomic<std::uint32_t> what;  // a command
+  std::atomic<std::uint32_t> halt;  // 1: end the step now
 };
 
 // Written by one client. `step_done` last.
 struct cell_client {
   std::atomic<std::uint64_t> step_done;
-  std::atomic<std::uint64_t> keys;     // completed in measured steps
+  std::atomic<std::uint64_t> keys;  // completed in measured steps
   std::atomic<std::uint64_t> errors;
-  std::uint64_t begin_ns, end_ns;      // of the last step, CLOCK_MONOTONIC
+  std::uint64_t begin_ns, end_ns;                           // of the last step, CLOCK_MONOTONIC
   std::atomic<std::uint32_t> per_second[cell_seconds_max];  // keys completed in each second of a measured step
-  histogram latency;                   // of batches
-  char problem[256];                   // the first error, as text
+  histogram latency;                                        // of batches
+  char problem[256];                                        // the first error, as text
 };
 
 // Parent side. Operation: `start`, then `run_step` for each command, then `finish`.
@@ -96,8 +96,8 @@ std::size_t cell_client_offset(unsigned index);
 struct measurement {
   std::chrono::milliseconds warm_up{300};
   std::chrono::milliseconds time{2000};
-  bool rounds = false;      // put steps with a remove step between them, until `time` is spent on puts
-  pid_t server = -1;        // whose CPU time is counted
+  bool rounds = false;  // put steps with a remove step between them, until `time` is spent on puts
+  pid_t server = -1;    // whose CPU time is counted
 };
 // Runs the measured part of a started cell. The row has neither system, op, nor batch yet.
 result<row> measure(cell& c, const measurement& m);

@@ -50,7 +50,7 @@ private:
 };
 
 struct process_usage {
-  double cpu_seconds = 0;          // user and system, all threads
+  double cpu_seconds = 0;            // user and system, all threads
   std::uint64_t rss_anon_bytes = 0;  // private memory; the pool is not in it
 };
 // `missing` where there is no such process.

@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -54,12 +55,13 @@ machine this_machine() {
 }
 
 std::string to_string(const machine& m) {
-  return (m.cpu.empty() ? "unknown processor" : m.cpu) + ", " + std::to_string(m.cores) + " cores, " +
-         format_size(m.memory_bytes) + ", Linux " + m.kernel + ", " + m.system;
+  return (m.cpu.empty() ? "unknown processor" : m.cpu) + ", " + std::to_string(m.cores) + " cores, "
+         + format_size(m.memory_bytes) + ", Linux " + m.kernel + ", " + m.system;
 }
 
 nlohmann::json to_json(const machine& m) {
-  return {{"cpu", m.cpu}, {"cores", m.cores}, {"memory_bytes", m.memory_bytes}, {"kernel", m.kernel}, {"system", m.system}};
+  return {
+    {"cpu", m.cpu}, {"cores", m.cores}, {"memory_bytes", m.memory_bytes}, {"kernel", m.kernel}, {"system", m.system}};
 }
 
 std::uint64_t available_memory_bytes() {

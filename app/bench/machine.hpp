@@ -9,10 +9,10 @@ namespace maru::bench {
 
 struct machine {
   std::string cpu;
-  unsigned cores = 0;       // that this process may use
+  unsigned cores = 0;  // that this process may use
   std::uint64_t memory_bytes = 0;
   std::string kernel;
-  std::string system;       // PRETTY_NAME of os-release
+  std::string system;  // PRETTY_NAME of os-release
 };
 machine this_machine();
 std::string to_string(const machine& m);

@@ -25,11 +25,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// Free pages that the benchmark's marud keeps ahead of the demand; they come on top of --pool-pages.
-constexpr std::uint64_t reserve_pages = 256;
-// Pages that lie granted and unused with a worker: two batches when it may fetch ahead, else none.
-constexpr std::uint64_t idle_grants = 512;
-
 // Sizes of the pool for a run, or why they make no sense.
 result<replay_plan> plan_of(const replay_options& options, const trace& t) {
   replay_plan plan;
@@ -38,20 +33,21 @@ result<replay_plan> plan_of(const replay_options& options, const trace& t) {
   plan.page_bytes = std::bit_ceil(std::max<std::uint64_t>(options.chunk_bytes, bounds::page_bytes_min));
   if (!options.server.empty())
     return plan;
-  auto least = std::max<std::uint64_t>(std::uint64_t{options.workers} * t.longest(),
-                                       (bounds::layout_align + plan.page_bytes - 1) / plan.page_bytes);
+  auto least = std::uint64_t{options.workers} * t.longest();
   plan.chunks = options.pool_pages;
   if (plan.chunks == 0) {
     // Half of what is free leaves room for whoever else works on this machine.
     auto fits = pool_bytes_available() / 2 / (plan.page_bytes + 64);
-    plan.chunks = std::min(std::max<std::uint64_t>(plan.distinct, least), fits);
+    plan.chunks = std::min(std::max(plan.distinct, least), fits);
   }
   if (plan.chunks < least)
-    return error{ec::no_space, "failed to plan the pool: room for " + std::to_string(plan.chunks) +
-                                 " chunks is less than the " + std::to_string(least) +
-                                 " that the workers hold at the same time"};
+    return error{ec::no_space, "failed to plan the pool: room for " + std::to_string(plan.chunks)
+                                 + " chunks is less than the " + std::to_string(least)
+                                 + " that the workers hold at the same time"};
   plan.evicts = plan.chunks < plan.distinct;
-  plan.pages = plan.chunks + reserve_pages + (plan.evicts ? 0 : options.workers * idle_grants);
+  // Workers that fetch ahead have up to two batches idle.
+  plan.pages = plan.chunks + reserve_pages(plan.page_bytes)
+               + (plan.evicts ? 0 : options.workers * 2 * grants_ahead(plan.page_bytes));
   return plan;
 }
 
@@ -67,8 +63,10 @@ result<std::vector<child_process>> start_workers(const replay_options& options, 
                    .chunk_bytes = options.chunk_bytes,
                    .verify = options.verify,
                    .spare_grants = plan.evicts};
-    auto worker = child_process::start(
-      {.program = own_program(), .arguments = {"replay-worker", to_text(job)}, .log_path = {}, .hand_on_fd = memory.fd()});
+    auto worker = child_process::start({.program = own_program(),
+                                        .arguments = {"replay-worker", to_text(job)},
+                                        .log_path = {},
+                                        .hand_on_fd = memory.fd()});
     if (!worker)
       return worker.error();
     workers.push_back(*std::move(worker));
@@ -124,8 +122,9 @@ private:
   std::string hit_note() const {
     auto blocks = count(&replay_counts::blocks);
     char text[64];
-    std::snprintf(text, sizeof text, "prefix hits %.2f %%",
-                  blocks == 0 ? 0 : 100.0 * static_cast<double>(count(&replay_counts::hit_blocks)) / static_cast<double>(blocks));
+    std::snprintf(
+      text, sizeof text, "prefix hits %.2f %%",
+      blocks == 0 ? 0 : 100.0 * static_cast<double>(count(&replay_counts::hit_blocks)) / static_cast<double>(blocks));
     return text;
   }
 
@@ -176,9 +175,8 @@ result<replay_totals> replay(const replay_options& options, const replay_plan& p
   if (options.server.empty()) {
     auto started = server_process::start({.pages = plan.pages,
                                           .page_bytes = plan.page_bytes,
-                                          .reserve_pages = reserve_pages,
-                                          .grants_max = std::max<std::uint64_t>(bounds::grants_max, t.longest() + idle_grants),
-                                          .prefault = "start"});
+                                          .reserve_pages = reserve_pages(plan.page_bytes),
+                                          .grants_max = std::max<std::uint64_t>(bounds::grants_max, 2 * t.longest())});
     if (!started)
       return started.error();
     server = *std::move(started);

@@ -10,15 +10,15 @@
 namespace maru::bench {
 
 struct replay_options {
-  std::string server;           // HOST:PORT; empty: a marud of its own
+  std::string server;            // HOST:PORT; empty: a marud of its own
   std::uint64_t pool_pages = 0;  // committed chunks that its pool has room for; 0: all of the trace, or what fits
-  std::string trace_path;       // empty: generated conversations
+  std::string trace_path;        // empty: generated conversations
   conversation_options conversations;
-  std::size_t requests = 0;     // of the trace; 0: all
+  std::size_t requests = 0;  // of the trace; 0: all
   unsigned workers = 1;
   std::uint64_t chunk_bytes = 64 << 10;
-  bool verify = false;          // check every byte read, not one cache line of each 4 KiB
-  bool simulate = false;        // no server: print what an exact LRU would hit
+  bool verify = false;    // check every byte read, not one cache line of each 4 KiB
+  bool simulate = false;  // no server: print what an exact LRU would hit
   std::string json_path;
 };
 

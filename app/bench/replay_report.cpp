@@ -48,9 +48,8 @@ std::string step_table(const replay_totals& totals) {
   for (std::size_t s = 0; s < step_count; ++s) {
     const auto& h = totals.steps[s];
     out += format("  %-10s %10s %10.0f %10.1f %10.1f %10.1f %10.1f\n", std::string{step_names[s]}.c_str(),
-                  grouped(h.count()).c_str(), static_cast<double>(h.count()) / totals.seconds,
-                  h.quantile_ns(0.5) / 1e3, h.quantile_ns(0.99) / 1e3, h.quantile_ns(0.999) / 1e3,
-                  static_cast<double>(h.max_ns()) / 1e3);
+                  grouped(h.count()).c_str(), static_cast<double>(h.count()) / totals.seconds, h.quantile_ns(0.5) / 1e3,
+                  h.quantile_ns(0.99) / 1e3, h.quantile_ns(0.999) / 1e3, static_cast<double>(h.max_ns()) / 1e3);
   }
   return out;
 }
@@ -58,9 +57,9 @@ std::string step_table(const replay_totals& totals) {
 }  // namespace
 
 std::string simulation_text(const replay_options& options, const replay_plan& plan, const trace& t) {
-  return line("trace", source(options)) + line("requests", grouped(t.requests.size())) +
-         line("blocks", grouped(plan.blocks) + ", " + grouped(plan.distinct) + " distinct") +
-         line("room", room(plan)) + line("exact LRU hits", format("%.2f %%", 100 * plan.simulated_hit_rate));
+  return line("trace", source(options)) + line("requests", grouped(t.requests.size()))
+         + line("blocks", grouped(plan.blocks) + ", " + grouped(plan.distinct) + " distinct") + line("room", room(plan))
+         + line("exact LRU hits", format("%.2f %%", 100 * plan.simulated_hit_rate));
 }
 
 std::string report_text(const replay_options& options, const replay_plan& plan, const replay_totals& totals) {
@@ -75,10 +74,11 @@ std::string report_text(const replay_options& options, const replay_plan& plan, 
     hits += format("; an exact LRU of this size, requests one by one: %.2f %%", 100 * plan.simulated_hit_rate);
   out += line("prefix hit rate", hits);
   out += line("read in place", grouped(totals.hit_blocks) + " chunks, " + rate(totals.read_bytes, totals.seconds));
-  out += line("written", grouped(totals.written_chunks) + " chunks, " + rate(totals.written_bytes, totals.seconds) +
-                           (totals.exists == 0 ? "" : "; " + grouped(totals.exists) + " more were there already"));
-  out += line("wrong bytes", grouped(totals.wrong_bytes) + (options.verify ? " (every byte read was checked)"
-                                                                           : " (one cache line of each 4 KiB was checked)"));
+  out += line("written", grouped(totals.written_chunks) + " chunks, " + rate(totals.written_bytes, totals.seconds)
+                           + (totals.exists == 0 ? "" : "; " + grouped(totals.exists) + " more were there already"));
+  out += line("wrong bytes",
+              grouped(totals.wrong_bytes)
+                + (options.verify ? " (every byte read was checked)" : " (one cache line of each 4 KiB was checked)"));
   out += line("errors", grouped(totals.errors) + (totals.problem.empty() ? "" : ", the first: " + totals.problem));
   return out + step_table(totals);
 }
@@ -94,27 +94,32 @@ std::string report_json(const replay_options& options, const replay_plan& plan, 
                                          {"p999_us", h.quantile_ns(0.999) / 1e3},
                                          {"max_us", static_cast<double>(h.max_ns()) / 1e3}};
   }
-  nlohmann::ordered_json out = {
-    {"prefix_hit_rate", totals.hit_rate()},
-    {"simulated_prefix_hit_rate", plan.simulated_hit_rate},
-    {"wrong_bytes", totals.wrong_bytes},
-    {"errors", totals.errors},
-    {"first_error", totals.problem},
-    {"requests", totals.requests},
-    {"seconds", totals.seconds},
-    {"requests_per_s", static_cast<double>(totals.requests) / totals.seconds},
-    {"blocks", totals.blocks},
-    {"hit_blocks", totals.hit_blocks},
-    {"read_bytes", totals.read_bytes},
-    {"written_chunks", totals.written_chunks},
-    {"written_bytes", totals.written_bytes},
-    {"existed", totals.exists},
-    {"operations", steps},
-    {"parameters",
-     {{"trace", options.trace_path}, {"seed", options.conversations.seed}, {"server", options.server},
-      {"pool_pages", plan.chunks}, {"pool_pages_with_reserve", plan.pages}, {"page_bytes", plan.page_bytes},
-      {"workers", options.workers}, {"chunk_bytes", options.chunk_bytes}, {"verify", options.verify}}},
-    {"machine", to_json(this_machine())}};
+  nlohmann::ordered_json out = {{"prefix_hit_rate", totals.hit_rate()},
+                                {"simulated_prefix_hit_rate", plan.simulated_hit_rate},
+                                {"wrong_bytes", totals.wrong_bytes},
+                                {"errors", totals.errors},
+                                {"first_error", totals.problem},
+                                {"requests", totals.requests},
+                                {"seconds", totals.seconds},
+                                {"requests_per_s", static_cast<double>(totals.requests) / totals.seconds},
+                                {"blocks", totals.blocks},
+                                {"hit_blocks", totals.hit_blocks},
+                                {"read_bytes", totals.read_bytes},
+                                {"written_chunks", totals.written_chunks},
+                                {"written_bytes", totals.written_bytes},
+                                {"existed", totals.exists},
+                                {"operations", steps},
+                                {"parameters",
+                                 {{"trace", options.trace_path},
+                                  {"seed", options.conversations.seed},
+                                  {"server", options.server},
+                                  {"pool_pages", plan.chunks},
+                                  {"pool_pages_with_reserve", plan.pages},
+                                  {"page_bytes", plan.page_bytes},
+                                  {"workers", options.workers},
+                                  {"chunk_bytes", options.chunk_bytes},
+                                  {"verify", options.verify}}},
+                                {"machine", to_json(this_machine())}};
   return out.dump(2) + "\n";
 }
 

@@ -2,6 +2,7 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -18,15 +19,14 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto request_patience = 15s;          // eviction and grants may take their time on a full pool
-constexpr std::size_t grants_ahead = 256;       // where the pool's room is not counted
+constexpr auto request_patience = 15s;  // eviction and grants may take their time on a full pool
 
 class replay_worker {
 public:
   replay_worker(const replay_job& job, const trace& t, client& pool, replay_control& control, replay_counts& counts)
       : job_(job), trace_(t), pool_(pool), control_(control), counts_(counts) {
-    prefix_ = (job.trace_path.empty() ? "conversation-" + std::to_string(job.conversations.seed) : std::string{"trace"}) +
-              "/" + std::to_string(job.chunk_bytes) + "/";
+    prefix_ = (job.trace_path.empty() ? "conversation-" + std::to_string(job.conversations.seed) : std::string{"trace"})
+              + "/" + std::to_string(job.chunk_bytes) + "/";
   }
 
   void run() {
@@ -162,17 +162,28 @@ int fail(const error& e) {
 
 std::string to_text(const replay_job& job) {
   const auto& c = job.conversations;
-  return nlohmann::json{{"index", job.index}, {"server", job.server}, {"trace", job.trace_path},
-                        {"requests", job.requests}, {"chunk_bytes", job.chunk_bytes}, {"verify", job.verify},
-                        {"spare_grants", job.spare_grants}, {"seed", c.seed}, {"generate", c.requests}}
+  return nlohmann::json{{"index", job.index},
+                        {"server", job.server},
+                        {"trace", job.trace_path},
+                        {"requests", job.requests},
+                        {"chunk_bytes", job.chunk_bytes},
+                        {"verify", job.verify},
+                        {"spare_grants", job.spare_grants},
+                        {"seed", c.seed},
+                        {"generate", c.requests}}
     .dump();
 }
 
 result<replay_job> read_replay_job(const std::string& text) {
   try {
     auto o = nlohmann::json::parse(text);
-    replay_job job{.index = o.at("index"), .server = o.at("server"), .trace_path = o.at("trace"), .conversations = {},
-                   .requests = o.at("requests"), .chunk_bytes = o.at("chunk_bytes"), .verify = o.at("verify"),
+    replay_job job{.index = o.at("index"),
+                   .server = o.at("server"),
+                   .trace_path = o.at("trace"),
+                   .conversations = {},
+                   .requests = o.at("requests"),
+                   .chunk_bytes = o.at("chunk_bytes"),
+                   .verify = o.at("verify"),
                    .spare_grants = o.at("spare_grants")};
     job.conversations.seed = o.at("seed");
     job.conversations.requests = o.at("generate");
@@ -182,7 +193,8 @@ result<replay_job> read_replay_job(const std::string& text) {
   }
 }
 
-result<trace> load_trace(const std::string& trace_path, const conversation_options& conversations, std::size_t requests) {
+result<trace> load_trace(const std::string& trace_path, const conversation_options& conversations,
+                         std::size_t requests) {
   if (!trace_path.empty())
     return read_trace(trace_path, requests);
   auto options = conversations;
@@ -206,7 +218,7 @@ int run_replay_worker(const std::string& text) {
   options.instance = "maru-bench-" + std::to_string(job->index);
   options.chunk_bytes = job->chunk_bytes;
   options.timeout = request_patience;
-  options.grant_batch = job->spare_grants ? 1 : grants_ahead;
+  options.grant_batch = job->spare_grants ? 1 : grants_ahead(job->chunk_bytes);
   options.fetch_ahead = !job->spare_grants;
   auto pool = client::open(options);
   if (!pool)

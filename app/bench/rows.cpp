@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <utility>
 
 namespace maru::bench {
 
@@ -21,7 +22,7 @@ std::string format(const char* pattern, Args... args) {
   return text;
 }
 
-// Ten significant bits more than anyone needs, without 17 digits of noise.
+// Six digits: what is behind them is noise.
 double rounded(double x) {
   char text[32];
   std::snprintf(text, sizeof text, "%.6g", x);
@@ -29,11 +30,18 @@ double rounded(double x) {
 }
 
 nlohmann::ordered_json to_json(const row& r) {
-  nlohmann::ordered_json out = {
-    {"system", r.system}, {"op", r.op}, {"batch", r.batch}, {"clients", r.clients}, {"seconds", rounded(r.seconds)},
-    {"ops_per_s", rounded(r.ops_per_s)}, {"keys_per_s", rounded(r.keys_per_s)}, {"p50_us", rounded(r.p50_us)},
-    {"p99_us", rounded(r.p99_us)}, {"p999_us", rounded(r.p999_us)},
-    {"cpu_s_per_mkeys", rounded(r.cpu_s_per_mkeys)}, {"errors", r.errors}};
+  nlohmann::ordered_json out = {{"system", r.system},
+                                {"op", r.op},
+                                {"batch", r.batch},
+                                {"clients", r.clients},
+                                {"seconds", rounded(r.seconds)},
+                                {"ops_per_s", rounded(r.ops_per_s)},
+                                {"keys_per_s", rounded(r.keys_per_s)},
+                                {"p50_us", rounded(r.p50_us)},
+                                {"p99_us", rounded(r.p99_us)},
+                                {"p999_us", rounded(r.p999_us)},
+                                {"cpu_s_per_mkeys", rounded(r.cpu_s_per_mkeys)},
+                                {"errors", r.errors}};
   for (const auto& [name, value] : r.extra)
     out[name] = rounded(value);
   return out;
@@ -56,8 +64,8 @@ row from_json(const json& object) {
       r.extra[name] = value.get<double>();
   }
   const std::pair<const char*, double*> fields[] = {
-    {"seconds", &r.seconds}, {"ops_per_s", &r.ops_per_s}, {"keys_per_s", &r.keys_per_s}, {"p50_us", &r.p50_us},
-    {"p99_us", &r.p99_us}, {"p999_us", &r.p999_us}, {"cpu_s_per_mkeys", &r.cpu_s_per_mkeys}};
+    {"seconds", &r.seconds}, {"ops_per_s", &r.ops_per_s}, {"keys_per_s", &r.keys_per_s},          {"p50_us", &r.p50_us},
+    {"p99_us", &r.p99_us},   {"p999_us", &r.p999_us},     {"cpu_s_per_mkeys", &r.cpu_s_per_mkeys}};
   for (auto [name, value] : fields)
     if (auto found = r.extra.extract(name))
       *value = found.mapped();
@@ -106,9 +114,8 @@ std::string latency_target(const std::vector<row>& rows) {
 
 std::string extra_target(const std::vector<row>& rows, const char* op, const char* field, const char* what,
                          const char* pattern, double bound, bool at_least) {
-  auto found = std::find_if(rows.begin(), rows.end(), [&](const row& r) {
-    return r.system == "maru" && r.op == op && r.extra.contains(field);
-  });
+  auto found = std::find_if(rows.begin(), rows.end(),
+                            [&](const row& r) { return r.system == "maru" && r.op == op && r.extra.contains(field); });
   if (found == rows.end())
     return {};
   double value = found->extra.at(field);
@@ -157,8 +164,9 @@ std::string table_of(const std::vector<row>& rows) {
   std::string out = format("%-10s %-14s %5s %7s %11s %12s %10s %10s %10s %11s\n", "system", "op", "batch", "clients",
                            "ops/s", "keys/s", "p50 us", "p99 us", "p99.9 us", "cpu s/Mkey");
   for (const auto& r : rows) {
-    out += format("%-10s %-14s %5u %7u %11.0f %12.0f %10.1f %10.1f %10.1f %11.2f", r.system.c_str(), r.op.c_str(),
-                  r.batch, r.clients, r.ops_per_s, r.keys_per_s, r.p50_us, r.p99_us, r.p999_us, r.cpu_s_per_mkeys);
+    auto cpu = r.cpu_s_per_mkeys == 0 ? std::string{"-"} : format("%.2f", r.cpu_s_per_mkeys);
+    out += format("%-10s %-14s %5u %7u %11.0f %12.0f %10.1f %10.1f %10.1f %11s", r.system.c_str(), r.op.c_str(),
+                  r.batch, r.clients, r.ops_per_s, r.keys_per_s, r.p50_us, r.p99_us, r.p999_us, cpu.c_str());
     for (const auto& [name, value] : r.extra)
       out += format("  %s=%.0f", name.c_str(), value);
     if (r.errors != 0)
@@ -169,16 +177,15 @@ std::string table_of(const std::vector<row>& rows) {
 }
 
 std::string targets_of(const std::vector<row>& rows) {
-  return rate_target(rows, "durable batch put, 128 keys, 4 clients", "put", 250'000, "redis", false) +
-         rate_target(rows, "batch lookup, 128 keys, 4 clients", "lookup", 1'000'000, "memcached", true) +
-         rate_target(rows, "pin + unpin, 128 keys, 4 clients", "pin+unpin", 300'000, "", false) +
-         latency_target(rows) +
-         extra_target(rows, "fill", "rss_anon_bytes_per_key", "server memory (RssAnon) a key", "%.0f bytes (at most %.0f)",
-                      500, false) +
-         extra_target(rows, "put-evict", "min_puts_per_s", "full pool: fewest puts in a second", "%.0f (at least %.0f)",
-                      1, true) +
-         extra_target(rows, "put-evict", "lookup_p99_us", "full pool: p99 of lookups", "%.0f us (at most %.0f)", 10'000,
-                      false);
+  return rate_target(rows, "durable batch put, 128 keys, 4 clients", "put", 250'000, "redis", false)
+         + rate_target(rows, "batch lookup, 128 keys, 4 clients", "lookup", 1'000'000, "memcached", true)
+         + rate_target(rows, "pin + unpin, 128 keys, 4 clients", "pin+unpin", 300'000, "", false) + latency_target(rows)
+         + extra_target(rows, "fill", "rss_anon_bytes_per_key", "server memory (RssAnon) a key",
+                        "%.0f bytes (at most %.0f)", 500, false)
+         + extra_target(rows, "put-evict", "min_puts_per_s", "full pool: fewest puts in a second",
+                        "%.0f (at least %.0f)", 1, true)
+         + extra_target(rows, "put-evict", "lookup_p99_us", "full pool: p99 of lookups", "%.0f us (at most %.0f)",
+                        10'000, false);
 }
 
 }  // namespace maru::bench

@@ -11,17 +11,17 @@
 namespace maru::bench {
 
 struct row {
-  std::string system;       // maru, redis, memcached, caf
-  std::string op;           // lookup, exists, pin+unpin, put, ...
-  unsigned batch = 1;       // keys in one request (or one pipeline)
-  unsigned clients = 1;     // processes, one request outstanding each
-  double seconds = 0;       // measured
-  double ops_per_s = 0;     // batches
+  std::string system;    // maru, redis, memcached, caf
+  std::string op;        // lookup, exists, pin+unpin, put, ...
+  unsigned batch = 1;    // keys in one request (or one pipeline)
+  unsigned clients = 1;  // processes, one request outstanding each
+  double seconds = 0;    // measured
+  double ops_per_s = 0;  // batches
   double keys_per_s = 0;
   double p50_us = 0, p99_us = 0, p999_us = 0;  // of a batch
-  double cpu_s_per_mkeys = 0;                  // of the server
+  double cpu_s_per_mkeys = 0;                  // of the server; 0: not measured
   std::uint64_t errors = 0;
-  std::map<std::string, double> extra;         // what only this row has
+  std::map<std::string, double> extra;  // what only this row has
 };
 
 // Writes a JSON list, one row a line; with `append` behind the rows that the file has already.

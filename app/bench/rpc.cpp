@@ -1,8 +1,11 @@
 #include "app/bench/rpc.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
-#include <optional>
+#include <iterator>
+#include <memory>
+#include <string_view>
 #include <vector>
 
 #include "app/bench/caf_echo.hpp"
@@ -22,6 +25,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
+constexpr const char* cell_ops[] = {"lookup", "exists", "pin+unpin", "put"};
 constexpr unsigned batches[] = {1, 128};
 constexpr unsigned client_counts[] = {1, 4};
 constexpr unsigned fill_clients = 2;
@@ -100,9 +104,7 @@ result<cell> start_cell(unsigned clients, const cell_job& job) {
 class rpc_run {
 public:
   explicit rpc_run(const rpc_options& options)
-      : options_(options),
-        time_(static_cast<std::int64_t>(options.seconds * 1e3)),
-        bar_("rpc", 19) {}
+      : options_(options), time_(static_cast<std::int64_t>(options.seconds * 1e3)), bar_("rpc", steps()) {}
 
   status all() {
     if (wants("echo")) {
@@ -112,10 +114,7 @@ public:
       rows_ = *std::move(echo);
       bar_.update(done_ += 2);
     }
-    bool main_cells = false;
-    for (const char* op : {"lookup", "exists", "pin+unpin", "put"})
-      main_cells = main_cells || wants(op);
-    if (main_cells)
+    if (std::any_of(std::begin(cell_ops), std::end(cell_ops), [this](const char* op) { return wants(op); }))
       if (auto done = cells(); !done)
         return done;
     if (wants("put-evict"))
@@ -127,6 +126,15 @@ public:
 
 private:
   bool wants(const std::string& op) const { return options_.only.empty() || options_.only == op; }
+
+  // Rows to come: two of echo, the fill, four cells of each operation, put-evict.
+  std::uint64_t steps() const {
+    std::uint64_t n = (wants("echo") ? 2 : 0) + (wants("put-evict") ? 1 : 0);
+    std::uint64_t cells = 0;
+    for (const char* op : cell_ops)
+      cells += wants(op) ? std::size(batches) * std::size(client_counts) : 0;
+    return n + cells + (cells > 0 ? 1 : 0);
+  }
 
   void add(row r, const char* op, unsigned batch, const cell& c) {
     r.system = "maru";
@@ -141,7 +149,11 @@ private:
 
   // Puts the keys that reads choose among, into a server of its own size, and sees what they cost in memory.
   status fill(const server_process& server, std::uint64_t keys, bool report) {
-    cell_job job{.system = "maru", .op = "put", .server = server.address(), .batch = 128, .keys = keys,
+    cell_job job{.system = "maru",
+                 .op = "put",
+                 .server = server.address(),
+                 .batch = 128,
+                 .keys = keys,
                  .round_keys = (keys + fill_clients - 1) / fill_clients};
     auto before = usage_of(server.pid());
     if (!before)
@@ -174,14 +186,15 @@ private:
   }
 
   status cells() {
-    auto server = server_process::start(
-      {.pages = options_.keys + put_round_keys + reserve + 4 * grants_each, .page_bytes = page_bytes,
-       .reserve_pages = reserve, .prefault = "start"});
+    auto server = server_process::start({.pages = options_.keys + put_round_keys + reserve + 4 * grants_each,
+                                         .page_bytes = page_bytes,
+                                         .reserve_pages = reserve,
+                                         .prefault = "start"});
     if (!server)
       return server.error();
     if (auto filled = fill(*server, options_.keys, true); !filled)
       return filled;
-    for (const char* op : {"lookup", "exists", "pin+unpin", "put"})
+    for (const char* op : cell_ops)
       for (unsigned batch : batches)
         for (unsigned clients : client_counts)
           if (wants(op))
@@ -191,8 +204,12 @@ private:
   }
 
   status one_cell(const server_process& server, const char* op, unsigned batch, unsigned clients) {
-    auto c = start_cell(clients, {.system = "maru", .op = op, .server = server.address(), .batch = batch,
-                                  .keys = options_.keys, .round_keys = put_round_keys / clients});
+    auto c = start_cell(clients, {.system = "maru",
+                                  .op = op,
+                                  .server = server.address(),
+                                  .batch = batch,
+                                  .keys = options_.keys,
+                                  .round_keys = put_round_keys / clients});
     if (!c)
       return c.error();
     auto r = measure(*c, {.time = time_, .rounds = std::string_view{op} == "put", .server = server.pid()});
@@ -204,8 +221,8 @@ private:
 
   // Writers on a full pool: every put has to evict. One more client looks keys up meanwhile, most of which are gone.
   status put_evict() {
-    auto server = server_process::start({.pages = evict_pages + reserve, .page_bytes = page_bytes,
-                                         .reserve_pages = reserve, .prefault = "start"});
+    auto server = server_process::start(
+      {.pages = evict_pages + reserve, .page_bytes = page_bytes, .reserve_pages = reserve, .prefault = "start"});
     if (!server)
       return server.error();
     if (auto filled = fill(*server, evict_pages, false); !filled)
@@ -221,7 +238,8 @@ private:
     });
     if (!c)
       return c.error();
-    auto time = std::chrono::milliseconds{static_cast<std::int64_t>(std::max(options_.seconds, evict_seconds_min) * 1e3)};
+    auto time =
+      std::chrono::milliseconds{static_cast<std::int64_t>(std::max(options_.seconds, evict_seconds_min) * 1e3)};
     auto warm = c->run_step(command::warm, 1s);
     if (!warm)
       return warm.error();

@@ -52,8 +52,8 @@ result<std::uint16_t> free_port() {
   socket_handle s{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   auto address = loopback(0);
   socklen_t size = sizeof address;
-  if (s.fd < 0 || ::bind(s.fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(s.fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+  if (s.fd < 0 || ::bind(s.fd, reinterpret_cast<sockaddr*>(&address), size) != 0
+      || ::getsockname(s.fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
     return errno_error("find a free port", errno);
   return ntohs(address.sin_port);
 }
@@ -124,8 +124,8 @@ result<server_process> server_process::start(const server_options& options) {
   // One descriptor of 64 bytes a page, and the rest of the metadata, lie beside the data.
   auto needed = bytes + options.pages * 64 + 4 * bounds::layout_align;
   if (needed > pool_bytes_available())
-    return error{ec::no_space, "failed to start marud: its pool needs " + format_size(needed) + ", but only " +
-                                 format_size(pool_bytes_available()) + " of tmpfs and memory are free"};
+    return error{ec::no_space, "failed to start marud: its pool needs " + format_size(needed) + ", but only "
+                                 + format_size(pool_bytes_available()) + " of tmpfs and memory are free"};
   auto pool = temporary_folder::create(shared_folder);
   if (!pool)
     return pool.error();
@@ -146,12 +146,18 @@ result<server_process> server_process::start(const server_options& options) {
     out.http_ = "127.0.0.1:" + std::to_string(*http_port);
     auto child = child_process::start({
       .program = program_beside("marud"),
-      .arguments = {"--pool", out.pool_.path() + "/pool", "--pool-size", std::to_string(bytes), "--page-min",
-                    std::to_string(options.page_bytes), "--region-size", std::to_string(std::min(region, bytes)),
-                    "--state-dir", out.state_.path() + "/state", "--listen", out.listen_, "--http", out.http_,
-                    "--reserve-pages", std::to_string(options.reserve_pages), "--grants-max",
-                    std::to_string(options.grants_max), "--prefault", options.prefault, "--durability",
-                    options.durability, "--log-level", options.log_level},
+      .arguments = {"--pool",          out.pool_.path() + "/pool",
+                    "--pool-size",     std::to_string(bytes),
+                    "--page-min",      std::to_string(options.page_bytes),
+                    "--region-size",   std::to_string(std::min(region, bytes)),
+                    "--state-dir",     out.state_.path() + "/state",
+                    "--listen",        out.listen_,
+                    "--http",          out.http_,
+                    "--reserve-pages", std::to_string(options.reserve_pages),
+                    "--grants-max",    std::to_string(options.grants_max),
+                    "--prefault",      options.prefault,
+                    "--durability",    options.durability,
+                    "--log-level",     options.log_level},
       .log_path = out.state_.path() + "/marud.log",
     });
     if (!child)
@@ -174,9 +180,10 @@ status server_process::wait_ready() {
       return interrupt_error();
     auto code = child_.exit_code();
     if (code || std::chrono::steady_clock::now() > deadline)
-      return {ec::unavailable, "failed to start marud: " +
-                                 (code ? "it ended with code " + std::to_string(*code) : std::string{"not ready after 60 s"}) +
-                                 "\n" + last_lines(state_.path() + "/marud.log")};
+      return {ec::unavailable,
+              "failed to start marud: "
+                + (code ? "it ended with code " + std::to_string(*code) : std::string{"not ready after 60 s"}) + "\n"
+                + last_lines(state_.path() + "/marud.log")};
     std::this_thread::sleep_for(2ms);
   }
   return {};

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
+#include <utility>
 
 #include "app/bench/random.hpp"
 

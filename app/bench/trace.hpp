@@ -19,7 +19,7 @@ namespace maru::bench {
 
 inline constexpr std::size_t block_tokens = 512;
 inline constexpr std::size_t trace_line_bytes_max = 4 << 20;
-inline constexpr std::size_t trace_blocks_max = 1 << 16;      // a request
+inline constexpr std::size_t trace_blocks_max = 1 << 16;  // a request
 inline constexpr std::size_t trace_requests_max = 10'000'000;
 
 struct request {
@@ -50,14 +50,14 @@ result<trace> read_trace(const std::string& path, std::size_t requests_max = 0);
 struct conversation_options {
   std::uint64_t seed = 1;
   std::size_t requests = 2000;
-  std::size_t open_conversations = 48;     // at the same time
-  double turns_mean = 4;                   // geometric
-  std::size_t system_prompts = 4;          // the first is chosen half of the time, the next a quarter, ...
-  std::size_t system_blocks = 6;           // each
-  double question_tokens_mean = 900;       // exponential, at least 1
-  double answer_tokens_mean = 350;         // exponential, at least 1
+  std::size_t open_conversations = 48;        // at the same time
+  double turns_mean = 4;                      // geometric
+  std::size_t system_prompts = 4;             // the first is chosen half of the time, the next a quarter, ...
+  std::size_t system_blocks = 6;              // each
+  double question_tokens_mean = 900;          // exponential, at least 1
+  double answer_tokens_mean = 350;            // exponential, at least 1
   std::size_t prompt_tokens_max = 64 * 1024;  // a conversation that grows past this ends
-  double gap_ms_mean = 300;                // between requests
+  double gap_ms_mean = 300;                   // between requests
 };
 trace generate_conversations(const conversation_options& options);
 

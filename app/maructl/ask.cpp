@@ -1,5 +1,7 @@
 #include "app/maructl/ask.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -105,6 +107,7 @@ result<exit_code> check(const command& c, questions& q) {
   auto problems = json::array();
   auto counts = json::object();
   std::string cursor;
+  bool watched = ::isatty(STDERR_FILENO) == 1;
   {
     bench::progress bar("check", 100);
     do {
@@ -117,7 +120,8 @@ result<exit_code> check(const command& c, questions& q) {
       cursor = answer->at("cursor").get<std::string>();
       auto done = answer->at("done").get<std::uint64_t>();
       auto total = std::max<std::uint64_t>(answer->at("total").get<std::uint64_t>(), 1);
-      bar.update(cursor.empty() ? 100 : std::min<std::uint64_t>(done * 100 / total, 99));
+      if (watched)
+        bar.update(cursor.empty() ? 100 : std::min<std::uint64_t>(done * 100 / total, 99));
     } while (!cursor.empty());
   }
   if (c.json)

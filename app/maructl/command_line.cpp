@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -16,8 +18,6 @@
 namespace maru::ctl {
 
 namespace {
-
-using namespace std::chrono_literals;
 
 enum class keys { none, one, many };
 
@@ -51,7 +51,7 @@ constexpr auto notes =
 struct texts {
   std::vector<std::string> keys;
   std::string token_file, prefix, bytes;
-  std::uint32_t timeout_ms = 5000;
+  std::string limit = "1000", timeout_ms = "5000";
 };
 
 error bad(const std::string& message) { return {ec::bad_option, message}; }
@@ -77,7 +77,7 @@ void declare(CLI::App& app, command& c, texts& t) {
       sub->add_option("KEY", t.keys, "One or more keys")->required()->expected(1, static_cast<int>(bounds::batch_items_max));
     if (v.what == verb::ls) {
       sub->add_option("--prefix", t.prefix, "Only keys that begin so")->type_name("KEY");
-      sub->add_option("--limit", c.limit, "At most so many keys; 0: all")->type_name("N")->capture_default_str();
+      sub->add_option("--limit", t.limit, "At most so many keys; 0: all")->type_name("N")->capture_default_str();
     }
     if (v.what == verb::evict)
       sub->add_option("--bytes", t.bytes, "How much room to make")->type_name("SIZE")->required();
@@ -97,11 +97,24 @@ result<std::string> read_token(const std::string& path) {
   return token;
 }
 
+// CLI11 would take -1 for the largest number.
+status read_number(const std::string& text, std::uint64_t min, std::uint64_t max, const char* option,
+                   std::uint64_t& value) {
+  auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (code == std::errc{} && end == text.data() + text.size() && value >= min && value <= max)
+    return {};
+  return bad(std::string{"failed to use "} + option + ": '" + text + "' is not a number from " + std::to_string(min)
+             + " to " + std::to_string(max));
+}
+
 // From texts to values.
 status fill_in(command& c, const texts& t) {
-  c.timeout = std::chrono::milliseconds{t.timeout_ms};
-  if (c.timeout < 1ms || c.timeout > 1h)
-    return bad("failed to use --timeout-ms: '" + std::to_string(t.timeout_ms) + "' is not a number from 1 to 3600000");
+  std::uint64_t timeout_ms = 0;
+  if (auto done = read_number(t.timeout_ms, 1, 3'600'000, "--timeout-ms", timeout_ms); !done)
+    return done;
+  c.timeout = std::chrono::milliseconds{timeout_ms};
+  if (auto done = read_number(t.limit, 0, INT64_MAX, "--limit", c.limit); !done)
+    return done;
   if (auto server = parse_host_port(c.server); !server)
     return bad("failed to use --server: '" + c.server + "' is not HOST:PORT, such as 127.0.0.1:5555");
   for (const auto& text : t.keys) {

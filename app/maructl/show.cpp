@@ -1,6 +1,7 @@
 #include "app/maructl/show.hpp"
 
 #include <cstdint>
+#include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -135,7 +136,7 @@ string show_evicted(const json& answer) {
 string show_audit(const json& problems, const json& counts) {
   string out;
   for (const auto& [name, value] : counts.items())
-    out += line(name.c_str(), value.is_number_unsigned() ? grouped(value.get<std::uint64_t>()) : value.dump());
+    out += line(name.c_str(), value.is_number_integer() ? grouped(value.get<std::uint64_t>()) : value.dump());
   if (problems.empty())
     return out + "no problems found\n";
   table rows{{{"page", left}, {"problem", left}}};

@@ -62,8 +62,8 @@ std::string duration_text(std::uint64_t ms) {
     std::snprintf(text, sizeof text, "%uh %um", static_cast<unsigned>(seconds / 3600),
                   static_cast<unsigned>(seconds / 60 % 60));
   else
-    std::snprintf(text, sizeof text, "%llud %uh %um", static_cast<unsigned long long>(seconds / 86400),
-                  static_cast<unsigned>(seconds / 3600 % 24), static_cast<unsigned>(seconds / 60 % 60));
+    std::snprintf(text, sizeof text, "%llud %uh", static_cast<unsigned long long>(seconds / 86400),
+                  static_cast<unsigned>(seconds / 3600 % 24));
   return text;
 }
 

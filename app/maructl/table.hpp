@@ -29,7 +29,7 @@ private:
 
 // 1234567 -> "1,234,567"
 std::string grouped(std::uint64_t n);
-// 93784000 -> "1d 2h 3m", 65200 -> "1m 5s", 1234 -> "1.2s"
+// 93784000 -> "1d 2h", 65200 -> "1m 5s", 1234 -> "1.2s"
 std::string duration_text(std::uint64_t ms);
 
 }  // namespace maru::ctl

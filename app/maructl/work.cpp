@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -109,7 +111,8 @@ result<exit_code> put(const command& c) {
   auto bytes = read_whole();
   if (!bytes)
     return bytes.error();
-  auto pool = connect(c, bytes->size());
+  // Powers of two, since every other size would take a page size, of which a pool has few, for itself.
+  auto pool = connect(c, std::bit_ceil(bytes->size()));
   if (!pool)
     return pool.error();
   const auto& key = c.keys.front();

@@ -130,9 +130,8 @@ TEST_F(commits, CommitWhoseClaimMeetsTheRemovalWaitsToo) {
   anna.put({"k"});
   auto page = ben.grant()[0];
   auto reply = ben.begin_commit({{"k", page}});
-  in.run_without(in.shards[0]);  // the claim waits at the shard
+  in.run_without(in.shards[0]);  // the claim waits at the shard, the eviction comes behind it
   caf::anon_send(in.shards[0], evict_coldest{in.pool.env->options.page_min, 1, {}});
-  // The eviction is behind the claim: turn the order by claiming after it.
   in.run();
   EXPECT_EQ(worker::codes(**reply), codes{ec::exists});
   EXPECT_FALSE(in.visible("k"));

@@ -38,6 +38,20 @@ struct house_options {
 template <class Reply>
 using pending = std::shared_ptr<std::optional<Reply>>;
 
+// Sends a request in the name of an actor, from outside of it. `then(reply)` runs when its answer does.
+template <class Reply, class Handle, class Request, class Then>
+void request_as(const caf::actor& sender, const Handle& to, Request request, Then then) {
+  auto* self = caf::actor_cast<caf::event_based_actor*>(sender);
+  self->context(nullptr);  // the one of its last message is gone
+  self->request(to, caf::infinite, std::move(request)).then(std::move(then), [](const caf::error&) {});
+}
+template <class Reply, class Handle, class Request>
+pending<Reply> request_as(const caf::actor& sender, const Handle& to, Request request) {
+  pending<Reply> out = std::make_shared<std::optional<Reply>>();
+  request_as<Reply>(sender, to, std::move(request), [out](const Reply& r) { *out = r; });
+  return out;
+}
+
 class house {
 public:
   explicit house(const house_options& o = {}) : pool(o.pool_bytes, o.page_min) {
@@ -94,9 +108,7 @@ public:
   }
   template <class Reply, class Handle, class Request>
   Reply ask(const Handle& to, Request request) {
-    pending<Reply> out = std::make_shared<std::optional<Reply>>();
-    asker->request(to, caf::infinite, std::move(request))
-      .then([out](const Reply& r) { *out = r; }, [](const caf::error&) {});
+    auto out = request_as<Reply>(others.front(), to, std::move(request));
     run();
     EXPECT_TRUE(out->has_value()) << "no answer";
     return out->value_or(Reply{});
@@ -146,8 +158,7 @@ public:
   pool_manager_actor manager;
   pin_ledger_actor ledger;
   door_actor door;
-  std::vector<caf::actor> others;  // workers' ends, ended with the house
-  caf::event_based_actor* asker = nullptr;
+  std::vector<caf::actor> others;  // the first asks for the house, the others are workers' ends
 
   caf::actor new_end() {
     others.push_back(system->spawn([]() -> caf::behavior { return {[](int) {}}; }));
@@ -176,8 +187,7 @@ private:
     ledger = system->spawn<pin_ledger>(env, shards);
     session_neighbours neighbours{shards, workers, manager, ledger, {}};
     door = system->spawn<actors::door>(env, neighbours, admin_actor{}, std::move(state.sessions));
-    asker = caf::actor_cast<caf::event_based_actor*>(new_end());
-    run();
+    new_end();
   }
 
   // As a kill does: nobody gets to tidy up. The pool can be opened again after it.
@@ -201,7 +211,6 @@ private:
     workers.clear();
     shards.clear();
     others.clear();
-    asker = nullptr;
     system.reset();
   }
 };
@@ -249,11 +258,7 @@ public:
   // -- requests: begin_x sends, x waits for the answer
   template <class Reply, class Handle, class Request>
   pending<Reply> begin_with(const Handle& to, Request request) {
-    pending<Reply> out = std::make_shared<std::optional<Reply>>();
-    caf::actor_cast<caf::event_based_actor*>(end)
-      ->request(to, caf::infinite, std::move(request))
-      .then([out](const Reply& r) { *out = r; }, [](const caf::error&) {});
-    return out;
+    return request_as<Reply>(end, to, std::move(request));
   }
   template <class Reply, class Handle, class Request>
   Reply ask_of(const Handle& to, Request request) {
@@ -271,10 +276,10 @@ public:
     std::vector<page_grant> out;
     while (out.size() < n) {
       auto reply = ask_of<net::grant_reply>(session, net::grant_request{static_cast<std::uint32_t>(n - out.size())});
-      if (reply.code != 0)
+      auto pages = net::decode_grants(reply.grants);
+      if (pages->empty())
         break;
-      for (const auto& g : *net::decode_grants(reply.grants))
-        out.push_back(g);
+      out.insert(out.end(), pages->begin(), pages->end());
     }
     EXPECT_EQ(out.size(), n);
     out.resize(n);

@@ -32,8 +32,14 @@ TEST(KeyBatch, KeysHaveSixtyBytesAndDiffer) {
 }
 
 TEST(CellJob, SurvivesTheCommandLine) {
-  cell_job job{.system = "redis", .op = "put", .server = "127.0.0.1:1", .batch = 128, .index = 3, .keys = 7,
-               .round_keys = 9, .value_bytes = 32};
+  cell_job job{.system = "redis",
+               .op = "put",
+               .server = "127.0.0.1:1",
+               .batch = 128,
+               .index = 3,
+               .keys = 7,
+               .round_keys = 9,
+               .value_bytes = 32};
   auto back = read_cell_job(to_text(job));
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(back->system, "redis");

@@ -15,7 +15,8 @@
 namespace maru::bench {
 namespace {
 
-constexpr auto good_line = R"({"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47, 2353]})";
+constexpr auto good_line =
+  R"({"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47, 2353]})";
 
 class TraceFile : public ::testing::Test {
 protected:
@@ -35,17 +36,17 @@ TEST(Trace, PublishedLineIsRead) {
 }
 
 TEST(Trace, BadLinesAreRefusedWithTheirNumber) {
-  for (const char* line : {
-         "", "[]", "{", "{}", "nonsense", "\xff\xfe",
-         R"({"timestamp": -1, "input_length": 1, "output_length": 1, "hash_ids": []})",
-         R"({"timestamp": 1.5, "input_length": 1, "output_length": 1, "hash_ids": []})",
-         R"({"timestamp": "1", "input_length": 1, "output_length": 1, "hash_ids": []})",
-         R"({"input_length": 1, "output_length": 1, "hash_ids": []})",
-         R"({"timestamp": 1, "input_length": 1, "output_length": 1})",
-         R"({"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": 7})",
-         R"({"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": [1, -2]})",
-         R"({"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": [1, null]})",
-         R"({"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": [99999999999999999999999]})"}) {
+  for (const char* line :
+       {"", "[]", "{", "{}", "nonsense", "\xff\xfe",
+        R"({"timestamp": -1, "input_length": 1, "output_length": 1, "hash_ids": []})",
+        R"({"timestamp": 1.5, "input_length": 1, "output_length": 1, "hash_ids": []})",
+        R"({"timestamp": "1", "input_length": 1, "output_length": 1, "hash_ids": []})",
+        R"({"input_length": 1, "output_length": 1, "hash_ids": []})",
+        R"({"timestamp": 1, "input_length": 1, "output_length": 1})",
+        R"({"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": 7})",
+        R"({"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": [1, -2]})",
+        R"({"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": [1, null]})",
+        R"({"timestamp": 1, "input_length": 1, "output_length": 1, "hash_ids": [99999999999999999999999]})"}) {
     auto r = parse_request(line, 17);
     ASSERT_FALSE(r) << line;
     EXPECT_EQ(r.code(), ec::invalid);
@@ -66,8 +67,8 @@ TEST(Trace, BoundsOfALineHold) {
 }
 
 TEST_F(TraceFile, ReadsRequestsInOrderAndSkipsEmptyLines) {
-  auto t = read_trace(write(std::string{good_line} + "\n\n" +
-                            R"({"timestamp": 0, "input_length": 9, "output_length": 1, "hash_ids": [46, 5]})"));
+  auto t = read_trace(write(std::string{good_line} + "\n\n"
+                            + R"({"timestamp": 0, "input_length": 9, "output_length": 1, "hash_ids": [46, 5]})"));
   ASSERT_TRUE(t) << t.error().message;
   ASSERT_EQ(t->requests.size(), 2u);
   EXPECT_EQ(t->block_count(), 5u);

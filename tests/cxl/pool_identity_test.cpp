@@ -4,7 +4,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -453,72 +452,6 @@ TEST_F(pool_identity, KilledMarudLeavesAPoolThatOpens) {
   auto p = must_open(known);
   EXPECT_EQ(p->how(), opened_as::opened);
   EXPECT_EQ(p->epoch(), 3u);
-}
-
-// Kills the child that opens the pool after so many microseconds; nothing is waited for, any instant will do.
-void open_and_kill(const pool_options& o, const std::optional<known_pool>& known, int after_us) {
-  auto pid = ::fork();
-  if (pid == 0)
-    ::_exit(pool::open(o, known) ? 0 : 1);
-  ::usleep(static_cast<useconds_t>(after_us));
-  ::kill(pid, SIGKILL);
-  ::waitpid(pid, nullptr, 0);
-}
-
-TEST_F(pool_identity, FirstFormatKilledAtAnyInstantIsFollowedByAGoodStart) {
-  for (int us = 0; us < 4000; us += 100) {
-    std::filesystem::remove(data());
-    std::filesystem::remove(meta());
-    open_and_kill(options(), {}, us);
-    auto p = must_open();
-    ASSERT_TRUE(p) << "killed after " << us << " us";
-    ASSERT_NE(p->how(), opened_as::contents_lost);
-    ASSERT_TRUE(p->regions().empty());
-    ASSERT_EQ(p->descriptors().read(0), descriptor{});
-  }
-}
-
-TEST_F(pool_identity, ResetAfterALossKilledAtAnyInstantIsFollowedByAGoodStart) {
-  auto known = make_pool();
-  for (int us = 0; us < 4000; us += 100) {
-    edit_superblock([](superblock& sb) { sb.boot_id = random_uuid(); });
-    open_and_kill(options(), known, us);
-    auto p = must_open(known);
-    ASSERT_TRUE(p) << "killed after " << us << " us";
-    ASSERT_EQ(p->how(), opened_as::contents_lost);
-    ASSERT_EQ(p->super().pool, known.pool);
-    ASSERT_TRUE(p->regions().empty());
-    ASSERT_EQ(p->descriptors().read(0), descriptor{});
-  }
-}
-
-TEST_F(pool_identity, LostDataFileStaysLostThoughTheStartIsKilledAtAnyInstant) {
-  for (int us = 0; us < 4000; us += 100) {
-    std::filesystem::remove(data());
-    std::filesystem::remove(meta());
-    auto known = make_pool();
-    std::filesystem::remove(data());
-    open_and_kill(options(), known, us);
-    auto p = must_open(known);
-    ASSERT_TRUE(p) << "killed after " << us << " us";
-    ASSERT_EQ(p->how(), opened_as::contents_lost) << "killed after " << us << " us";
-    ASSERT_EQ(p->descriptors().read(0), descriptor{});
-  }
-}
-
-TEST_F(pool_identity, OpenKilledAtAnyInstantLosesNothing) {
-  auto known = make_pool();
-  std::uint64_t last = 1;
-  for (int us = 0; us < 4000; us += 100) {
-    open_and_kill(options(), known, us);
-    auto p = must_open(known);
-    ASSERT_TRUE(p) << "killed after " << us << " us";
-    ASSERT_EQ(p->how(), opened_as::opened);
-    ASSERT_GT(p->epoch(), last);
-    last = p->epoch();
-    ASSERT_EQ(p->regions().size(), 1u);
-    ASSERT_EQ(p->descriptors().read(0)->gen, 5u);
-  }
 }
 
 }  // namespace

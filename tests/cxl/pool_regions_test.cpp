@@ -140,8 +140,10 @@ TEST_F(pool_regions, WholeRowsThatDoNotFitThePoolAreDropped) {
   auto p = must_open();
   ASSERT_TRUE(p->add_region(0, extent, 64 * KiB));
   ASSERT_TRUE(p->add_region(2 * extent, extent, 64 * KiB));
+  ASSERT_TRUE(p->add_region(4 * extent, extent, 64 * KiB));
+  ASSERT_TRUE(p->remove_region(region_id{3}));
   p.reset();
-  auto good = region_row{region_id{2}, 0, extent, extent, 64 * KiB};
+  auto good = region_row{region_id{3}, 0, extent, extent, 64 * KiB};
   auto with = [&](auto change) {
     auto row = good;
     change(row);
@@ -149,13 +151,14 @@ TEST_F(pool_regions, WholeRowsThatDoNotFitThePoolAreDropped) {
     auto opened = must_open();
     return opened->damaged_rows() == 1 && opened->regions().size() == 2;
   };
-  EXPECT_TRUE(with([](auto& r) { r.id = region_id{3}; })) << "an id that was never given";
-  EXPECT_TRUE(with([](auto&) {})) << "an id twice";
+  EXPECT_TRUE(with([](auto& r) { r.id = region_id{4}; })) << "an id that was never given";
+  EXPECT_TRUE(with([](auto& r) { r.id = region_id{2}; })) << "an id twice";
   EXPECT_TRUE(with([](auto& r) { r.offset = 0; })) << "over another";
   EXPECT_TRUE(with([](auto& r) { r.offset = 32 * MiB; })) << "past the end";
   EXPECT_TRUE(with([](auto& r) { r.offset = ~0ull - extent + 1; })) << "wraps round";
   EXPECT_TRUE(with([](auto& r) { r.device = 1; })) << "of another device";
   EXPECT_TRUE(with([](auto& r) { r.page_bytes = 4 * KiB; })) << "page below the slot size";
+  EXPECT_FALSE(with([](auto&) {})) << "and without a fault it is not";
 }
 
 TEST_F(pool_regions, GarbageInTheTableIsCountedAndTheRestServed) {

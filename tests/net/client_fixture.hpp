@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/file_lock.hpp"
 #include "net/client.hpp"
 #include "tests/net/fake_marud.hpp"
 

@@ -58,7 +58,9 @@ TEST_F(ClientLoss, ADroppedFutureLeavesNothingBehind) {
 }
 
 TEST_F(ClientLoss, GrantsThatComeTooLateGoIntoTheReserve) {
-  auto c = must_open(hasty(options()));
+  auto o = hasty(options());
+  o.fetch_ahead = false;
+  auto c = must_open(o);
   pool().set(op::grant, treat::hold);
   EXPECT_EQ(c->alloc(1).code(), ec::timeout);
   pool().set(op::grant, treat::answer);
@@ -196,7 +198,8 @@ TEST_F(ClientLoss, AServerThatRestartsIsFoundAgain) {
     EXPECT_TRUE(soon([&] { return !c->info().connected; }));
     EXPECT_EQ(text_of(v->bytes()), "abc") << "the bytes are still in place";
     std::thread starter([this] { marud.start(); });
-    EXPECT_TRUE(c->exists(keys{"a"})) << "a call waits for the connection";
+    auto there = c->exists(keys{"a"});
+    EXPECT_TRUE(there) << "a call waits for the connection: " << to_string(there.error());
     starter.join();
     EXPECT_EQ(pool().pins(), 1u);
   }

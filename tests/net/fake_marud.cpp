@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/error.hpp"
 #include "net/transport.hpp"
 
 namespace maru::test {
@@ -156,10 +157,15 @@ void fake_marud::release() {
 void fake_marud::stop() {
   if (!machinery_)
     return;
-  kill_sessions();
+  // The door first: a client whose session ends comes back at once, and would get a new one.
   machinery_->system.middleman().unpublish(machinery_->door, port_);
   caf::anon_send_exit(machinery_->door, caf::exit_reason::kill);
+  {
+    caf::scoped_actor self{machinery_->system};
+    self->wait_for(machinery_->door);
+  }
   machinery_->door = nullptr;
+  kill_sessions();
   machinery_->made->sessions.clear();
   machinery_.reset();
 }

@@ -179,16 +179,21 @@ TEST(Records, WhatDecodesEncodesToTheSameBytes) {
     // Mostly small numbers, so that sizes and generations are often within their bounds.
     for (auto& byte : blob)
       byte = static_cast<char>(random() % 4 == 0 ? random() % 8 : 0);
-    if (auto x = decode_hashes(blob); x && ++accepted)
+    if (auto x = decode_hashes(blob); x && ++accepted) {
       ASSERT_EQ(encode_hashes(*x), blob);
-    if (auto x = decode_found(blob); x && ++accepted)
+    }
+    if (auto x = decode_found(blob); x && ++accepted) {
       ASSERT_EQ(encode_found(*x), blob);
-    if (auto x = decode_grants(blob); x && ++accepted)
+    }
+    if (auto x = decode_grants(blob); x && ++accepted) {
       ASSERT_EQ(encode_grants(*x), blob);
-    if (auto x = decode_codes(blob); x && ++accepted)
+    }
+    if (auto x = decode_codes(blob); x && ++accepted) {
       ASSERT_EQ(encode_codes(*x), blob);
-    if (auto x = decode_commits(blob); x && ++accepted)
+    }
+    if (auto x = decode_commits(blob); x && ++accepted) {
       ASSERT_EQ(encode_commits(*x), blob);
+    }
   }
   EXPECT_GT(accepted, 1000u);
 }

@@ -61,7 +61,8 @@ TEST(Records, EntryComesBackAsItWas) {
   for (std::uint64_t n : {0ull, 1ull, 12345ull, ~0ull})
     EXPECT_EQ(*decode_entry(bytes_of(entry_of(n))), entry_of(n));
   EXPECT_EQ(*decode_entry(bytes_of(entry_record{})), entry_record{});
-  entry_record widest{.key = std::string(bounds::key_bytes_max, '\0'), .owner = std::string(bounds::name_bytes_max, '\xff')};
+  entry_record widest{.key = std::string(bounds::key_bytes_max, '\0'),
+                      .owner = std::string(bounds::name_bytes_max, '\xff')};
   EXPECT_EQ(*decode_entry(bytes_of(widest)), widest);
 }
 

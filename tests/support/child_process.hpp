@@ -48,4 +48,29 @@ long single_step(F body, G look) {
   return WIFEXITED(how) && WEXITSTATUS(how) == 0 ? steps : -1;
 }
 
+enum class cut { killed, finished, not_allowed };
+
+// Runs `body` in a child and kills it when its n-th system call (n >= 1) has been done: with every n in turn, each state
+// that a kill between two system calls can leave.
+template <class F>
+cut kill_at_system_call(F body, int n) {
+  auto pid = ::fork();
+  if (pid == 0) {
+    if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0)
+      ::_exit(77);
+    ::raise(SIGSTOP);
+    body();
+    ::_exit(0);
+  }
+  int how = 0;
+  if (pid < 0 || ::waitpid(pid, &how, 0) != pid || !WIFSTOPPED(how))
+    return cut::not_allowed;
+  for (int stops = 2 * n; stops > 0; --stops)  // one on the way in, one on the way out
+    if (::ptrace(PTRACE_SYSCALL, pid, nullptr, nullptr) != 0 || ::waitpid(pid, &how, 0) != pid || !WIFSTOPPED(how))
+      return cut::finished;
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+  return cut::killed;
+}
+
 }  // namespace maru::test

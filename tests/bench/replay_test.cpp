@@ -1,0 +1,75 @@
+// Goal: the main job gives the right numbers on real processes. Method: the built maru-bench replays generated chats
+// through its own marud, with room for all and with too little, with one and with several workers; what it reports is
+// held against the exact LRU that it simulates.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "app/bench/child_process.hpp"
+
+namespace maru::bench {
+namespace {
+
+using namespace std::chrono_literals;
+
+class Replay : public ::testing::Test {
+protected:
+  nlohmann::json run(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "replay");
+    for (const char* more : {"--chunk-size", "4KiB", "--verify", "--json"})
+      arguments.push_back(more);
+    arguments.push_back(json_);
+    auto child = child_process::start({.program = MARU_BENCH_PROGRAM, .arguments = arguments, .log_path = log_});
+    if (!child) {
+      ADD_FAILURE() << child.error().message;
+      return {};
+    }
+    auto code = child->wait(50s);
+    std::ifstream log(log_);
+    EXPECT_EQ(code, 0) << std::string{std::istreambuf_iterator<char>(log), {}};
+    std::ifstream file(json_);
+    return nlohmann::json::parse(file, nullptr, false);
+  }
+  void TearDown() override {
+    std::filesystem::remove(json_);
+    std::filesystem::remove(log_);
+  }
+  std::string base_ = (std::filesystem::temp_directory_path() / ("maru-replay-" + std::to_string(::getpid()))).string();
+  std::string json_ = base_ + ".json", log_ = base_ + ".log";
+};
+
+TEST_F(Replay, WithRoomForAllHitsExactlyWhatWasStored) {
+  auto r = run({"--requests", "400"});
+  ASSERT_TRUE(r.is_object());
+  EXPECT_EQ(r["prefix_hit_rate"], r["simulated_prefix_hit_rate"]);
+  EXPECT_GT(r["prefix_hit_rate"], 0.5);
+  EXPECT_EQ(r["wrong_bytes"], 0);
+  EXPECT_EQ(r["errors"], 0);
+  EXPECT_EQ(r["requests"], 400);
+  EXPECT_GT(r["requests_per_s"], 0);
+}
+
+TEST_F(Replay, SmallPoolHitsWhatAnExactLruHits) {
+  auto r = run({"--requests", "600", "--pool-pages", "400"});
+  ASSERT_TRUE(r.is_object());
+  EXPECT_NEAR(r["prefix_hit_rate"], r["simulated_prefix_hit_rate"], 0.01);
+  EXPECT_EQ(r["wrong_bytes"], 0);
+  EXPECT_EQ(r["errors"], 0);
+}
+
+TEST_F(Replay, WorkersShareOnePoolWithoutAWrongByte) {
+  auto r = run({"--requests", "600", "--workers", "3", "--pool-pages", "1500"});
+  ASSERT_TRUE(r.is_object());
+  EXPECT_EQ(r["wrong_bytes"], 0);
+  EXPECT_EQ(r["errors"], 0);
+  EXPECT_EQ(r["requests"], 600);
+}
+
+}  // namespace
+}  // namespace maru::bench
