@@ -65,6 +65,7 @@ stop_started() {
 # of marud. Leaves its address in $server and its id in $marud.
 start_marud() {
   local log=$scratch/marud.log tries port
+  : >"$log"  # there before the first look at it
   build/release/bin/marud --pool "$scratch/pool" --state-dir "$scratch/state" --listen 127.0.0.1:0 \
     --http 127.0.0.1:0 "$@" >"$log" 2>&1 &
   marud=$!

@@ -12,7 +12,7 @@ namespace maru::test {
 namespace {
 
 TEST(Restart, Invariant2_AcknowledgedCommitsSurviveKill9) {
-  marud m;
+  marud m{{"--pool-size=512MiB"}};  // nothing is evicted
   std::vector<std::string> acknowledged;
   std::mutex mutex;
   auto seed = std::getenv("MARU_SEED") ? std::stoull(std::getenv("MARU_SEED")) : std::random_device{}();
@@ -42,6 +42,7 @@ TEST(Restart, Invariant2_AcknowledgedCommitsSurviveKill9) {
     for (const auto& key : acknowledged)
       ASSERT_EQ(read_back(*c, key), "ok") << key << " in round " << round;
     EXPECT_EQ(m.audit(), "");
+    EXPECT_EQ(m.ask("status")["evicted"], 0);
   }
   EXPECT_GT(acknowledged.size(), 50u);
 }
