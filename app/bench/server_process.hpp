@@ -38,7 +38,7 @@ private:
 class server_process {
 public:
   // Starts the marud beside this program and waits until it is ready. `no_space`: the pool does not fit into what is
-  // free of tmpfs and memory, both numbers named. `unavailable`: it ended or was not ready in time, with its last words.
+  // free of tmpfs and memory, both numbers named. `unavailable`: it ended or was not ready in time; its last words.
   static result<server_process> start(const server_options& options);
 
   const std::string& address() const { return listen_; }

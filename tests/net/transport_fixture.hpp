@@ -15,13 +15,14 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "net/transport.hpp"
 #include "raw_peer.hpp"
 
 namespace maru::test {
 
-inline bool eventually(const std::function<bool()>& holds, std::chrono::milliseconds limit = 5s) {
+inline bool eventually(const std::function<bool()>& holds, std::chrono::milliseconds limit = 20s) {
   auto deadline = test_clock::now() + limit;
   while (!holds()) {
     if (test_clock::now() > deadline) return false;
@@ -65,7 +66,8 @@ public:
     system_ = std::make_unique<caf::actor_system>(cfg_);
   }
   ~endpoint() {
-    if (actor_) caf::anon_send_exit(actor_, caf::exit_reason::user_shutdown);
+    for (auto& actor : kept_) caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+    kept_.clear();
     actor_ = nullptr;
     system_.reset();
   }
@@ -75,10 +77,18 @@ public:
     options.server = true;
     auto made = std::make_unique<endpoint>(options);
     made->actor_ = made->system().spawn(echo, made->seen_);
-    auto port = made->system().middleman().publish(made->actor_, 0, "127.0.0.1");
-    if (port) made->port_ = *port;
+    made->port_ = made->publish(made->actor_);
     return made;
   }
+
+  // The port of loopback where `actor` is now; 0 on failure. It ends with this endpoint.
+  std::uint16_t publish(const caf::actor& actor) {
+    kept_.push_back(actor);
+    auto port = system().middleman().publish(actor, 0, "127.0.0.1");
+    return port ? *port : 0;
+  }
+  // Ends `actor` with this endpoint: the system would wait for it for ever.
+  void keep(const caf::actor& actor) { kept_.push_back(actor); }
 
   caf::actor_system& system() { return *system_; }
   const caf::actor& actor() const { return actor_; }
@@ -100,7 +110,7 @@ public:
   std::int32_t ask(const caf::actor& who, std::int32_t n) {
     caf::scoped_actor self(system());
     std::int32_t answer = -1;
-    self->request(who, std::chrono::seconds(5), n)
+    self->request(who, std::chrono::seconds(20), n)
       .receive([&](std::int32_t m) { answer = m; }, [&](caf::error&) {});
     return answer;
   }
@@ -112,6 +122,7 @@ private:
   caf::actor_system_config cfg_;
   std::unique_ptr<caf::actor_system> system_;
   caf::actor actor_;
+  std::vector<caf::actor> kept_;
   std::uint16_t port_ = 0;
 };
 
