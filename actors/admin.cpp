@@ -17,11 +17,18 @@ using json = nlohmann::json;
 constexpr std::size_t scan_records_max = 4096;  // records of RocksDB that one `ls` looks at
 
 json counts_json(const state_counts& c) {
-  return {{"free", c.free}, {"granted", c.granted}, {"committed", c.committed}, {"evicting", c.evicting}, {"quarantined", c.quarantined}};
+  return {{"free", c.free},
+          {"granted", c.granted},
+          {"committed", c.committed},
+          {"evicting", c.evicting},
+          {"quarantined", c.quarantined}};
 }
 
 json location_json(const location& where) {
-  return {{"region", value_of(where.page.region)}, {"page", value_of(where.page.page)}, {"generation", where.gen}, {"length", where.length}};
+  return {{"region", value_of(where.page.region)},
+          {"page", value_of(where.page.page)},
+          {"generation", where.gen},
+          {"length", where.length}};
 }
 
 std::string text_of(const json& arguments, const char* name) {
@@ -29,7 +36,8 @@ std::string text_of(const json& arguments, const char* name) {
 }
 
 std::uint64_t number_of(const json& arguments, const char* name, std::uint64_t fallback) {
-  return arguments.contains(name) && arguments[name].is_number_unsigned() ? arguments[name].get<std::uint64_t>() : fallback;
+  return arguments.contains(name) && arguments[name].is_number_unsigned() ? arguments[name].get<std::uint64_t>()
+                                                                          : fallback;
 }
 
 key_hash hash_of_hex(const std::string& hex) {
@@ -44,7 +52,7 @@ std::string hex_of(const key_hash& hash) { return to_hex({reinterpret_cast<const
 }  // namespace
 
 admin::admin(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours)
-  : admin_actor::base(cfg), env_(std::move(env)), to_(std::move(neighbours)) {
+    : admin_actor::base(cfg), env_(std::move(env)), to_(std::move(neighbours)) {
   harden(this, env_, "admin");
 }
 
@@ -66,7 +74,9 @@ std::optional<Reply> admin::ask(const Handle& to, Request question) {
 }
 
 net::admin_reply admin::answer(const net::admin_request& m) {
-  auto refuse = [](ec code, std::string why) { return net::admin_reply{static_cast<std::uint8_t>(code), std::move(why)}; };
+  auto refuse = [](ec code, std::string why) {
+    return net::admin_reply{static_cast<std::uint8_t>(code), std::move(why)};
+  };
   auto arguments = json::parse(m.arguments, nullptr, false);
   if (!arguments.is_object())
     return refuse(ec::invalid, "arguments are no JSON object");
@@ -112,8 +122,13 @@ json admin::status() {
     {"server_epoch", block.epoch},
     {"uptime_ms", uptime.count()},
     {"ready", !env_->stopping->load()},
-    {"pool", {{"uuid", to_string(block.pool)}, {"incarnation", to_string(block.incarnation)}, {"path", env_->options.pool},
-              {"bytes", block.data_bytes}, {"page_min", block.slot_bytes}, {"unassigned_bytes", pool.unassigned_bytes}}},
+    {"pool",
+     {{"uuid", to_string(block.pool)},
+      {"incarnation", to_string(block.incarnation)},
+      {"path", env_->options.pool},
+      {"bytes", block.data_bytes},
+      {"page_min", block.slot_bytes},
+      {"unassigned_bytes", pool.unassigned_bytes}}},
     {"pages", counts_json(pool.pages)},
     {"page_sizes", sizes},
     {"entries", entries},
@@ -153,21 +168,21 @@ json admin::list(const json& arguments) {
   json entries = json::array();
   std::string cursor;
   std::size_t seen = 0;
-  auto scanned = env_->store->scan_entries(
-    hash_of_hex(text_of(arguments, "cursor")), [&](const key_hash& hash, const storage::entry_record& record) {
-      if (entries.size() >= limit || ++seen > scan_records_max) {
-        cursor = hex_of(hash);
-        return false;
-      }
-      if (!record.key.starts_with(prefix))
-        return true;
-      auto row = location_json(record.where);
-      row["key_hex"] = to_hex(record.key);
-      row["committed_ms"] = record.committed_ms;
-      row["owner"] = record.owner;
-      entries.push_back(std::move(row));
-      return true;
-    });
+  auto scanned = env_->store->scan_entries(hash_of_hex(text_of(arguments, "cursor")),
+                                           [&](const key_hash& hash, const storage::entry_record& record) {
+                                             if (entries.size() >= limit || ++seen > scan_records_max) {
+                                               cursor = hex_of(hash);
+                                               return false;
+                                             }
+                                             if (!record.key.starts_with(prefix))
+                                               return true;
+                                             auto row = location_json(record.where);
+                                             row["key_hex"] = to_hex(record.key);
+                                             row["committed_ms"] = record.committed_ms;
+                                             row["owner"] = record.owner;
+                                             entries.push_back(std::move(row));
+                                             return true;
+                                           });
   if (!scanned)
     spdlog::error("{}", to_string(scanned.error()));
   return {{"entries", entries}, {"cursor", cursor}};
@@ -185,8 +200,15 @@ json admin::evict(const json& arguments) {
 json admin::sessions() {
   json rows = json::array();
   for (const auto& s : ask<session_list>(to_.door, ask_sessions{}).value_or(session_list{}).sessions)
-    rows.push_back({{"id", s.id}, {"instance", s.instance}, {"host", s.host}, {"page_bytes", s.page_bytes}, {"grants", s.grants},
-                    {"pins", s.pins}, {"state", s.state}, {"age_ms", s.age_ms}, {"lease_left_ms", s.lease_left_ms}});
+    rows.push_back({{"id", s.id},
+                    {"instance", s.instance},
+                    {"host", s.host},
+                    {"page_bytes", s.page_bytes},
+                    {"grants", s.grants},
+                    {"pins", s.pins},
+                    {"state", s.state},
+                    {"age_ms", s.age_ms},
+                    {"lease_left_ms", s.lease_left_ms}});
   return {{"sessions", rows}};
 }
 
@@ -205,7 +227,11 @@ json admin::check(const json& arguments) {
   for (const auto& p : slice.problems)
     problems.push_back({{"page", p.what}, {"problem", p.problem}});
   auto counts = ask<pool_status>(to_.pool, ask_pool_status{}).value_or(pool_status{}).pages;
-  return {{"done", slice.done}, {"total", slice.total}, {"problems", problems}, {"cursor", slice.cursor}, {"counts", counts_json(counts)}};
+  return {{"done", slice.done},
+          {"total", slice.total},
+          {"problems", problems},
+          {"cursor", slice.cursor},
+          {"counts", counts_json(counts)}};
 }
 
 }  // namespace maru::actors

@@ -31,7 +31,7 @@ std::string persistent_problem(Look look) {
 }  // namespace
 
 audit::audit(environment_ptr env, ask_states states, ask_index entries, std::vector<cxl::region_row> rows)
-  : env_(std::move(env)), states_(std::move(states)), entries_(std::move(entries)), rows_(std::move(rows)) {
+    : env_(std::move(env)), states_(std::move(states)), entries_(std::move(entries)), rows_(std::move(rows)) {
   for (const auto& row : rows_)
     total_pages_ += row.page_count();
 }
@@ -86,7 +86,8 @@ std::string audit::page_problem(const cxl::region_row& row, page_index page, pag
   if (!d)
     return "the descriptor's checksum does not fit";
   if (d->state != state)
-    return "page table says " + std::string{cxl::to_string(state)} + ", descriptor says " + std::string{cxl::to_string(d->state)};
+    return "page table says " + std::string{cxl::to_string(state)} + ", descriptor says "
+           + std::string{cxl::to_string(d->state)};
   if (state != page_state::committed)
     return {};
   auto entry = entries_(d->hash);
@@ -112,7 +113,8 @@ audit::slice audit::check_records(const std::string& from, std::uint64_t done) {
     start,
     [&](const key_hash& hash, const storage::entry_record& record) {
       if (seen == bounds::slice_pages) {
-        out.cursor = "r" + std::to_string(done + seen) + ":" + to_hex({reinterpret_cast<const char*>(&hash), sizeof hash});
+        out.cursor =
+          "r" + std::to_string(done + seen) + ":" + to_hex({reinterpret_cast<const char*>(&hash), sizeof hash});
         return false;
       }
       ++seen;
@@ -120,7 +122,9 @@ audit::slice audit::check_records(const std::string& from, std::uint64_t done) {
         suspects.emplace_back(hash, record);
       return true;
     },
-    [&](const key_hash& hash) { out.problems.push_back({to_string(hash), "the record in RocksDB is damaged"}); });
+    [&](const key_hash& hash) {
+      out.problems.push_back({to_string(hash), "the record in RocksDB is damaged"});
+    });
   if (!scanned)
     out.problems.push_back({"RocksDB", scanned.error().message});
   for (const auto& [hash, record] : suspects) {

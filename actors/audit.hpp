@@ -26,7 +26,7 @@ public:
   audit(environment_ptr env, ask_states states, ask_index entries, std::vector<cxl::region_row> rows);
 
   struct disagreement {
-    std::string what;     // "region:page", or a key's hash
+    std::string what;  // "region:page", or a key's hash
     std::string problem;
   };
   struct slice {

@@ -35,11 +35,11 @@ std::uint64_t unix_ms() {
 
 door::door(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, admin_actor admin,
            std::vector<recovered_session> recovered)
-  : door_actor::base(cfg),
-    env_(std::move(env)),
-    to_(std::move(neighbours)),
-    admin_(std::move(admin)),
-    recovered_(std::move(recovered)) {
+    : door_actor::base(cfg),
+      env_(std::move(env)),
+      to_(std::move(neighbours)),
+      admin_(std::move(admin)),
+      recovered_(std::move(recovered)) {
   harden(this, env_, "door");
   to_.door = this;
 }
@@ -62,9 +62,7 @@ door::behavior_type door::make_behavior() {
   };
 }
 
-session_actor door::spawn_session(session::config config) {
-  return spawn<session>(env_, to_, std::move(config));
-}
+session_actor door::spawn_session(session::config config) { return spawn<session>(env_, to_, std::move(config)); }
 
 // -- hello
 
@@ -81,14 +79,16 @@ std::uint64_t door::page_bytes_for(std::uint64_t wanted) const {
 
 error door::check(const net::hello& m) const {
   if (m.version != net::protocol_version)
-    return {ec::version_mismatch, "marud " + std::string{version()} + " speaks protocol " + std::to_string(net::protocol_version)
-                                    + ", the client " + std::to_string(m.version) + ": install the same version on both sides"};
+    return {ec::version_mismatch, "marud " + std::string{version()} + " speaks protocol "
+                                    + std::to_string(net::protocol_version) + ", the client "
+                                    + std::to_string(m.version) + ": install the same version on both sides"};
   if (!token_fits(m.token))
     return {ec::refused, "the token does not fit: give the one in marud's --token-file"};
   if (env_->stopping->load())
     return {ec::stopping, "marud is shutting down"};
   if (m.resume_session == 0 && uuid_of(m.boot_id) != host_boot_id())
-    return {ec::refused, "this worker runs on another host (its boot id differs): marud serves the workers of its own host"};
+    return {ec::refused,
+            "this worker runs on another host (its boot id differs): marud serves the workers of its own host"};
   if (m.instance.size() > bounds::name_bytes_max || m.host.size() > bounds::name_bytes_max || m.boot_id.size() != 16)
     return {ec::invalid, "hello has a name over 256 bytes or no boot id"};
   if (page_bytes_for(m.page_bytes) > std::min<std::uint64_t>(bounds::page_bytes_max, env_->pool->super().data_bytes))
@@ -253,11 +253,12 @@ void door::ended(const session_ended& m) {
   env_->metrics->session_ended(m.reason);
   // The record first: a session known after a kill must still have the lock that proves its end.
   request(to_.workers[0], caf::infinite, erase_session{m.session})
-    .then([lock_path](const outcome& erased) {
-            if (erased.code == ec::ok && !lock_path.empty())
-              ::unlink(lock_path.c_str());
-          },
-          [](const caf::error&) {});
+    .then(
+      [lock_path](const outcome& erased) {
+        if (erased.code == ec::ok && !lock_path.empty())
+          ::unlink(lock_path.c_str());
+      },
+      [](const caf::error&) {});
 }
 
 caf::typed_response_promise<session_list> door::list() {
@@ -275,11 +276,12 @@ caf::typed_response_promise<session_list> door::list() {
   };
   for (auto& [id, s] : sessions_)
     request(s.handle, caf::infinite, ask_session_status{})
-      .then([g, arrived](const session_status& status) {
-              g->out.sessions.push_back(status);
-              arrived();
-            },
-            [arrived](const caf::error&) { arrived(); });
+      .then(
+        [g, arrived](const session_status& status) {
+          g->out.sessions.push_back(status);
+          arrived();
+        },
+        [arrived](const caf::error&) { arrived(); });
   arrived();
   return g->reply;
 }

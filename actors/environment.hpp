@@ -4,8 +4,8 @@
 
 #include <spdlog/spdlog.h>
 
-#include <caf/all.hpp>
 #include <atomic>
+#include <caf/all.hpp>
 #include <memory>
 #include <string>
 
@@ -20,8 +20,8 @@ namespace maru::actors {
 struct environment {
   marud_options options;
   std::size_t shards = 1;
-  std::string token;          // empty: none asked for
-  std::string lock_dir;       // of the sessions' locks
+  std::string token;     // empty: none asked for
+  std::string lock_dir;  // of the sessions' locks
   bool durability_host = false;
   std::shared_ptr<cxl::pool> pool;
   std::shared_ptr<region_directory> regions;
@@ -31,9 +31,7 @@ struct environment {
   std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
 
   // Slot of a page's descriptor; empty for a page that does not exist.
-  std::optional<std::uint64_t> slot_of(page_ref page) const {
-    return regions->slot_of(page, pool->super().slot_bytes);
-  }
+  std::optional<std::uint64_t> slot_of(page_ref page) const { return regions->slot_of(page, pool->super().slot_bytes); }
 };
 using environment_ptr = std::shared_ptr<const environment>;
 

@@ -6,11 +6,11 @@
 namespace maru::actors {
 
 index::index(std::size_t capacity, std::string_view policy)
-  : capacity_(std::max<std::size_t>(capacity, 1)),
-    bucket_mask_(std::bit_ceil(capacity_) - 1),
-    buckets_(bucket_mask_ + 1),
-    entries_(capacity_),
-    policy_name_(policy) {}
+    : capacity_(std::max<std::size_t>(capacity, 1)),
+      bucket_mask_(std::bit_ceil(capacity_) - 1),
+      buckets_(bucket_mask_ + 1),
+      entries_(capacity_),
+      policy_name_(policy) {}
 
 std::uint32_t index::locate(const key_hash& hash) const {
   for (auto i = buckets_[bucket_of(hash)]; i != 0; i = entries_[i - 1].next)
@@ -107,8 +107,16 @@ ec index::insert(const key_hash& hash, const location& where, std::uint64_t page
     i = used_++;
   }
   auto& bucket = buckets_[bucket_of(hash)];
-  entries_[i] = {hash,       value_of(where.page.region), value_of(where.page.page), where.length, 0, where.gen,
-                 where.checksum, bucket, entry_state::live, class_index};
+  entries_[i] = {hash,
+                 value_of(where.page.region),
+                 value_of(where.page.page),
+                 where.length,
+                 0,
+                 where.gen,
+                 where.checksum,
+                 bucket,
+                 entry_state::live,
+                 class_index};
   bucket = i + 1;
   ++live_;
   bytes_ += where.length;

@@ -73,10 +73,10 @@ public:
   // Takes the mark back: forgetting failed, the entry stays. It counts as just used.
   void restore(const key_hash& hash);
 
-  std::size_t size() const { return live_; }          // without those marked
+  std::size_t size() const { return live_; }  // without those marked
   std::size_t evicting() const { return evicting_; }
   std::uint64_t pins() const { return pins_; }
-  std::uint64_t bytes() const { return bytes_; }       // sum of the lengths of live entries
+  std::uint64_t bytes() const { return bytes_; }  // sum of the lengths of live entries
 
 private:
   enum class entry_state : std::uint8_t { unused = 0, live = 1, evicting = 2 };
@@ -104,8 +104,8 @@ private:
   std::size_t bucket_mask_;
   lazy_array<std::uint32_t> buckets_;  // index + 1 of the first entry; 0: empty
   lazy_array<entry> entries_;
-  std::uint32_t used_ = 0;             // entries_ below this were used once
-  std::uint32_t free_ = none;          // list of unused ones, through `next`
+  std::uint32_t used_ = 0;     // entries_ below this were used once
+  std::uint32_t free_ = none;  // list of unused ones, through `next`
   struct size_class {
     std::uint64_t page_bytes;
     std::unique_ptr<eviction_policy> policy;

@@ -7,7 +7,7 @@
 namespace maru::actors {
 
 index_shard::index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace)
-  : index_shard_actor::base(cfg), env_(std::move(env)), index_(std::move(entries)), grace_(grace) {
+    : index_shard_actor::base(cfg), env_(std::move(env)), index_(std::move(entries)), grace_(grace) {
   harden(this, env_, "index_shard");
 }
 
@@ -30,7 +30,9 @@ index_shard::behavior_type index_shard::make_behavior() {
     },
     [this](const ask_coldest& m) { return coldest_entry{index_->coldest(m.page_bytes)}; },
     [this](const ask_entry& m) { return entry_details{index_->find(m.hash)}; },
-    [this](const ask_shard_status&) { return shard_status{index_->size(), index_->pins(), index_->bytes()}; },
+    [this](const ask_shard_status&) {
+      return shard_status{index_->size(), index_->pins(), index_->bytes()};
+    },
     [this](const end_grace&) { grace_ = false; },
     [this](const wire_shard& m) {
       worker_ = m.worker;
@@ -42,8 +44,8 @@ index_shard::behavior_type index_shard::make_behavior() {
 shard_blob index_shard::lookup(const shard_lookup& request) {
   env_->metrics->mailbox_length(name(), mailbox().size());
   auto hashes = hashes_of(request.hashes);
-  auto found = index_->lookup(hashes, {(request.flags & net::flag_pin) != 0,
-                                       (request.flags & net::flag_prefix_stop) != 0});
+  auto found =
+    index_->lookup(hashes, {(request.flags & net::flag_pin) != 0, (request.flags & net::flag_prefix_stop) != 0});
   return {net::encode_found(found)};
 }
 
@@ -72,12 +74,12 @@ caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& 
       positions.push_back(i);
     }
   }
-  forget(std::move(victims), [promise, codes = std::move(codes), positions = std::move(positions)](
-                               const std::vector<ec>& outcome) mutable {
-    for (std::size_t n = 0; n < positions.size(); ++n)
-      codes[positions[n]] = outcome[n];
-    promise.deliver(shard_blob{net::encode_codes(codes)});
-  });
+  forget(std::move(victims),
+         [promise, codes = std::move(codes), positions = std::move(positions)](const std::vector<ec>& outcome) mutable {
+           for (std::size_t n = 0; n < positions.size(); ++n)
+             codes[positions[n]] = outcome[n];
+           promise.deliver(shard_blob{net::encode_codes(codes)});
+         });
   return promise;
 }
 

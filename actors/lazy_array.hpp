@@ -20,14 +20,14 @@ public:
   explicit lazy_array(std::size_t capacity) : capacity_(capacity) {
     if (capacity == 0)
       return;
-    void* p = ::mmap(nullptr, capacity * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                     -1, 0);
+    void* p =
+      ::mmap(nullptr, capacity * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
       throw std::bad_alloc{};
     data_ = static_cast<T*>(p);
   }
   lazy_array(lazy_array&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), capacity_(std::exchange(other.capacity_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)), capacity_(std::exchange(other.capacity_, 0)) {}
   lazy_array& operator=(lazy_array&&) = delete;
   ~lazy_array() {
     if (data_)

@@ -16,9 +16,9 @@ std::uint64_t& state_counts::of(page_state state) {
 }
 
 page_table::page_table(std::uint64_t device_bytes, std::uint64_t extent_bytes)
-  : device_bytes_(device_bytes),
-    extent_bytes_(extent_bytes),
-    extent_used_((device_bytes + extent_bytes - 1) / extent_bytes, false) {}
+    : device_bytes_(device_bytes),
+      extent_bytes_(extent_bytes),
+      extent_used_((device_bytes + extent_bytes - 1) / extent_bytes, false) {}
 
 std::size_t page_table::extents_for(std::uint64_t bytes) const { return (bytes + extent_bytes_ - 1) / extent_bytes_; }
 
@@ -49,7 +49,8 @@ status page_table::add_region(const cxl::region_row& row) {
   for (std::size_t i = first; !bad && i < first + n; ++i)
     bad = extent_used_[i];
   if (bad)
-    return {ec::invalid, "failed to add region " + std::to_string(value_of(row.id)) + ": its place is taken or not there"};
+    return {ec::invalid,
+            "failed to add region " + std::to_string(value_of(row.id)) + ": its place is taken or not there"};
   std::fill_n(extent_used_.begin() + static_cast<std::ptrdiff_t>(first), n, true);
   auto& r = regions_[row.id];
   r.row = row;

@@ -5,7 +5,7 @@
 namespace maru::actors {
 
 pin_ledger::pin_ledger(caf::actor_config& cfg, environment_ptr env, std::vector<index_shard_actor> shards)
-  : pin_ledger_actor::base(cfg), env_(std::move(env)), shards_(std::move(shards)) {
+    : pin_ledger_actor::base(cfg), env_(std::move(env)), shards_(std::move(shards)) {
   harden(this, env_, "pin_ledger");
 }
 
@@ -100,8 +100,6 @@ void pin_ledger::end_on_shards(const std::vector<key_hash>& hashes) {
 }
 
 // Handles go in circles: each side lets go when it ends.
-void pin_ledger::on_exit() {
-  shards_.clear();
-}
+void pin_ledger::on_exit() { shards_.clear(); }
 
 }  // namespace maru::actors

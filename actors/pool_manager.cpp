@@ -16,13 +16,13 @@ constexpr auto drain_again_after = 250ms;  // after no region could be emptied
 pool_manager::pool_manager(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<page_table> table,
                            std::vector<index_shard_actor> shards, region_preparer_actor preparer, bool grace,
                            std::vector<page_ref> held)
-  : pool_manager_actor::base(cfg),
-    env_(std::move(env)),
-    table_(std::move(table)),
-    shards_(std::move(shards)),
-    preparer_(std::move(preparer)),
-    grace_(grace),
-    held_(std::move(held)) {
+    : pool_manager_actor::base(cfg),
+      env_(std::move(env)),
+      table_(std::move(table)),
+      shards_(std::move(shards)),
+      preparer_(std::move(preparer)),
+      grace_(grace),
+      held_(std::move(held)) {
   harden(this, env_, "pool_manager");
 }
 
@@ -74,7 +74,8 @@ caf::typed_response_promise<granted_pages> pool_manager::grant(const grant_pages
   auto promise = make_response_promise<granted_pages>();
   if (!classes_.contains(request.page_bytes) && classes_.size() >= bounds::page_sizes_max)
     std::erase_if(classes_, [this](const auto& c) {
-      return c.second.waiting.empty() && !c.second.preparing && c.second.evicting == 0 && table_->counts(c.first).total() == 0;
+      return c.second.waiting.empty() && !c.second.preparing && c.second.evicting == 0
+             && table_->counts(c.first).total() == 0;
     });
   if (!classes_.contains(request.page_bytes) && classes_.size() >= bounds::page_sizes_max) {
     promise.deliver(granted_pages{ec::invalid, {}});
@@ -142,7 +143,8 @@ void pool_manager::expire_waiting(size_class& c) {
 recall pool_manager::ask_back(const ask_recall& request) {
   auto at = classes_.find(request.page_bytes);
   askers_[request.session] = clock().now();
-  bool starving = std::any_of(classes_.begin(), classes_.end(), [](const auto& c) { return !c.second.waiting.empty(); });
+  bool starving =
+    std::any_of(classes_.begin(), classes_.end(), [](const auto& c) { return !c.second.waiting.empty(); });
   if (at == classes_.end() || !starving)
     return {};
   return {request.unused};
@@ -165,7 +167,8 @@ void pool_manager::supply(std::uint64_t page_bytes) {
   if (grace_)
     return;
   if (free + c.evicting < target)
-    evict(page_bytes, target - free - c.evicting, c.waiting.empty() ? metrics::evicted_for::reserve : metrics::evicted_for::request);
+    evict(page_bytes, target - free - c.evicting,
+          c.waiting.empty() ? metrics::evicted_for::reserve : metrics::evicted_for::request);
 }
 
 bool pool_manager::prepare(std::uint64_t page_bytes) {
@@ -399,7 +402,7 @@ void pool_manager::on_tick() {
     c.reserve.observe(std::exchange(c.granted_this_tick, 0));
     expire_waiting(c);
     if (!c.waiting.empty())
-        supply(page_bytes);
+      supply(page_bytes);
   }
   if (++ticks_ % 10 != 0)
     return;
@@ -412,8 +415,8 @@ void pool_manager::export_metrics() {
   auto s = status_now();
   auto unassigned = s.unassigned_bytes;
   env_->metrics->pages({s.pages.free, s.pages.granted, s.pages.committed, s.pages.evicting, s.pages.quarantined, 0});
-  env_->metrics->pool_bytes({s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined,
-                             unassigned});
+  env_->metrics->pool_bytes(
+    {s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined, unassigned});
   env_->metrics->largest_free_run(table_->largest_free_run());
 }
 

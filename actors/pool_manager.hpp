@@ -40,15 +40,15 @@ private:
     explicit size_class(std::int64_t fixed_reserve) : reserve(fixed_reserve) {}
     reserve_target reserve;
     std::uint64_t granted_this_tick = 0;
-    std::uint64_t evicting = 0;     // asked of the shards, not yet answered
-    bool preparing = false;         // a new region is on its way
+    std::uint64_t evicting = 0;  // asked of the shards, not yet answered
+    bool preparing = false;      // a new region is on its way
     std::deque<waiting_grant> waiting;
   };
   // Regions that are being emptied to become another page size.
   struct drain_round {
     std::uint64_t for_page_bytes = 0;
     std::vector<region_id> regions;
-    std::vector<victim> victims;   // still to be sent
+    std::vector<victim> victims;  // still to be sent
     std::uint32_t open_requests = 0;
     bool failed = false;
   };

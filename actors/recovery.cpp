@@ -60,7 +60,8 @@ private:
     if (env_.pool->how() != cxl::opened_as::contents_lost)
       return {};
     std::uint64_t n = 0;
-    auto counted = env_.store->scan_entries({}, [&n](const key_hash&, const storage::entry_record&) { return ++n > 0; });
+    auto counted =
+      env_.store->scan_entries({}, [&n](const key_hash&, const storage::entry_record&) { return ++n > 0; });
     if (!counted)
       return counted;
     spdlog::warn("the pool's contents are lost (new incarnation): {} entries are dropped", n);
@@ -108,7 +109,8 @@ private:
           return true;
         }
         out_.table->restore(record.where.page, page_state::committed);
-        entries.push_back({hash, record.where, record.committed_ms, env_.regions->find(record.where.page.region)->page_bytes});
+        entries.push_back(
+          {hash, record.where, record.committed_ms, env_.regions->find(record.where.page.region)->page_bytes});
         return true;
       },
       [&](const key_hash& hash) {
@@ -118,7 +120,8 @@ private:
     if (!scanned)
       return scanned;
     // Recency did not survive: the order of commits is the best that is known of it.
-    std::stable_sort(entries.begin(), entries.end(), [](const kept& a, const kept& b) { return a.committed_ms < b.committed_ms; });
+    std::stable_sort(entries.begin(), entries.end(),
+                     [](const kept& a, const kept& b) { return a.committed_ms < b.committed_ms; });
     for (const auto& e : entries)
       out_.shards[shard_of(e.hash, out_.shards.size())]->insert(e.hash, e.where, e.page_bytes);
     out_.entries = entries.size();

@@ -4,7 +4,7 @@
 namespace maru::actors {
 
 region_preparer::region_preparer(caf::actor_config& cfg, environment_ptr env)
-  : region_preparer_actor::base(cfg), env_(std::move(env)) {
+    : region_preparer_actor::base(cfg), env_(std::move(env)) {
   harden(this, env_, "region_preparer");
 }
 

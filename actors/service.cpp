@@ -1,10 +1,10 @@
 #include "actors/service.hpp"
 
-#include <caf/all.hpp>
-#include <caf/io/all.hpp>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include <caf/all.hpp>
+#include <caf/io/all.hpp>
 
 #include <filesystem>
 #include <fstream>
@@ -141,11 +141,12 @@ status service::open_pool() {
     return pool.error();
   env_->pool = std::move(*pool);
   if (env_->durability_host && !env_->pool->data_device().survives_reboot())
-    return {ec::bad_option, "failed to start: --durability=host needs a pool that outlives a reboot, and "
-                              + o.pool + " is on " + env_->pool->data_device().kind()};
+    return {ec::bad_option, "failed to start: --durability=host needs a pool that outlives a reboot, and " + o.pool
+                              + " is on " + env_->pool->data_device().kind()};
   env_->metrics->server_epoch(env_->pool->epoch());
   // Workers whom the pool's mode lets in open their lock file here: by its name, so they need not list the folder.
-  return make_folder(env_->lock_dir, 0700u | ((o.pool_mode & 0060) != 0 ? 0010u : 0u) | ((o.pool_mode & 0006) != 0 ? 0001u : 0u));
+  return make_folder(env_->lock_dir,
+                     0700u | ((o.pool_mode & 0060) != 0 ? 0010u : 0u) | ((o.pool_mode & 0006) != 0 ? 0001u : 0u));
 }
 
 status service::start_actors() {
@@ -189,7 +190,8 @@ status service::publish() {
   auto listen = parse_host_port(env_->options.listen);
   if (!listen)
     return listen.error();
-  auto port = system_->middleman().publish(caf::actor_cast<net::door_actor>(door_), listen->port, listen->host.c_str(), true);
+  auto port =
+    system_->middleman().publish(caf::actor_cast<net::door_actor>(door_), listen->port, listen->host.c_str(), true);
   if (!port)
     return {ec::in_use, "failed to listen on " + env_->options.listen + ": " + system_->render(port.error())
                           + " (is another marud running? choose another --listen)"};

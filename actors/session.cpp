@@ -7,15 +7,16 @@
 namespace maru::actors {
 
 session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, config c)
-  : session_actor::base(cfg),
-    env_(std::move(env)),
-    to_(std::move(neighbours)),
-    record_(std::move(c.record)),
-    owner_(std::move(c.owner)),
-    state_(c.awaiting_resume ? session_state::awaiting_resume : session_state::active),
-    lease_(clock().now(), std::chrono::milliseconds{c.awaiting_resume ? env_->options.resume_grace_ms : env_->options.lease_ms}),
-    opened_(clock().now()),
-    settled_(!c.awaiting_resume) {
+    : session_actor::base(cfg),
+      env_(std::move(env)),
+      to_(std::move(neighbours)),
+      record_(std::move(c.record)),
+      owner_(std::move(c.owner)),
+      state_(c.awaiting_resume ? session_state::awaiting_resume : session_state::active),
+      lease_(clock().now(),
+             std::chrono::milliseconds{c.awaiting_resume ? env_->options.resume_grace_ms : env_->options.lease_ms}),
+      opened_(clock().now()),
+      settled_(!c.awaiting_resume) {
   for (const auto& g : c.granted)
     granted_.emplace(g.page, g.gen);
   harden(this, env_, "session");
@@ -93,7 +94,8 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
     return refuse(net::grant_reply{}, code);
   auto since = clock_type::now();
   auto p = make_response_promise<net::grant_reply>();
-  auto room = env_->options.grants_max - std::min<std::size_t>(env_->options.grants_max, granted_.size() + committing_.size() + asking_);
+  auto room = env_->options.grants_max
+              - std::min<std::size_t>(env_->options.grants_max, granted_.size() + committing_.size() + asking_);
   auto count = std::min<std::size_t>({m.count, room, bounds::batch_items_max});
   if (count == 0) {
     p.deliver(net::grant_reply{static_cast<std::uint8_t>(m.count == 0 ? ec::invalid : ec::busy), {}});
@@ -160,27 +162,27 @@ session::promise<net::found_reply> session::lookup(const net::lookup_request& m)
   pins_ += pin ? n : 0;
   scatter<shard_lookup>(m.hashes, m.flags, net::found_bytes,
                         [this, p, since, o, pin, n, flags = m.flags, hashes = m.hashes](std::string records) mutable {
-    if ((flags & net::flag_prefix_stop) != 0 && to_.shards.size() > 1)
-      end_pins_after_first_miss(hashes, records);
-    std::vector<key_hash> hits;
-    std::size_t hit_count = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      if (record_code(records, i) != ec::ok)
-        continue;
-      ++hit_count;
-      if (pin)
-        hits.push_back(hash_at(hashes, i));
-    }
-    env_->metrics->lookups(hit_count, n - hit_count);
-    if (pin) {
-      pins_ -= n - hits.size();
-      env_->metrics->pins_taken(hits.size());
-      if (!hits.empty())
-        send(to_.ledger, record_pins{record_.id, std::move(hits)});
-    }
-    p.deliver(net::found_reply{0, std::move(records)});
-    finished(o, since);
-  });
+                          if ((flags & net::flag_prefix_stop) != 0 && to_.shards.size() > 1)
+                            end_pins_after_first_miss(hashes, records);
+                          std::vector<key_hash> hits;
+                          std::size_t hit_count = 0;
+                          for (std::size_t i = 0; i < n; ++i) {
+                            if (record_code(records, i) != ec::ok)
+                              continue;
+                            ++hit_count;
+                            if (pin)
+                              hits.push_back(hash_at(hashes, i));
+                          }
+                          env_->metrics->lookups(hit_count, n - hit_count);
+                          if (pin) {
+                            pins_ -= n - hits.size();
+                            env_->metrics->pins_taken(hits.size());
+                            if (!hits.empty())
+                              send(to_.ledger, record_pins{record_.id, std::move(hits)});
+                          }
+                          p.deliver(net::found_reply{0, std::move(records)});
+                          finished(o, since);
+                        });
   return p;
 }
 

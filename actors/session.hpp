@@ -96,9 +96,9 @@ private:
   clock_type::time_point opened_;
   std::unordered_map<page_ref, generation> granted_;
   std::unordered_map<page_ref, generation> committing_;
-  std::uint64_t pins_ = 0;        // as far as this session knows: what it was told minus what it released
+  std::uint64_t pins_ = 0;  // as far as this session knows: what it was told minus what it released
   std::size_t in_flight_ = 0;
-  std::size_t asking_ = 0;        // pages asked of the pool_manager, not answered yet
+  std::size_t asking_ = 0;  // pages asked of the pool_manager, not answered yet
   // A worker that comes back waits until the requests of its old connection are answered: what they grant and pin
   // belongs to what the resume settles.
   struct waiting_resume {
@@ -107,9 +107,9 @@ private:
   };
   std::optional<waiting_resume> waiting_resume_;
   bool resuming_ = false;
-  bool settled_;                  // false: the door waits for the fate of a session of before the restart
-  std::uint64_t tick_ = 0;        // number of the ticks that count
-  bool lapsed_ = false;           // its pages are in quarantine
+  bool settled_;            // false: the door waits for the fate of a session of before the restart
+  std::uint64_t tick_ = 0;  // number of the ticks that count
+  bool lapsed_ = false;     // its pages are in quarantine
   bool end_started_ = false;
   metrics::ended_by end_reason_{};
 };

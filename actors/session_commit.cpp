@@ -92,10 +92,9 @@ session::promise<net::codes_reply> session::commit(const net::commit_request& m)
     part.put.owner = record_.instance;
     auto n = part.positions.size();
     request(to_.workers[s], caf::infinite, std::move(part.put))
-      .then([this, plan, s](const put_results& r) { commit_part_done(*plan, s, r.codes); },
-            [this, plan, s, n](const caf::error&) {
-              commit_part_done(*plan, s, std::vector<ec>(n, ec::storage_failed));
-            });
+      .then(
+        [this, plan, s](const put_results& r) { commit_part_done(*plan, s, r.codes); },
+        [this, plan, s, n](const caf::error&) { commit_part_done(*plan, s, std::vector<ec>(n, ec::storage_failed)); });
   }
   return plan->reply;
 }

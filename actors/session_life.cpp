@@ -40,7 +40,8 @@ void session::on_tick(std::uint64_t number) {
   if (state_ == session_state::ending || number != tick_)
     return;
   bool calm = state_ == session_state::active;
-  std::chrono::milliseconds interval = calm ? std::chrono::milliseconds{lease_check_interval} : bounds::death_check_interval;
+  std::chrono::milliseconds interval =
+    calm ? std::chrono::milliseconds{lease_check_interval} : bounds::death_check_interval;
   if (!calm && proven_dead()) {
     begin_end(metrics::ended_by::death);
     return;
@@ -160,17 +161,18 @@ void session::resume_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::si
     return;
   }
   auto n = std::min<std::size_t>(bounds::batch_items_max, wanted->size() - from);
-  auto slice = blob_of({wanted->begin() + static_cast<std::ptrdiff_t>(from),
-                        wanted->begin() + static_cast<std::ptrdiff_t>(from + n)});
+  auto slice = blob_of(
+    {wanted->begin() + static_cast<std::ptrdiff_t>(from), wanted->begin() + static_cast<std::ptrdiff_t>(from + n)});
   ++in_flight_;
-  scatter<shard_lookup>(slice, net::flag_pin, net::found_bytes,
-                        [this, wanted, from, n, taken, reply, kept = std::move(kept)](const std::string& records) mutable {
-    for (std::size_t i = 0; i < n; ++i)
-      if (record_code(records, i) == ec::ok)
-        taken->push_back((*wanted)[from + i]);
-    --in_flight_;
-    resume_pins(wanted, from + n, taken, std::move(reply), std::move(kept));
-  });
+  scatter<shard_lookup>(
+    slice, net::flag_pin, net::found_bytes,
+    [this, wanted, from, n, taken, reply, kept = std::move(kept)](const std::string& records) mutable {
+      for (std::size_t i = 0; i < n; ++i)
+        if (record_code(records, i) == ec::ok)
+          taken->push_back((*wanted)[from + i]);
+      --in_flight_;
+      resume_pins(wanted, from + n, taken, std::move(reply), std::move(kept));
+    });
 }
 
 // -- the end

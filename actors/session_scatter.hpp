@@ -11,7 +11,8 @@ namespace maru::actors {
 
 // Code of the i-th found record.
 inline ec record_code(std::string_view records, std::size_t i) {
-  return (i + 1) * net::found_bytes <= records.size() ? static_cast<ec>(records[i * net::found_bytes + 12]) : ec::missing;
+  return (i + 1) * net::found_bytes <= records.size() ? static_cast<ec>(records[i * net::found_bytes + 12])
+                                                      : ec::missing;
 }
 
 template <class Request>

@@ -15,7 +15,7 @@ std::uint64_t unix_ms() {
 
 store_worker::store_worker(caf::actor_config& cfg, environment_ptr env, index_shard_actor shard,
                            pool_manager_actor pool)
-  : store_worker_actor::base(cfg), env_(std::move(env)), shard_(std::move(shard)), pool_manager_(std::move(pool)) {
+    : store_worker_actor::base(cfg), env_(std::move(env)), shard_(std::move(shard)), pool_manager_(std::move(pool)) {
   harden(this, env_, "store_worker");
 }
 
@@ -73,9 +73,7 @@ void store_worker::on_claims(const std::vector<put_item_ref>& items, const std::
   std::vector<put_item_ref> again;
   for (std::size_t n = 0; n < items.size(); ++n) {
     switch (codes[n]) {
-      case ec::ok:
-        group_.commits.push_back(items[n]);
-        break;
+      case ec::ok: group_.commits.push_back(items[n]); break;
       case ec::busy:  // its removal came before this answer and put the item in front of the waiting ones
         break;
       case ec::exists: {

@@ -24,9 +24,7 @@ void block_signals() {
 
 result<ctl::exit_code> run(const ctl::command& c) {
   switch (c.what) {
-    case ctl::verb::pin:
-      block_signals();
-      return ctl::work(c);
+    case ctl::verb::pin: block_signals(); return ctl::work(c);
     case ctl::verb::get:
     case ctl::verb::put:
     case ctl::verb::rm:

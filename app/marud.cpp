@@ -1,8 +1,8 @@
 // marud: serves one pool. Reads its options, starts the service, waits for SIGTERM, stops it.
-#include <csignal>
-#include <cstdio>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
+#include <csignal>
+#include <cstdio>
 
 #include <thread>
 
@@ -53,7 +53,8 @@ int main(int argc, char** argv) {
   auto service = maru::actors::service::start(options);
   if (!service)
     return fail(service.error());
-  spdlog::info("ready: serving {} on port {}, metrics on port {}", options.pool, (*service)->port(), (*service)->http_port());
+  spdlog::info("ready: serving {} on port {}, metrics on port {}", options.pool, (*service)->port(),
+               (*service)->http_port());
 
   int signal = 0;
   sigwait(&signals, &signal);

@@ -15,13 +15,13 @@ inline constexpr std::size_t KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;
 // Requests
 inline constexpr std::size_t key_bytes_max = 1024;
 inline constexpr std::size_t batch_items_max = 4096;
-inline constexpr std::size_t message_bytes_max = 4 * MiB;  // payload of one BASP message is capped at twice this
+inline constexpr std::size_t message_bytes_max = 4 * MiB;   // payload of one BASP message is capped at twice this
 inline constexpr std::size_t requests_in_flight_max = 256;  // a session
 inline constexpr std::size_t name_bytes_max = 256;          // instance id, token, paths in hello
 
 // Sessions
 inline constexpr std::size_t sessions_max = 1024;
-inline constexpr std::size_t grants_max = 4096;       // a session, default
+inline constexpr std::size_t grants_max = 4096;                  // a session, default
 inline constexpr std::size_t pins_max = message_bytes_max / 16;  // a session: a resume names all in one message
 inline constexpr auto lease = 10s;
 inline constexpr auto renew_interval = 2s;
@@ -39,7 +39,7 @@ inline constexpr std::size_t page_sizes_max = 16;  // different page sizes in us
 
 // Actors
 inline constexpr std::size_t slice_pages = 256;  // no handler sweeps more pages than this
-inline constexpr auto grant_wait_max = 1s;  // a grant that nothing can serve is refused after this
+inline constexpr auto grant_wait_max = 1s;       // a grant that nothing can serve is refused after this
 
 // Client
 inline constexpr auto request_timeout = 2s;

@@ -11,10 +11,30 @@ namespace maru {
 namespace {
 
 constexpr std::array<std::string_view, static_cast<std::size_t>(ec::last_) + 1> names = {
-  "ok",          "missing",          "exists",   "pinned",        "not_pinned",       "gone",
-  "not_granted", "busy",             "too_large", "invalid",      "out_of_memory",    "session_over",
-  "version_mismatch", "refused",     "timeout",  "unavailable",   "stopping",         "io",
-  "in_use",      "unknown_contents", "no_space", "corrupt",       "storage_failed",   "bad_option",
+  "ok",
+  "missing",
+  "exists",
+  "pinned",
+  "not_pinned",
+  "gone",
+  "not_granted",
+  "busy",
+  "too_large",
+  "invalid",
+  "out_of_memory",
+  "session_over",
+  "version_mismatch",
+  "refused",
+  "timeout",
+  "unavailable",
+  "stopping",
+  "io",
+  "in_use",
+  "unknown_contents",
+  "no_space",
+  "corrupt",
+  "storage_failed",
+  "bad_option",
 };
 
 }  // namespace

@@ -8,7 +8,8 @@ namespace maru {
 
 result<host_port> parse_host_port(std::string_view text) {
   auto bad = [&] {
-    return error{ec::bad_option, "failed to read address '" + std::string{text} + "': write HOST:PORT, such as 127.0.0.1:5555"};
+    return error{ec::bad_option,
+                 "failed to read address '" + std::string{text} + "': write HOST:PORT, such as 127.0.0.1:5555"};
   };
   auto colon = text.rfind(':');
   if (colon == text.npos)
@@ -21,7 +22,8 @@ result<host_port> parse_host_port(std::string_view text) {
     return bad();
   host_port out;
   auto [end, code] = std::from_chars(port.data(), port.data() + port.size(), out.port);
-  if (host.empty() || host.find_first_of(" \t/") != host.npos || code != std::errc{} || end != port.data() + port.size())
+  if (host.empty() || host.find_first_of(" \t/") != host.npos || code != std::errc{}
+      || end != port.data() + port.size())
     return bad();
   out.host = host;
   return out;

@@ -81,7 +81,8 @@ row number(const char* group, string name, T options::*field, T min, T max, stri
     o.*field = value;
     return std::nullopt;
   };
-  return {group, std::move(name), "N", std::move(help), [=](const options& o) { return std::to_string(o.*field); }, set};
+  return {group, std::move(name), "N", std::move(help), [=](const options& o) { return std::to_string(o.*field); },
+          set};
 }
 
 row choice(const char* group, string name, string options::*field, std::vector<string> words, const string& help) {
@@ -164,10 +165,12 @@ const std::vector<row>& table() {
     size(pool, "region-size", &options::region_size, {layout_align, 16 * TiB, layout_align, true},
          "Slab given to one page size at a time. 0: 1/64 of the pool, at least 2MiB and one page"),
     file_mode(pool, "pool-mode", &options::pool_mode, "Mode of the pool's files: who may map them, in octal"),
-    flag(pool, "format", &options::format, "Overwrite what the device holds when it is no pool or another marud's pool"),
+    flag(pool, "format", &options::format,
+         "Overwrite what the device holds when it is no pool or another marud's pool"),
     choice(pool, "prefault", &options::prefault, {"off", "background", "start"},
            "When memory of the pool is touched first: by the workers, ahead of them, or all of it at start"),
-    path(state, "state-dir", &options::state_dir, false, "Directory of the durable metadata (RocksDB) and session locks"),
+    path(state, "state-dir", &options::state_dir, false,
+         "Directory of the durable metadata (RocksDB) and session locks"),
     choice(state, "durability", &options::durability, {"process", "host"},
            "What an acknowledged commit survives: a crash of marud, or of the host too (not on tmpfs)"),
     choice(state, "on-damage", &options::on_damage, {"stop", "start-empty"},
@@ -177,7 +180,8 @@ const std::vector<row>& table() {
     size(state, "rocksdb-block-cache", &options::rocksdb_block_cache, {1 * MiB, 64 * GiB},
          "Memory for metadata read back from files"),
     address(doors, "listen", &options::listen, "Where workers connect. Port 0 takes a free one"),
-    address(doors, "http", &options::http, "Where /metrics, /healthz, /readyz and /status are. Port 0 takes a free one"),
+    address(doors, "http", &options::http,
+            "Where /metrics, /healthz, /readyz and /status are. Port 0 takes a free one"),
     flag(doors, "insecure-bind", &options::insecure_bind,
          "Allow listen and http beyond loopback: whoever reaches the ports is trusted"),
     path(doors, "token-file", &options::token_file, true,
@@ -188,7 +192,8 @@ const std::vector<row>& table() {
     number<std::int64_t>(behaviour, "reserve-pages", &options::reserve_pages, -1, 1 << 30,
                          "Free pages kept ahead of the demand by eviction. -1: follows the demand, about 1 %"),
     choice(behaviour, "eviction", &options::eviction, {"lru"}, "Which chunks make room when the pool is full"),
-    number(behaviour, "grants-max", &options::grants_max, 1u, 1u << 20, "Pages a session may hold before it commits them"),
+    number(behaviour, "grants-max", &options::grants_max, 1u, 1u << 20,
+           "Pages a session may hold before it commits them"),
     number(behaviour, "pins-max", &options::pins_max, 1u, std::uint32_t{bounds::pins_max}, "Pins a session may hold"),
     number(behaviour, "sessions-max", &options::sessions_max, 1u, 65535u, "Sessions at the same time"),
     number(behaviour, "lease-ms", &options::lease_ms, 500u, 600000u,
@@ -249,8 +254,9 @@ void describe(CLI::App& app) {
   app.set_help_flag("--help,-h", "Print this and end");
   app.set_version_flag("--version", "marud " + string{version()}, "Print the version and end");
   app.get_formatter()->column_width(help_width);
-  app.footer("SIZE: a number with an optional unit: B, KiB, MiB, GiB, TiB (powers of 1024), kB, MB, GB, TB (of 1000).\n"
-             "FILE: every option is a line `name = value` without the dashes; the command line wins over it.");
+  app.footer(
+    "SIZE: a number with an optional unit: B, KiB, MiB, GiB, TiB (powers of 1024), kB, MB, GB, TB (of 1000).\n"
+    "FILE: every option is a line `name = value` without the dashes; the command line wins over it.");
 }
 
 result<parsed_options> parse(int argc, const char* const* argv) {

@@ -46,7 +46,7 @@ struct marud_options {
 
 // One row for documents and checks: what --help says of an option.
 struct option_row {
-  std::string name;           // without dashes, as in the configuration file
+  std::string name;  // without dashes, as in the configuration file
   std::string help;
   std::string default_value;
 };

@@ -18,19 +18,31 @@ struct unit {
 
 constexpr double k = 1024;
 constexpr std::array<unit, 17> units = {{
-  {"", 1}, {"b", 1},
-  {"k", k}, {"kib", k}, {"kb", 1e3},
-  {"m", k * k}, {"mib", k * k}, {"mb", 1e6},
-  {"g", k * k * k}, {"gib", k * k * k}, {"gb", 1e9},
-  {"t", k * k * k * k}, {"tib", k * k * k * k}, {"tb", 1e12},
-  {"ki", k}, {"mi", k * k}, {"gi", k * k * k},
+  {"", 1},
+  {"b", 1},
+  {"k", k},
+  {"kib", k},
+  {"kb", 1e3},
+  {"m", k* k},
+  {"mib", k* k},
+  {"mb", 1e6},
+  {"g", k* k* k},
+  {"gib", k* k* k},
+  {"gb", 1e9},
+  {"t", k* k* k* k},
+  {"tib", k* k* k* k},
+  {"tb", 1e12},
+  {"ki", k},
+  {"mi", k* k},
+  {"gi", k* k* k},
 }};
 
 }  // namespace
 
 result<std::uint64_t> parse_size(std::string_view text) {
   auto bad = [&] {
-    return error{ec::bad_option, "failed to read size '" + std::string{text} + "': write a number and a unit, such as 256MiB"};
+    return error{ec::bad_option,
+                 "failed to read size '" + std::string{text} + "': write a number and a unit, such as 256MiB"};
   };
   auto digits = text.find_first_not_of("0123456789.");
   auto number = text.substr(0, digits);

@@ -16,7 +16,9 @@ result<std::uint64_t> parse_size(std::string_view text);
 // The shortest exact or two-digit form: 67108864 -> "64 MiB".
 std::string format_size(std::uint64_t bytes);
 
-inline constexpr std::uint64_t align_up(std::uint64_t n, std::uint64_t align) { return (n + align - 1) / align * align; }
+inline constexpr std::uint64_t align_up(std::uint64_t n, std::uint64_t align) {
+  return (n + align - 1) / align * align;
+}
 inline constexpr std::uint64_t align_down(std::uint64_t n, std::uint64_t align) { return n / align * align; }
 
 }  // namespace maru

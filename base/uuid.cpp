@@ -51,7 +51,10 @@ result<uuid> parse_uuid(std::string_view text) {
   for (char c : text) {
     if (c == '-')
       continue;
-    int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    int v = c >= '0' && c <= '9'   ? c - '0'
+            : c >= 'a' && c <= 'f' ? c - 'a' + 10
+            : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                   : -1;
     if (v < 0 || digits == 32)
       return {ec::invalid, "failed to read UUID '" + std::string{text} + "'"};
     id.bytes[digits / 2] = static_cast<std::uint8_t>(id.bytes[digits / 2] << 4 | v);

@@ -70,8 +70,8 @@ public:
 
 struct file_device_options {
   std::string path;
-  std::uint64_t size = 0;   // bytes wanted; 0: take the file's size as it is
-  bool create = false;      // make the file (and its parent folders) where missing, and grow it to `size`
+  std::uint64_t size = 0;  // bytes wanted; 0: take the file's size as it is
+  bool create = false;     // make the file (and its parent folders) where missing, and grow it to `size`
   access mode = access::read_write;
   unsigned file_mode = 0600;
   std::uint64_t headroom = 0;  // with create: bytes of its file system that something else is about to take

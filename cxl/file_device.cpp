@@ -48,7 +48,7 @@ error storage_error(const std::string& what, int errnum) {
 class file_device final : public device {
 public:
   file_device(unique_fd fd, std::string path, std::uint64_t size, std::uint64_t align, bool in_memory, access mode)
-    : fd_(std::move(fd)), path_(std::move(path)), size_(size), align_(align), in_memory_(in_memory), mode_(mode) {}
+      : fd_(std::move(fd)), path_(std::move(path)), size_(size), align_(align), in_memory_(in_memory), mode_(mode) {}
 
   std::string kind() const override { return in_memory_ ? "tmpfs" : "file"; }
   const std::string& path() const override { return path_; }
@@ -56,9 +56,7 @@ public:
   std::uint64_t align() const override { return align_; }
   bool survives_reboot() const override { return !in_memory_; }
 
-  status reserve(std::uint64_t offset, std::uint64_t size) override {
-    return allocate(0, "reserve", offset, size);
-  }
+  status reserve(std::uint64_t offset, std::uint64_t size) override { return allocate(0, "reserve", offset, size); }
 
   status release(std::uint64_t offset, std::uint64_t size) override {
     return allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, "release", offset, size);
@@ -67,8 +65,8 @@ public:
   result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const override {
     auto what = "map " + format_size(size) + " of " + path_;
     if (size == 0 || offset % align_ != 0 || size % align_ != 0 || offset > size_ || size > size_ - offset)
-      return {ec::invalid, "failed to " + what + ": the range is not inside it, or not in units of "
-                             + format_size(align_)};
+      return {ec::invalid,
+              "failed to " + what + ": the range is not inside it, or not in units of " + format_size(align_)};
     if (mode == access::read_write && mode_ == access::read)
       return {ec::invalid, "failed to " + what + ": it was opened for reading only"};
     // A mapping past the end of the file would be given, and kill whoever touches it with SIGBUS.
@@ -152,8 +150,8 @@ status check_space(int fd, const file_device_options& o, const struct stat& now)
   auto free = static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize;
   if (fs.f_blocks == 0 || needed <= free)  // a tmpfs without a limit has no blocks to count
     return {};
-  return {ec::no_space, "failed to make device " + o.path + ": it needs " + format_size(needed) + ", the file system has "
-                          + format_size(free) + " free"};
+  return {ec::no_space, "failed to make device " + o.path + ": it needs " + format_size(needed)
+                          + ", the file system has " + format_size(free) + " free"};
 }
 
 // Checks or grows the file; its size in bytes.
@@ -198,8 +196,7 @@ result<std::unique_ptr<device>> open_file_device(const file_device_options& o) {
   auto align = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   bool in_memory = fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
   auto size = align_down(o.size > 0 ? o.size : *found, align);
-  return std::unique_ptr<device>{
-    std::make_unique<file_device>(std::move(*fd), o.path, size, align, in_memory, o.mode)};
+  return std::unique_ptr<device>{std::make_unique<file_device>(std::move(*fd), o.path, size, align, in_memory, o.mode)};
 }
 
 }  // namespace maru::cxl

@@ -20,7 +20,7 @@
 
 namespace maru::cxl {
 
-inline constexpr std::uint64_t layout_magic = 0x4c4f4f505552414dull;  // "MARUPOOL"
+inline constexpr std::uint64_t layout_magic = 0x4c4f4f505552414dull;      // "MARUPOOL"
 inline constexpr std::uint64_t formatting_magic = 0x544d524f46554d41ull;  // "AMUFORMT": a format that did not finish
 inline constexpr std::uint16_t layout_major = 1;
 inline constexpr std::uint16_t layout_minor = 0;
@@ -36,7 +36,7 @@ struct superblock {
   std::uint64_t sequence = 0;  // the higher valid one of the two copies wins
   uuid pool;
   uuid device;
-  uuid incarnation;            // random at format and whenever the contents are known to be lost
+  uuid incarnation;  // random at format and whenever the contents are known to be lost
   std::uint32_t device_index = 0;
   std::uint32_t device_count = 1;
   std::uint64_t data_bytes = 0;
@@ -44,10 +44,10 @@ struct superblock {
   std::uint64_t extent_bytes = 0;  // regions start at multiples of this
   coherence mode = coherence::hardware;
   hash_secret secret{};
-  uuid boot_id;                    // of the host that served the pool last
-  std::uint64_t epoch = 0;         // +1 each time a marud takes the pool over
+  uuid boot_id;             // of the host that served the pool last
+  std::uint64_t epoch = 0;  // +1 each time a marud takes the pool over
   std::uint32_t next_region = 1;
-  generation highest = 0;          // no generation ever used is above this (coarse)
+  generation highest = 0;  // no generation ever used is above this (coarse)
 };
 
 inline constexpr std::size_t superblock_bytes = 256;
@@ -59,8 +59,8 @@ std::optional<superblock> decode_superblock(std::span<const std::byte> bytes);
 struct region_row {
   region_id id = region_id::none;
   std::uint32_t device = 0;
-  std::uint64_t offset = 0;      // in the device's data, bytes
-  std::uint64_t length = 0;      // bytes; the last one of a device may be shorter than the others
+  std::uint64_t offset = 0;  // in the device's data, bytes
+  std::uint64_t length = 0;  // bytes; the last one of a device may be shorter than the others
   std::uint64_t page_bytes = 0;
   friend bool operator==(const region_row&, const region_row&) = default;
 

@@ -25,7 +25,7 @@ std::size_t page_bytes() {
 }  // namespace
 
 mapping::mapping(mapping&& other) noexcept
-  : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), mode_(other.mode_) {}
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), mode_(other.mode_) {}
 
 mapping& mapping::operator=(mapping&& other) noexcept {
   if (this != &other) {

@@ -75,9 +75,9 @@ findings look_at(const pool_options& o) {
     auto tail = f.data_bytes - std::min<std::uint64_t>(f.data_bytes, data_probe_bytes);
     f.data_blank = is_zero(peek(o.path, 0, data_probe_bytes)) && is_zero(peek(o.path, tail, data_probe_bytes));
   }
-  f.top = read_head(peek(meta_path(o), superblock_a_offset, head_bytes),
-                    peek(meta_path(o), superblock_b_offset, head_bytes),
-                    peek(meta_path(o), region_table_offset, head_bytes));
+  f.top =
+    read_head(peek(meta_path(o), superblock_a_offset, head_bytes), peek(meta_path(o), superblock_b_offset, head_bytes),
+              peek(meta_path(o), region_table_offset, head_bytes));
   return f;
 }
 
@@ -85,32 +85,35 @@ findings look_at(const pool_options& o) {
 std::optional<error> mismatch(const pool_options& o, const findings& f, const std::optional<known_pool>& known) {
   const auto& sb = f.top.super;
   if (known && known->pool != sb.pool)
-    return unknown(o, "it is pool " + to_string(sb.pool) + ", and the state directory belongs to pool "
-                        + to_string(known->pool));
+    return unknown(
+      o, "it is pool " + to_string(sb.pool) + ", and the state directory belongs to pool " + to_string(known->pool));
   if (o.page_min != sb.slot_bytes)
     return unknown(o, "it was formatted for pages of at least " + format_size(sb.slot_bytes) + ", and "
                         + format_size(o.page_min) + " was asked for");
   if (o.size != 0 && align_down(o.size, sb.slot_bytes) != sb.data_bytes)
-    return refuse(o, ec::bad_option, "it has " + format_size(sb.data_bytes) + ", and " + format_size(o.size)
+    return refuse(o, ec::bad_option,
+                  "it has " + format_size(sb.data_bytes) + ", and " + format_size(o.size)
                     + " was asked for; a pool cannot change its size yet: leave the size out, or --format it anew");
   if (o.extent_bytes != 0 && o.extent_bytes != sb.extent_bytes)
-    return refuse(o, ec::bad_option, "it has regions of " + format_size(sb.extent_bytes) + ", and "
-                    + format_size(o.extent_bytes) + " was asked for; leave the region size out, or --format it anew");
+    return refuse(o, ec::bad_option,
+                  "it has regions of " + format_size(sb.extent_bytes) + ", and " + format_size(o.extent_bytes)
+                    + " was asked for; leave the region size out, or --format it anew");
   auto meta = metadata_bytes(sb.data_bytes, sb.slot_bytes);
   if (f.meta_bytes < meta)
-    return refuse(o, ec::corrupt, "its metadata was truncated to " + format_size(f.meta_bytes) + " of "
-                    + format_size(meta) + "; --format starts it empty");
+    return refuse(o, ec::corrupt,
+                  "its metadata was truncated to " + format_size(f.meta_bytes) + " of " + format_size(meta)
+                    + "; --format starts it empty");
   if (f.data_bytes > 0 && f.data_bytes < sb.data_bytes)
-    return refuse(o, ec::corrupt, "its data was truncated to " + format_size(f.data_bytes) + " of "
-                    + format_size(sb.data_bytes) + "; --format starts it empty");
+    return refuse(o, ec::corrupt,
+                  "its data was truncated to " + format_size(f.data_bytes) + " of " + format_size(sb.data_bytes)
+                    + "; --format starts it empty");
   return std::nullopt;
 }
 
 // The rules of identity for a head that holds no valid superblock: empty where the pool may be formatted.
 std::optional<error> objection(const pool_options& o, const findings& f, const std::optional<known_pool>& known) {
   switch (f.top.kind) {
-    case head_kind::valid:
-      return mismatch(o, f, known);
+    case head_kind::valid: return mismatch(o, f, known);
     case head_kind::blank: {
       // A pool that lost its metadata file is told from somebody's file by its exact size.
       bool ours = known && (f.has_meta || f.data_bytes == align_down(o.size, o.page_min));
@@ -118,15 +121,13 @@ std::optional<error> objection(const pool_options& o, const findings& f, const s
         return std::nullopt;
       return unknown(o, "the file holds something that is not a Maru pool");
     }
-    case head_kind::unfinished:
-      return std::nullopt;
+    case head_kind::unfinished: return std::nullopt;
     case head_kind::damaged:
       return refuse(o, ec::corrupt, "both superblocks in " + meta_path(o) + " are damaged; --format starts it empty");
     case head_kind::other_version:
       return unknown(o, "its layout has version " + std::to_string(f.top.major) + ", this marud reads version "
                           + std::to_string(layout_major));
-    case head_kind::foreign:
-      break;
+    case head_kind::foreign: break;
   }
   return unknown(o, meta_path(o) + " holds something that is not a Maru pool");
 }
@@ -134,11 +135,12 @@ std::optional<error> objection(const pool_options& o, const findings& f, const s
 status check_options(const pool_options& o) {
   if (o.page_min < bounds::page_bytes_min || o.page_min > bounds::page_bytes_max
       || o.page_min % bounds::page_bytes_min != 0)
-    return refuse(o, ec::bad_option, "the smallest page, " + std::to_string(o.page_min)
-                    + " bytes, is not a multiple of 4 KiB up to 1 GiB");
+    return refuse(
+      o, ec::bad_option,
+      "the smallest page, " + std::to_string(o.page_min) + " bytes, is not a multiple of 4 KiB up to 1 GiB");
   if (o.extent_bytes % bounds::layout_align != 0)
-    return refuse(o, ec::bad_option, "the region size, " + std::to_string(o.extent_bytes)
-                    + " bytes, is not a multiple of 2 MiB");
+    return refuse(o, ec::bad_option,
+                  "the region size, " + std::to_string(o.extent_bytes) + " bytes, is not a multiple of 2 MiB");
   if (std::max(o.size, o.extent_bytes) > INT64_MAX)
     return refuse(o, ec::bad_option, "no pool can be that large");
   return {};
@@ -225,8 +227,8 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
   if (o.size == 0)
     return refuse(o, ec::bad_option, "a new pool needs a size");
   if (o.size < o.page_min)
-    return refuse(o, ec::bad_option, "its size, " + format_size(o.size) + ", is less than one page of "
-                    + format_size(o.page_min));
+    return refuse(o, ec::bad_option,
+                  "its size, " + format_size(o.size) + ", is less than one page of " + format_size(o.page_min));
   super_.data_bytes = align_down(o.size, o.page_min);
   super_.slot_bytes = o.page_min;
   super_.pool = known ? known->pool : random_uuid();
@@ -312,9 +314,7 @@ status pool::wipe_metadata() {
 }
 
 // Gives the storage of the old bytes back. Where the device cannot do that they stay, and no descriptor leads there.
-void pool::forget_data() {
-  [[maybe_unused]] auto done = data_->release(0, data_->size());
-}
+void pool::forget_data() { [[maybe_unused]] auto done = data_->release(0, data_->size()); }
 
 // The last step of every open: the next epoch, on the device before anybody is served.
 status pool::take_over() {

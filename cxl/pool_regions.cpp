@@ -95,8 +95,8 @@ const region_row* pool::find_region(region_id id) const {
 result<region_row> pool::add_region(std::uint64_t offset, std::uint64_t length, std::uint64_t page_bytes) {
   region_row row{region_id::none, super_.device_index, offset, length, page_bytes};
   auto refuse = [&](ec code, const std::string& cause) {
-    return error{code, "failed to add a region of " + format_size(length) + " at " + std::to_string(offset) + ": "
-                         + cause};
+    return error{code,
+                 "failed to add a region of " + format_size(length) + " at " + std::to_string(offset) + ": " + cause};
   };
   if (auto cause = objection(super_, row); !cause.empty())
     return refuse(ec::invalid, cause);

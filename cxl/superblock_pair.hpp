@@ -12,8 +12,8 @@
 namespace maru::cxl {
 
 enum class head_kind : std::uint8_t {
-  blank,          // zeros: nothing was ever here
-  unfinished,     // a format began here and did not end
+  blank,       // zeros: nothing was ever here
+  unfinished,  // a format began here and did not end
   valid,
   damaged,        // was a pool, but neither copy is whole
   other_version,  // a pool of another major version
@@ -22,8 +22,8 @@ enum class head_kind : std::uint8_t {
 
 struct head {
   head_kind kind = head_kind::blank;
-  superblock super;              // where valid: the copy with the higher sequence
-  std::uint16_t major = 0;       // where other_version
+  superblock super;         // where valid: the copy with the higher sequence
+  std::uint16_t major = 0;  // where other_version
 };
 
 // How many bytes at the start of each copy, and of the region table, are looked at to tell a blank device.

@@ -82,8 +82,8 @@ result<endpoint> find_endpoint(const std::string& listen) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   if (int failure = ::getaddrinfo(split->host.c_str(), nullptr, &hints, &found); failure != 0)
-    return {ec::bad_option, "failed to listen for HTTP on " + listen + ": the host is no name or address of IPv4 (" +
-                              ::gai_strerror(failure) + ")"};
+    return {ec::bad_option, "failed to listen for HTTP on " + listen + ": the host is no name or address of IPv4 ("
+                              + ::gai_strerror(failure) + ")"};
   endpoint out{reinterpret_cast<const sockaddr_in*>(found->ai_addr)->sin_addr, split->port};
   ::freeaddrinfo(found);
   return out;
@@ -103,8 +103,8 @@ error cannot_listen(const std::string& listen, const endpoint& where) {
   int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   int on = 1;
   int cause = 0;
-  if (fd < 0 || ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-      ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+  if (fd < 0 || ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0
+      || ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     cause = errno;
   if (fd >= 0)
     ::close(fd);
@@ -148,16 +148,26 @@ result<std::unique_ptr<http_server>> http_server::start(const std::string& liste
   auto ports = std::string{host} + ":" + std::to_string(where->port);
   // Every connection carries one request, and has 2 s for it: the two threads are soon free of one that says nothing.
   // Connections beyond the queue wait in the kernel's, beyond that they are refused there.
-  const char* options[] = {"listening_ports",    ports.c_str(),
-                           "num_threads",        "2",
-                           "connection_queue",   "32",
-                           "listen_backlog",     "64",
-                           "request_timeout_ms", "2000",
-                           "linger_timeout_ms",  "500",
-                           "enable_keep_alive",  "no",
-                           "max_request_size",   "8192",
-                           "tcp_nodelay",        "1",
-                           "decode_url",         "no",
+  const char* options[] = {"listening_ports",
+                           ports.c_str(),
+                           "num_threads",
+                           "2",
+                           "connection_queue",
+                           "32",
+                           "listen_backlog",
+                           "64",
+                           "request_timeout_ms",
+                           "2000",
+                           "linger_timeout_ms",
+                           "500",
+                           "enable_keep_alive",
+                           "no",
+                           "max_request_size",
+                           "8192",
+                           "tcp_nodelay",
+                           "1",
+                           "decode_url",
+                           "no",
                            nullptr};
   mg_callbacks callbacks{};
   callbacks.begin_request = on_request;

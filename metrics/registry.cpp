@@ -28,7 +28,7 @@ constexpr std::array<std::string_view, op_count> op_names = {
   "hello", "grant", "give_back", "commit", "lookup", "exists", "pin", "unpin", "remove", "renew", "regions", "close"};
 constexpr std::array<std::string_view, 4> evicted_names = {"reserve", "request", "region", "operator"};
 constexpr std::array<std::string_view, 5> ended_names = {"close", "death", "lease", "operator", "shutdown"};
-constexpr std::array<std::string_view, 7> dropped_names = {"no_region", "state",  "generation",   "hash",
+constexpr std::array<std::string_view, 7> dropped_names = {"no_region",  "state",  "generation",   "hash",
                                                            "descriptor", "record", "contents_lost"};
 constexpr std::array<std::string_view, 4> corruption_names = {"descriptor", "superblock", "region_row", "record"};
 constexpr std::array<std::string_view, 6> page_states = {"free",     "granted",     "committed",
@@ -54,8 +54,8 @@ template <class Metric, std::size_t N>
 class by_label {
 public:
   template <class... Args>
-  by_label(prometheus::Family<Metric>& family, const std::string& label,
-           const std::array<std::string_view, N>& values, const Args&... args) {
+  by_label(prometheus::Family<Metric>& family, const std::string& label, const std::array<std::string_view, N>& values,
+           const Args&... args) {
     for (std::size_t i = 0; i < N; ++i)
       metrics_[i] = &family.Add({{label, std::string{values[i]}}}, args...);
   }
@@ -150,9 +150,8 @@ struct registry::impl {
                                 "state", page_states};
   Gauge& quarantined = gauge("maru_quarantined_pages",
                              "Pages that a process may still be writing, kept out of use until it is proven dead.");
-  Gauge& largest_free_run =
-    gauge("maru_largest_free_run_bytes",
-          "Longest run of unassigned bytes: the largest page size that can get a region.");
+  Gauge& largest_free_run = gauge("maru_largest_free_run_bytes",
+                                  "Longest run of unassigned bytes: the largest page size that can get a region.");
   Histogram& grant_wait = histogram_family("maru_grant_wait_seconds",
                                            "Time grants waited for a page; above 0 where the reserve was empty and "
                                            "pages had to be evicted first.")
@@ -174,9 +173,8 @@ struct registry::impl {
                      "Time from the arrival of a request at its session to the reply, by operation."),
     "op", op_names, latency_buckets};
   by_words<Gauge> mailboxes{gauge_family("maru_mailbox_length", "Messages waiting for an actor: where work piles up.")};
-  by_words<Counter> rejections{
-    counter_family("maru_rejected_total",
-                   "Input refused before it did anything, by door (where it came in) and reason.")};
+  by_words<Counter> rejections{counter_family(
+    "maru_rejected_total", "Input refused before it did anything, by door (where it came in) and reason.")};
 
   Gauge& recovery_seconds = gauge("maru_recovery_seconds", "Time the last start took to recover the pool.");
   Gauge& recovered_entries = gauge("maru_recovered_entries", "Entries the last start found intact and kept.");

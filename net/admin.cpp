@@ -68,8 +68,9 @@ result<admin> admin::open(const std::string& server, std::chrono::milliseconds t
   return guarded(what, [&]() -> result<admin> {
     result<admin> out{ec::unavailable, "failed to " + what + ": nobody answers there"};
     caf::scoped_actor self{(*owner)->system()};
-    self->request((*owner)->system().middleman().actor_handle(), timeout, caf::connect_atom::value, address->host,
-                  address->port)
+    self
+      ->request((*owner)->system().middleman().actor_handle(), timeout, caf::connect_atom::value, address->host,
+                address->port)
       .receive(
         [&](const caf::node_id&, caf::strong_actor_ptr& door, const std::set<std::string>&) {
           if (door)
@@ -96,7 +97,9 @@ result<std::string> admin::ask(const std::string& verb, const std::string& argum
           else
             out = error{ec::version_mismatch, "failed to " + what + ": its answer has an unknown code"};
         },
-        [&](const caf::error& e) { out = error{code_of(e), "failed to " + what + ": " + cause(code_of(e))}; });
+        [&](const caf::error& e) {
+          out = error{code_of(e), "failed to " + what + ": " + cause(code_of(e))};
+        });
     return out;
   });
 }

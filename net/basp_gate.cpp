@@ -25,13 +25,17 @@ public:
 
   template <class T>
   std::optional<T> number() {
-    if (in_.size() < sizeof(T)) return fail<T>();
+    if (in_.size() < sizeof(T))
+      return fail<T>();
     T value;
     std::memcpy(&value, in_.data(), sizeof value);
     in_.remove_prefix(sizeof value);
-    if constexpr (sizeof(T) == 2) value = static_cast<T>(__builtin_bswap16(value));
-    if constexpr (sizeof(T) == 4) value = static_cast<T>(__builtin_bswap32(value));
-    if constexpr (sizeof(T) == 8) value = static_cast<T>(__builtin_bswap64(value));
+    if constexpr (sizeof(T) == 2)
+      value = static_cast<T>(__builtin_bswap16(value));
+    if constexpr (sizeof(T) == 4)
+      value = static_cast<T>(__builtin_bswap32(value));
+    if constexpr (sizeof(T) == 8)
+      value = static_cast<T>(__builtin_bswap64(value));
     return value;
   }
 
@@ -40,9 +44,11 @@ public:
     std::uint64_t value = 0;
     for (int shift = 0; shift < 35; shift += 7) {
       auto byte = number<std::uint8_t>();
-      if (!byte) return std::nullopt;
+      if (!byte)
+        return std::nullopt;
       value |= std::uint64_t{*byte & 0x7fu} << shift;
-      if (*byte < 0x80) return value <= UINT32_MAX ? std::optional{static_cast<std::uint32_t>(value)} : std::nullopt;
+      if (*byte < 0x80)
+        return value <= UINT32_MAX ? std::optional{static_cast<std::uint32_t>(value)} : std::nullopt;
     }
     return std::nullopt;
   }
@@ -50,9 +56,11 @@ public:
   // What starts every message: a type number that is zero, and the names of the element types.
   std::optional<std::string_view> type_list() {
     auto number_of_type = number<std::uint16_t>();
-    if (!number_of_type || *number_of_type != 0) return std::nullopt;
+    if (!number_of_type || *number_of_type != 0)
+      return std::nullopt;
     auto size = length();
-    if (!size || *size > in_.size() || *size > basp_type_list_bytes_max) return std::nullopt;
+    if (!size || *size > in_.size() || *size > basp_type_list_bytes_max)
+      return std::nullopt;
     auto names = in_.substr(0, *size);
     in_.remove_prefix(*size);
     return names;
@@ -72,23 +80,27 @@ private:
 // the stream messages command any actor; handles and groups make this process open routes and connections; @message
 // and what contains one recurses as deep as the peer likes; lists of strings grow forty-fold in memory.
 bool is_plain_type(std::string_view name) {
-  static constexpr std::array<std::string_view, 15> plain = {
-    "@atom", "@charbuf", "@duration", "@i16", "@i32", "@i64",       "@i8",  "@str",
-    "@u16",  "@u32",     "@u64",      "@u8",  "@unit", "@timespan", "@timestamp"};
+  static constexpr std::array<std::string_view, 15> plain = {"@atom", "@charbuf",  "@duration", "@i16", "@i32", "@i64",
+                                                             "@i8",   "@str",      "@u16",      "@u32", "@u64", "@u8",
+                                                             "@unit", "@timespan", "@timestamp"};
   return std::find(plain.begin(), plain.end(), name) != plain.end();
 }
 
 // True when every type of the list may come from a peer. `own_types`: also those the program added.
 bool are_plain_types(std::string_view list, bool own_types) {
-  if (list == "@<>") return true;
-  if (!list.starts_with("@<>+")) return false;
+  if (list == "@<>")
+    return true;
+  if (!list.starts_with("@<>+"))
+    return false;
   list.remove_prefix(4);
   for (std::size_t count = 1; count <= basp_elements_max; ++count) {
     auto end = list.find('+');
     auto name = list.substr(0, end);
     bool own = !name.empty() && name[0] != '@';
-    if (!(own && own_types) && !is_plain_type(name)) return false;
-    if (end == std::string_view::npos) return true;
+    if (!(own && own_types) && !is_plain_type(name))
+      return false;
+    if (end == std::string_view::npos)
+      return true;
     list.remove_prefix(end + 1);
   }
   return false;
@@ -96,7 +108,8 @@ bool are_plain_types(std::string_view list, bool own_types) {
 
 // An error is code, category, and a message as its context; that must hold plain values alone.
 bool is_plain_error(wire_reader in) {
-  if (!in.number<std::uint8_t>() || !in.number<std::uint64_t>()) return false;
+  if (!in.number<std::uint8_t>() || !in.number<std::uint64_t>())
+    return false;
   auto context = in.type_list();
   return context && are_plain_types(*context, false);
 }
@@ -105,7 +118,8 @@ bool is_node_id(std::string_view node) {
   wire_reader in(node);
   auto kind = in.number<std::uint64_t>();
   auto process = in.number<std::uint32_t>();
-  if (!kind || *kind != node_kind || !process || *process == 0) return false;
+  if (!kind || *kind != node_kind || !process || *process == 0)
+    return false;
   auto host = node.substr(12, 20);
   return host.find_first_not_of('\0') != std::string_view::npos;
 }
@@ -145,27 +159,29 @@ std::string_view to_string(refusal why) {
 refusal basp_gate::check(const basp_frame_header& header) const {
   if (header.padding != 0 || header.operation > basp_operation::heartbeat)
     return established() ? refusal::malformed : refusal::handshake;
-  if (!established()) return check_handshake(header);
-  if (header.payload_bytes > payload_bytes_max_) return refusal::too_large;
+  if (!established())
+    return check_handshake(header);
+  if (header.payload_bytes > payload_bytes_max_)
+    return refusal::too_large;
   switch (header.operation) {
     case basp_operation::server_handshake: return refusal::forbidden;
     case basp_operation::client_handshake: return check_handshake(header);
     case basp_operation::direct_message: return check_direct(header);
     case basp_operation::routed_message: return refusal::forbidden;
     case basp_operation::monitor_message:
-      return header.payload_bytes == 2 * basp_node_bytes && header.flags == 0 && header.operation_data == 0 &&
-                 header.source_actor == 0 && header.dest_actor != 0
+      return header.payload_bytes == 2 * basp_node_bytes && header.flags == 0 && header.operation_data == 0
+                 && header.source_actor == 0 && header.dest_actor != 0
                ? refusal::none
                : refusal::malformed;
     case basp_operation::down_message:
-      return header.payload_bytes > 2 * basp_node_bytes &&
-                 header.payload_bytes <= 2 * basp_node_bytes + basp_error_bytes_max && header.flags == 0 &&
-                 header.operation_data == 0 && header.source_actor != 0 && header.dest_actor == 0
+      return header.payload_bytes > 2 * basp_node_bytes
+                 && header.payload_bytes <= 2 * basp_node_bytes + basp_error_bytes_max && header.flags == 0
+                 && header.operation_data == 0 && header.source_actor != 0 && header.dest_actor == 0
                ? refusal::none
                : refusal::malformed;
     case basp_operation::heartbeat:
-      return header.payload_bytes == 0 && header.flags == 0 && header.operation_data == 0 &&
-                 header.source_actor == 0 && header.dest_actor == 0
+      return header.payload_bytes == 0 && header.flags == 0 && header.operation_data == 0 && header.source_actor == 0
+                 && header.dest_actor == 0
                ? refusal::none
                : refusal::malformed;
   }
@@ -173,31 +189,36 @@ refusal basp_gate::check(const basp_frame_header& header) const {
 }
 
 refusal basp_gate::check_handshake(const basp_frame_header& header) const {
-  if (header.source_actor != 0 || header.dest_actor != 0) return refusal::handshake;
+  if (header.source_actor != 0 || header.dest_actor != 0)
+    return refusal::handshake;
   if (role_ == role::accepted) {
-    bool fits = header.operation == basp_operation::client_handshake && header.payload_bytes == basp_node_bytes &&
-                header.operation_data == 0 && (header.flags | flag_select_connection) == flag_select_connection;
+    bool fits = header.operation == basp_operation::client_handshake && header.payload_bytes == basp_node_bytes
+                && header.operation_data == 0 && (header.flags | flag_select_connection) == flag_select_connection;
     return fits ? refusal::none : refusal::handshake;
   }
-  bool fits = header.operation == basp_operation::server_handshake && header.flags == 0 &&
-              header.operation_data == caf::io::basp::version && header.payload_bytes > basp_node_bytes &&
-              header.payload_bytes <= basp_handshake_bytes_max;
+  bool fits = header.operation == basp_operation::server_handshake && header.flags == 0
+              && header.operation_data == caf::io::basp::version && header.payload_bytes > basp_node_bytes
+              && header.payload_bytes <= basp_handshake_bytes_max;
   return fits ? refusal::none : refusal::handshake;
 }
 
 refusal basp_gate::check_direct(const basp_frame_header& header) const {
   caf::message_id id(header.operation_data);
-  if (header.payload_bytes == 0 || header.dest_actor == 0) return refusal::malformed;
+  if (header.payload_bytes == 0 || header.dest_actor == 0)
+    return refusal::malformed;
   // CAF reads a message of a stream category as its stream type without looking whether it is one.
-  if (id.is_stream_message()) return refusal::forbidden;
+  if (id.is_stream_message())
+    return refusal::forbidden;
   if (header.flags == flag_named_receiver) {
     // A stock CAF peer asks the spawn server who it is when it connects, and lives without an answer.
     bool greeting = header.dest_actor == spawn_server && id.is_async();
     return greeting ? refusal::ignore : refusal::forbidden;
   }
-  if (header.flags != 0) return refusal::malformed;
+  if (header.flags != 0)
+    return refusal::malformed;
   // A response nobody waits for: forged, it could answer a request that one of our actors made to another.
-  if (id.is_response() && responses_due_ == 0) return refusal::forbidden;
+  if (id.is_response() && responses_due_ == 0)
+    return refusal::forbidden;
   return refusal::none;
 }
 
@@ -211,7 +232,8 @@ refusal basp_gate::admit(const basp_frame_header& header, std::string_view paylo
       // Only for itself: one peer must not end another's actors or ask us to forward.
       if (payload.substr(0, basp_node_bytes) != node_ || payload.substr(basp_node_bytes, basp_node_bytes) != own_node_)
         return refusal::forbidden;
-      if (header.operation == basp_operation::monitor_message) return refusal::none;
+      if (header.operation == basp_operation::monitor_message)
+        return refusal::none;
       return is_plain_error(wire_reader(payload.substr(2 * basp_node_bytes))) ? refusal::none : refusal::malformed;
     }
     case basp_operation::heartbeat: return refusal::none;
@@ -222,10 +244,13 @@ refusal basp_gate::admit(const basp_frame_header& header, std::string_view paylo
 
 refusal basp_gate::admit_handshake(const basp_frame_header&, std::string_view payload) {
   auto node = payload.substr(0, basp_node_bytes);
-  if (!is_node_id(node)) return refusal::handshake;
-  if (role_ == role::accepted && node == own_node_) return refusal::handshake;
+  if (!is_node_id(node))
+    return refusal::handshake;
+  if (role_ == role::accepted && node == own_node_)
+    return refusal::handshake;
   // CAF's client says it twice; anything else would take over the place of another node.
-  if (established() && node != node_) return refusal::handshake;
+  if (established() && node != node_)
+    return refusal::handshake;
   node_ = node;
   return refusal::none;
 }
@@ -233,15 +258,20 @@ refusal basp_gate::admit_handshake(const basp_frame_header&, std::string_view pa
 refusal basp_gate::admit_direct(const basp_frame_header& header, std::string_view payload) {
   wire_reader in(payload);
   auto stages = in.length();
-  if (!stages) return refusal::malformed;
-  if (*stages != 0) return refusal::forbidden;
+  if (!stages)
+    return refusal::malformed;
+  if (*stages != 0)
+    return refusal::forbidden;
   auto types = in.type_list();
-  if (!types) return refusal::malformed;
+  if (!types)
+    return refusal::malformed;
   bool response = caf::message_id(header.operation_data).is_response();
   // Outside of a response an error ends the actor that gets it.
   bool plain = *types == "@<>+@error" ? response && is_plain_error(in) : are_plain_types(*types, true);
-  if (!plain) return refusal::forbidden;
-  if (response) --responses_due_;
+  if (!plain)
+    return refusal::forbidden;
+  if (response)
+    --responses_due_;
   return refusal::none;
 }
 

@@ -65,7 +65,7 @@ public:
 
   // `own_node` is this process's node id in wire form, basp_node_bytes long.
   basp_gate(role peer_role, std::string_view own_node, std::size_t payload_bytes_max)
-    : role_(peer_role), own_node_(own_node), payload_bytes_max_(payload_bytes_max) {}
+      : role_(peer_role), own_node_(own_node), payload_bytes_max_(payload_bytes_max) {}
 
   // Judges a header before room is made for its payload. May be asked again while the payload arrives.
   refusal check(const basp_frame_header& header) const;

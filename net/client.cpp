@@ -11,8 +11,10 @@ namespace maru {
 // -- handles
 
 page_buffer::page_buffer(page_buffer&& other) noexcept
-  : owner_(std::move(other.owner_)), life_(std::move(other.life_)), grant_(other.grant_),
-    bytes_(std::exchange(other.bytes_, {})) {}
+    : owner_(std::move(other.owner_)),
+      life_(std::move(other.life_)),
+      grant_(other.grant_),
+      bytes_(std::exchange(other.bytes_, {})) {}
 
 page_buffer& page_buffer::operator=(page_buffer&& other) noexcept {
   if (this != &other) {
@@ -28,8 +30,11 @@ page_buffer& page_buffer::operator=(page_buffer&& other) noexcept {
 page_buffer::~page_buffer() { net::client_impl::let_go(*this); }
 
 view::view(view&& other) noexcept
-  : owner_(std::move(other.owner_)), life_(std::move(other.life_)), hash_(other.hash_), where_(other.where_),
-    bytes_(std::exchange(other.bytes_, {})) {}
+    : owner_(std::move(other.owner_)),
+      life_(std::move(other.life_)),
+      hash_(other.hash_),
+      where_(other.where_),
+      bytes_(std::exchange(other.bytes_, {})) {}
 
 view& view::operator=(view&& other) noexcept {
   if (this != &other) {

@@ -30,13 +30,13 @@ namespace maru {
 
 struct client_options {
   std::string server = "127.0.0.1:5555";
-  std::string instance;              // a name for people and logs; empty: host and process id
-  std::uint64_t chunk_bytes = 0;     // largest chunk this client writes; 0: the pool's smallest page
+  std::string instance;           // a name for people and logs; empty: host and process id
+  std::uint64_t chunk_bytes = 0;  // largest chunk this client writes; 0: the pool's smallest page
   std::string token;
-  std::string pool_path;             // where this process sees the pool's data; empty: MARU_POOL_PATH, else marud's path
+  std::string pool_path;  // where this process sees the pool's data; empty: MARU_POOL_PATH, else marud's path
   std::chrono::milliseconds timeout = bounds::request_timeout;  // for open and for every call
-  std::size_t grant_batch = bounds::grant_batch;  // pages fetched ahead by one message
-  bool fetch_ahead = true;           // refill grants in the background before they run out
+  std::size_t grant_batch = bounds::grant_batch;                // pages fetched ahead by one message
+  bool fetch_ahead = true;                                      // refill grants in the background before they run out
 };
 
 namespace net {
@@ -121,11 +121,11 @@ using lookup_result = std::vector<std::optional<location>>;
 struct client_info {
   std::uint64_t session = 0;
   std::uint64_t epoch = 0;
-  std::uint64_t page_bytes = 0;   // what a page of this client holds
-  std::string pool;               // UUID
+  std::uint64_t page_bytes = 0;  // what a page of this client holds
+  std::string pool;              // UUID
   std::string pool_path;
   std::size_t grants_in_reserve = 0;
-  std::size_t pages_in_doubt = 0; // commits whose answer never came: never reused by this client
+  std::size_t pages_in_doubt = 0;  // commits whose answer never came: never reused by this client
   bool connected = false;
 };
 

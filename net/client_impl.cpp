@@ -67,9 +67,11 @@ result<std::shared_ptr<client_impl>> client_impl::open(client_options options) {
 }
 
 client_impl::client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner)
-  : options_(std::move(options)), jobs_(std::make_shared<job_queue>()), runtime_(std::move(owner)),
-    connection_(options_, std::move(server), runtime_, held_, jobs_,
-                [this](const session& s, std::size_t n) { give_back(s, n); }) {
+    : options_(std::move(options)),
+      jobs_(std::make_shared<job_queue>()),
+      runtime_(std::move(owner)),
+      connection_(options_, std::move(server), runtime_, held_, jobs_,
+                  [this](const session& s, std::size_t n) { give_back(s, n); }) {
   signals_blocked quiet;
   keeper_ = std::make_unique<std::thread>([this] { keep_house(); });
 }
@@ -222,8 +224,7 @@ status client_impl::map_regions(const session& s, std::span<const page_ref> page
   auto ids = unknown_regions(regions, pages);
   if (ids.empty())
     return {};
-  exchange<regions_request> ask(connection_, "find regions", regions_request{std::move(ids)}, deadline,
-                                s.life->tenure);
+  exchange<regions_request> ask(connection_, "find regions", regions_request{std::move(ids)}, deadline, s.life->tenure);
   auto reply = ask.finish();
   if (!reply) {
     ask.abandon([](outcome&) {});
@@ -406,9 +407,8 @@ void client_impl::refill(const session& s) {
   }
   auto want = static_cast<std::uint32_t>(options_.grant_batch - std::min(held_.idle(), options_.grant_batch));
   auto number = s.wire_number;
-  bool sent = s.wire->post(grant_request{std::max(want, 1u)}, [this, number](outcome& o) {
-    receive_grants(number, o, [this] { end_fetch(); });
-  });
+  bool sent = s.wire->post(grant_request{std::max(want, 1u)},
+                           [this, number](outcome& o) { receive_grants(number, o, [this] { end_fetch(); }); });
   if (!sent)
     end_fetch();
 }
@@ -443,8 +443,8 @@ void client_impl::receive_grants(std::uint64_t wire_number, outcome& o, const st
 
 void client_impl::keep_grants(const session& s, std::vector<page_grant> grants) {
   auto& regions = *s.life->pool->regions;
-  auto usable_end = std::partition(grants.begin(), grants.end(),
-                                   [&](const page_grant& g) { return regions.knows(g.page.region); });
+  auto usable_end =
+    std::partition(grants.begin(), grants.end(), [&](const page_grant& g) { return regions.knows(g.page.region); });
   std::span<const page_grant> usable{grants.begin(), usable_end}, others{usable_end, grants.end()};
   if (!usable.empty())
     held_.add_grants(s.wire_number, usable);

@@ -14,6 +14,7 @@ using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
 constexpr auto back_off_min = 20ms, back_off_max = 1000ms;
+constexpr auto close_wait = 500ms;
 
 std::chrono::milliseconds renew_interval(const session& s) {
   return std::min<std::chrono::milliseconds>(s.lease / 4, bounds::renew_interval);
@@ -37,8 +38,12 @@ std::vector<ec> decode_kept(std::string_view blob) {
 
 connection::connection(client_options options, host_port server, std::shared_ptr<runtime> owner, holdings& held,
                        std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall)
-  : options_(std::move(options)), server_(std::move(server)), runtime_(std::move(owner)), held_(held),
-    jobs_(std::move(jobs)), recall_(std::move(recall)) {}
+    : options_(std::move(options)),
+      server_(std::move(server)),
+      runtime_(std::move(owner)),
+      held_(held),
+      jobs_(std::move(jobs)),
+      recall_(std::move(recall)) {}
 
 session_ptr connection::latest() const {
   std::lock_guard lock(mutex_);
@@ -180,10 +185,13 @@ result<session_ptr> connection::open_session(const std::shared_ptr<link>& wire, 
     return reply.error();
   wire->adopt(reply->handle);
   auto opened = settle_in(wire, previous, *reply, declared, deadline);
-  if (opened)
+  if (opened) {
     lease_runs_until(asked + (*opened)->lease);
-  else
-    wire->post(close_request{}, [](outcome&) {});
+  } else if (auto closing = wire->send(close_request{})) {
+    // Waited for: with the link the whole runtime may go, and the message with it.
+    if (!closing->wait_until(std::min(deadline, steady::now() + close_wait)))
+      closing->abandon([](outcome&) {});
+  }
   return opened;
 }
 

@@ -23,7 +23,7 @@ public:
   // `what` names the request in errors: "look up keys". With a `tenure` the request makes sense in that session only.
   exchange(connection& where, const char* what, Request request, time_point deadline,
            std::optional<std::uint64_t> tenure = std::nullopt)
-    : connection_(where), what_(what), request_(std::move(request)), deadline_(deadline), tenure_(tenure) {
+      : connection_(where), what_(what), request_(std::move(request)), deadline_(deadline), tenure_(tenure) {
     send(connection_.now());
   }
 

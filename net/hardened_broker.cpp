@@ -19,13 +19,14 @@ namespace {
 
 using caf::io::connection_handle;
 
-constexpr std::size_t read_bytes = 16 * 1024;         // most of a read; a typical batch fits
-constexpr std::size_t keep_bytes_max = 256 * 1024;    // a larger idle buffer is given back
+constexpr std::size_t read_bytes = 16 * 1024;       // most of a read; a typical batch fits
+constexpr std::size_t keep_bytes_max = 256 * 1024;  // a larger idle buffer is given back
 
 // CAF busy-loops when accept fails for want of a descriptor, so some are kept for the rest of the process.
 std::size_t clamp_to_open_files(std::size_t wanted) {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return wanted;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return wanted;
   std::size_t files = limit.rlim_cur;
   std::size_t kept = files / 4 + 32;
   return std::min(wanted, files > kept ? files - kept : 1);
@@ -34,7 +35,8 @@ std::size_t clamp_to_open_files(std::size_t wanted) {
 std::string wire_form(caf::actor_system& system, const caf::node_id& node) {
   std::vector<char> bytes;
   caf::binary_serializer sink(system, bytes);
-  if (sink(node)) return {};
+  if (sink(node))
+    return {};
   return {bytes.begin(), bytes.end()};
 }
 
@@ -54,14 +56,15 @@ void reset(connection_handle hdl) {
 }  // namespace
 
 hardened_broker::hardened_broker(caf::actor_config& cfg)
-  : basp_broker(cfg),
-    options_(transport_options_of(system())),
-    connections_max_(clamp_to_open_files(options_.connections_max)),
-    own_node_(wire_form(system(), this_node())) {}
+    : basp_broker(cfg),
+      options_(transport_options_of(system())),
+      connections_max_(clamp_to_open_files(options_.connections_max)),
+      own_node_(wire_form(system(), this_node())) {}
 
 void hardened_broker::on_exit() {
   // CAF's multiplexer ends only when every peer has read all that is written to it, or its socket is shut.
-  for (auto& entry : peers_) shut_down(entry.first);
+  for (auto& entry : peers_)
+    shut_down(entry.first);
   peers_.clear();
   basp_broker::on_exit();
 }
@@ -115,7 +118,8 @@ void hardened_broker::open(connection_handle hdl, basp_gate::role role) {
 
 void hardened_broker::read(const caf::io::new_data_msg& msg) {
   auto it = peers_.find(msg.handle);
-  if (it == peers_.end() || it->second.cut) return;
+  if (it == peers_.end() || it->second.cut)
+    return;
   peer& who = it->second;
   who.last_seen = clock().now();
   std::string_view fresh(msg.buf.data(), msg.buf.size());
@@ -126,19 +130,23 @@ void hardened_broker::read(const caf::io::new_data_msg& msg) {
     fresh = {who.partial.data(), who.partial.size()};
   }
   auto taken = take_frames(msg.handle, who.gate, fresh);
-  if (taken == std::string_view::npos) return;  // `who` is gone
+  if (taken == std::string_view::npos)
+    return;  // `who` is gone
   keep_partial(who, fresh.substr(taken), had_partial && taken == 0);
-  if (incomplete_bytes_ > incomplete_payloads_max * options_.payload_bytes_max) shed();
+  if (incomplete_bytes_ > incomplete_payloads_max * options_.payload_bytes_max)
+    shed();
 }
 
 void hardened_broker::keep_partial(peer& who, std::string_view rest, bool same_frame) {
-  if (same_frame) return;
+  if (same_frame)
+    return;
   who.frame_since = who.last_seen;
   incomplete_bytes_ -= who.partial.size();
   incomplete_bytes_ += rest.size();
   if (rest.empty()) {
     who.partial.clear();
-    if (who.partial.capacity() > keep_bytes_max) who.partial.shrink_to_fit();
+    if (who.partial.capacity() > keep_bytes_max)
+      who.partial.shrink_to_fit();
   } else if (who.partial.empty()) {
     who.partial.assign(rest.begin(), rest.end());
   } else {
@@ -153,13 +161,16 @@ std::size_t hardened_broker::take_frames(connection_handle hdl, basp_gate& gate,
     auto verdict = gate.check(header);
     bool complete = bytes.size() - taken - basp_header_bytes >= header.payload_bytes;
     auto payload = bytes.substr(taken + basp_header_bytes, complete ? header.payload_bytes : 0);
-    if (verdict == refusal::none && complete) verdict = gate.admit(header, payload);
+    if (verdict == refusal::none && complete)
+      verdict = gate.admit(header, payload);
     if (verdict != refusal::none && verdict != refusal::ignore) {
       refuse(hdl, verdict);
       return std::string_view::npos;
     }
-    if (!complete) break;
-    if (verdict == refusal::none && !deliver(hdl, header, payload)) return std::string_view::npos;
+    if (!complete)
+      break;
+    if (verdict == refusal::none && !deliver(hdl, header, payload))
+      return std::string_view::npos;
     taken += basp_header_bytes + header.payload_bytes;
   }
   return taken;
@@ -168,8 +179,12 @@ std::size_t hardened_broker::take_frames(connection_handle hdl, basp_gate& gate,
 bool hardened_broker::deliver(connection_handle hdl, const basp_frame_header& header, std::string_view payload) {
   namespace basp = caf::io::basp;
   payload_.assign(payload.begin(), payload.end());
-  basp::header frame{static_cast<basp::message_type>(header.operation), header.flags, header.payload_bytes,
-                     header.operation_data, header.source_actor, header.dest_actor};
+  basp::header frame{static_cast<basp::message_type>(header.operation),
+                     header.flags,
+                     header.payload_bytes,
+                     header.operation_data,
+                     header.source_actor,
+                     header.dest_actor};
   if (header.operation == basp_operation::down_message) {
     std::lock_guard guard(known_mutex_);
     if (auto it = known_.find(instance.tbl().lookup_direct(hdl)); it != known_.end())
@@ -177,8 +192,10 @@ bool hardened_broker::deliver(connection_handle hdl, const basp_frame_header& he
   }
   set_context(hdl);  // once a frame: CAF keeps pointers to what the last one left
   auto next = instance.handle(context(), hdl, frame, payload.empty() ? nullptr : &payload_);
-  if (payload_.capacity() > keep_bytes_max) payload_ = {};
-  if (!basp::requires_shutdown(next)) return true;
+  if (payload_.capacity() > keep_bytes_max)
+    payload_ = {};
+  if (!basp::requires_shutdown(next))
+    return true;
   // A second connection to the same node is closed by CAF's design and is no fault of the peer.
   auto why = next == basp::redundant_connection ? refusal::none : refusal::malformed;
   refuse(hdl, why, basp::to_sec(next));
@@ -186,7 +203,8 @@ bool hardened_broker::deliver(connection_handle hdl, const basp_frame_header& he
 }
 
 void hardened_broker::refuse(connection_handle hdl, refusal why, caf::sec code) {
-  if (why != refusal::none) report(why);
+  if (why != refusal::none)
+    report(why);
   forget(hdl, code);
   why == refusal::none ? shut_down(hdl) : reset(hdl);
   close(hdl);
@@ -206,19 +224,23 @@ void hardened_broker::shed() {
   auto it = std::max_element(peers_.begin(), peers_.end(), [](const auto& a, const auto& b) {
     return a.second.partial.size() < b.second.partial.size();
   });
-  if (it != peers_.end()) refuse(it->first, refusal::too_large);
+  if (it != peers_.end())
+    refuse(it->first, refusal::too_large);
 }
 
 void hardened_broker::flush(connection_handle hdl) {
   basp_broker::flush(hdl);
   if (asking_) {
     asking_ = false;
-    if (auto it = peers_.find(hdl); it != peers_.end()) it->second.gate.asked();
+    if (auto it = peers_.find(hdl); it != peers_.end())
+      it->second.gate.asked();
   }
   // CAF writes from a second buffer that was swapped out of this one: each may take half of the bound.
-  if (wr_buf(hdl).size() <= options_.write_buffer_bytes_max / 2) return;
+  if (wr_buf(hdl).size() <= options_.write_buffer_bytes_max / 2)
+    return;
   auto it = peers_.find(hdl);
-  if (it == peers_.end() || it->second.cut) return;
+  if (it == peers_.end() || it->second.cut)
+    return;
   // CAF may be walking its routing table: the rest follows when it notices that the socket is shut.
   it->second.cut = true;
   report(refusal::slow_reader);
@@ -226,7 +248,8 @@ void hardened_broker::flush(connection_handle hdl) {
 }
 
 void hardened_broker::schedule_reap() {
-  auto period = std::clamp(options_.handshake_timeout / 4, std::chrono::milliseconds(10), std::chrono::milliseconds(500));
+  auto period =
+    std::clamp(options_.handshake_timeout / 4, std::chrono::milliseconds(10), std::chrono::milliseconds(500));
   delayed_send(this, period, caf::tick_atom_v);
 }
 
@@ -236,17 +259,21 @@ void hardened_broker::reap() {
   std::vector<std::pair<connection_handle, refusal>> late;
   for (auto& [hdl, who] : peers_) {
     if (!who.gate.established()) {
-      if (now - who.opened > options_.handshake_timeout) late.emplace_back(hdl, refusal::silent);
+      if (now - who.opened > options_.handshake_timeout)
+        late.emplace_back(hdl, refusal::silent);
     } else if (timeout.count() > 0) {
       bool stuck = !who.partial.empty() && now - who.frame_since > timeout;
-      if (stuck || now - who.last_seen > timeout) late.emplace_back(hdl, refusal::timeout);
+      if (stuck || now - who.last_seen > timeout)
+        late.emplace_back(hdl, refusal::timeout);
     }
   }
-  for (auto& [hdl, why] : late) refuse(hdl, why, caf::sec::connection_timeout);
+  for (auto& [hdl, why] : late)
+    refuse(hdl, why, caf::sec::connection_timeout);
 }
 
 void hardened_broker::report(refusal why) const {
-  if (options_.on_reject) options_.on_reject(to_string(why));
+  if (options_.on_reject)
+    options_.on_reject(to_string(why));
 }
 
 void hardened_broker::learned_new_node_directly(const caf::node_id& node, bool) {
@@ -280,7 +307,8 @@ caf::strong_actor_ptr hardened_broker::make_proxy(caf::node_id node, caf::actor_
     else
       it->second.insert(actor);
   }
-  if (!too_many) return basp_broker::make_proxy(std::move(node), actor);
+  if (!too_many)
+    return basp_broker::make_proxy(std::move(node), actor);
   refuse_proxy(node, actor, true);
   return nullptr;
 }
@@ -290,10 +318,14 @@ caf::strong_actor_ptr hardened_broker::make_proxy(caf::node_id node, caf::actor_
 void hardened_broker::refuse_proxy(const caf::node_id& node, caf::actor_id actor, bool too_many) {
   caf::strong_actor_ptr self(ctrl());
   system().middleman().backend().post([this, self, node, actor, too_many] {
-    if (getf(caf::abstract_actor::is_terminated_flag)) return;
-    if (proxies().get(node, actor) == nullptr) proxies().erase(node, actor);
-    if (!too_many) return;
-    if (auto hdl = instance.tbl().lookup_direct(node)) refuse(*hdl, refusal::actors);
+    if (getf(caf::abstract_actor::is_terminated_flag))
+      return;
+    if (proxies().get(node, actor) == nullptr)
+      proxies().erase(node, actor);
+    if (!too_many)
+      return;
+    if (auto hdl = instance.tbl().lookup_direct(node))
+      refuse(*hdl, refusal::actors);
   });
 }
 

@@ -146,7 +146,7 @@ struct link::core {
 };
 
 link::link(std::shared_ptr<runtime> owner, std::shared_ptr<job_queue> late_jobs)
-  : runtime_(std::move(owner)), core_(std::make_shared<core>(std::move(late_jobs))) {
+    : runtime_(std::move(owner)), core_(std::make_shared<core>(std::move(late_jobs))) {
   auto companion = runtime_->system().spawn<caf::actor_companion, caf::hidden>();
   companion_ = caf::actor_cast<caf::strong_actor_ptr>(companion);
   as_companion(companion_).on_enqueue([core = core_](caf::mailbox_element_ptr element) { core->deliver(*element); });
@@ -173,8 +173,7 @@ void link::shut_down() {
 
 bool link::up() const { return !core_->down; }
 
-std::shared_ptr<call> link::send_to(const caf::strong_actor_ptr& target, caf::message&& content,
-                                    call::decoder decode) {
+std::shared_ptr<call> link::send_to(const caf::strong_actor_ptr& target, caf::message&& content, call::decoder decode) {
   auto sent = std::make_shared<call>(decode, core_->late_jobs);
   std::uint64_t id = 0;
   {

@@ -23,19 +23,54 @@ namespace maru::net {
 class runtime;
 
 // Which reply answers a request.
-template <class Request> struct answer_to;
-template <> struct answer_to<hello> { using type = hello_reply; };
-template <> struct answer_to<grant_request> { using type = grant_reply; };
-template <> struct answer_to<give_back_request> { using type = codes_reply; };
-template <> struct answer_to<commit_request> { using type = codes_reply; };
-template <> struct answer_to<lookup_request> { using type = found_reply; };
-template <> struct answer_to<exists_request> { using type = codes_reply; };
-template <> struct answer_to<unpin_request> { using type = codes_reply; };
-template <> struct answer_to<remove_request> { using type = codes_reply; };
-template <> struct answer_to<renew_request> { using type = renew_reply; };
-template <> struct answer_to<regions_request> { using type = regions_reply; };
-template <> struct answer_to<close_request> { using type = close_reply; };
-template <class Request> using reply_of = typename answer_to<Request>::type;
+template <class Request>
+struct answer_to;
+template <>
+struct answer_to<hello> {
+  using type = hello_reply;
+};
+template <>
+struct answer_to<grant_request> {
+  using type = grant_reply;
+};
+template <>
+struct answer_to<give_back_request> {
+  using type = codes_reply;
+};
+template <>
+struct answer_to<commit_request> {
+  using type = codes_reply;
+};
+template <>
+struct answer_to<lookup_request> {
+  using type = found_reply;
+};
+template <>
+struct answer_to<exists_request> {
+  using type = codes_reply;
+};
+template <>
+struct answer_to<unpin_request> {
+  using type = codes_reply;
+};
+template <>
+struct answer_to<remove_request> {
+  using type = codes_reply;
+};
+template <>
+struct answer_to<renew_request> {
+  using type = renew_reply;
+};
+template <>
+struct answer_to<regions_request> {
+  using type = regions_reply;
+};
+template <>
+struct answer_to<close_request> {
+  using type = close_reply;
+};
+template <class Request>
+using reply_of = typename answer_to<Request>::type;
 
 // The last one is the front door, the answer to connecting.
 using any_reply = std::variant<std::monostate, hello_reply, grant_reply, codes_reply, found_reply, renew_reply,

@@ -10,7 +10,9 @@ namespace maru::net {
 
 namespace {
 
-std::string failure(const char* what, const std::string& cause) { return std::string{"failed to "} + what + ": " + cause; }
+std::string failure(const char* what, const std::string& cause) {
+  return std::string{"failed to "} + what + ": " + cause;
+}
 
 status check_batch(const char* what, std::size_t n) {
   if (n > bounds::batch_items_max)
@@ -57,8 +59,11 @@ pending_ptr<T> answered(result<T> r) {
 class lookup_base {
 public:
   lookup_base(impl_ptr impl, const char* what, std::vector<key_hash> hashes, lookup_flags flags)
-    : impl_(std::move(impl)), what_(what), hashes_(std::move(hashes)), pins_(flags.pin),
-      ask_(impl_->wire(), what, request_of(flags, hashes_), impl_->deadline()) {}
+      : impl_(std::move(impl)),
+        what_(what),
+        hashes_(std::move(hashes)),
+        pins_(flags.pin),
+        ask_(impl_->wire(), what, request_of(flags, hashes_), impl_->deadline()) {}
 
   lookup_base(const lookup_base&) = delete;
   lookup_base& operator=(const lookup_base&) = delete;
@@ -158,7 +163,7 @@ public:
 class retrieve_operation final : public pending<std::vector<view>>, private lookup_base {
 public:
   retrieve_operation(impl_ptr impl, std::vector<key_hash> hashes, bool prefix_stop)
-    : lookup_base(std::move(impl), "retrieve keys", std::move(hashes), {true, prefix_stop}) {}
+      : lookup_base(std::move(impl), "retrieve keys", std::move(hashes), {true, prefix_stop}) {}
   bool ready() override { return ask_.ready(); }
 
   result<std::vector<view>> get() override {
@@ -198,7 +203,7 @@ template <class Request, class Item>
 class codes_operation final : public pending<std::vector<Item>> {
 public:
   codes_operation(impl_ptr impl, const char* what, std::size_t n, Request request)
-    : impl_(std::move(impl)), what_(what), n_(n), ask_(impl_->wire(), what, std::move(request), impl_->deadline()) {}
+      : impl_(std::move(impl)), what_(what), n_(n), ask_(impl_->wire(), what, std::move(request), impl_->deadline()) {}
   ~codes_operation() override {
     ask_.abandon([](outcome&) {});
   }
@@ -235,7 +240,7 @@ private:
 class unpin_operation final : public pending<std::vector<bool>> {
 public:
   unpin_operation(impl_ptr impl, holdings::dropped dropped)
-    : impl_(std::move(impl)), dropped_(std::move(dropped)), until_(impl_->deadline()) {
+      : impl_(std::move(impl)), dropped_(std::move(dropped)), until_(impl_->deadline()) {
     auto s = impl_->wire().now();
     if (s && s->wire_number == dropped_.wire && !dropped_.hashes.empty())
       call_ = s->wire->send(unpin_request{encode_hashes(dropped_.hashes)});
@@ -298,7 +303,7 @@ class commit_operation final : public pending<std::vector<ec>> {
 public:
   commit_operation(impl_ptr impl, std::vector<ec> codes, std::span<page_buffer> pages, bool hand_back,
                    std::vector<std::size_t> sent, commit_request request, std::uint64_t tenure)
-    : impl_(std::move(impl)), codes_(std::move(codes)), sent_(std::move(sent)), tenure_(tenure) {
+      : impl_(std::move(impl)), codes_(std::move(codes)), sent_(std::move(sent)), tenure_(tenure) {
     if (hand_back)
       return_to_ = pages;
     for (auto& page : pages)
@@ -362,9 +367,8 @@ private:
       client_impl::empty(pages_[i]);
     doubtful_commit commit{ask_->request(), grants_, tenure_};
     auto again = commit;
-    bool to_come = ask_->abandon([impl = impl_.get(), commit = std::move(commit)](outcome& o) {
-      impl->settle_late(commit, o);
-    });
+    bool to_come =
+      ask_->abandon([impl = impl_.get(), commit = std::move(commit)](outcome& o) { impl->settle_late(commit, o); });
     if (!to_come) {
       impl_->held().resend(std::move(again));
       impl_->wake();
@@ -460,8 +464,9 @@ pending_ptr<std::vector<ec>> start_commit(const impl_ptr& impl, key_list keys, s
   }
   commit_request request{encode_commits(items)};
   if (request.items.size() > bounds::message_bytes_max)
-    return answered<std::vector<ec>>({ec::too_large, failure(what, std::to_string(bytes) + " bytes of keys are more "
-                                                                     "than a message takes")});
+    return answered<std::vector<ec>>({ec::too_large, failure(what, std::to_string(bytes)
+                                                                     + " bytes of keys are more "
+                                                                       "than a message takes")});
   return std::make_unique<commit_operation>(impl, std::move(codes), pages, hand_back, std::move(sent),
                                             std::move(request), tenure);
 }

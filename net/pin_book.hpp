@@ -15,7 +15,7 @@ namespace maru::net {
 // Concurrency: none of its own; the client guards it.
 class pin_book {
 public:
-  void add_pin(const key_hash& hash);   // by pin() or lookup()
+  void add_pin(const key_hash& hash);  // by pin() or lookup()
   void add_view(const key_hash& hash);
   // False where there was no such pin.
   bool drop_pin(const key_hash& hash);

@@ -25,9 +25,9 @@ inline constexpr std::uint32_t protocol_version = 1;
 struct hello {
   std::uint32_t version = protocol_version;
   std::string client_version;
-  std::string instance;       // chosen by the worker, for people and logs
-  std::string host;           // host id
-  std::string boot_id;        // 16 bytes
+  std::string instance;          // chosen by the worker, for people and logs
+  std::string host;              // host id
+  std::string boot_id;           // 16 bytes
   std::uint64_t page_bytes = 0;  // 0: the pool's smallest page
   std::string token;
   std::uint64_t resume_session = 0;
@@ -37,36 +37,76 @@ struct hello {
 };
 
 // Asks for the pages of `count` more chunks.
-struct grant_request { std::uint32_t count = 0; };
+struct grant_request {
+  std::uint32_t count = 0;
+};
 // Gives granted pages back.
-struct give_back_request { std::string grants; };
+struct give_back_request {
+  std::string grants;
+};
 // Commits keys into granted pages.
-struct commit_request { std::string items; };
+struct commit_request {
+  std::string items;
+};
 // Looks keys up; flags are a sum of flag_pin and flag_prefix_stop.
-struct lookup_request { std::uint8_t flags = 0; std::string hashes; };
+struct lookup_request {
+  std::uint8_t flags = 0;
+  std::string hashes;
+};
 inline constexpr std::uint8_t flag_pin = 1, flag_prefix_stop = 2;
 // Tells which keys are there.
-struct exists_request { std::uint8_t flags = 0; std::string hashes; };
-struct unpin_request { std::string hashes; };
-struct remove_request { std::string hashes; };
+struct exists_request {
+  std::uint8_t flags = 0;
+  std::string hashes;
+};
+struct unpin_request {
+  std::string hashes;
+};
+struct remove_request {
+  std::string hashes;
+};
 // Keeps the lease. `seen_epoch` is the epoch the worker knows.
-struct renew_request { std::uint64_t seen_epoch = 0; };
+struct renew_request {
+  std::uint64_t seen_epoch = 0;
+};
 // Asks for rows of regions.
-struct regions_request { std::vector<std::uint32_t> ids; };
-struct close_request { std::uint8_t reason = 0; };
+struct regions_request {
+  std::vector<std::uint32_t> ids;
+};
+struct close_request {
+  std::uint8_t reason = 0;
+};
 
 // Every reply starts with a code for the request as a whole; the blob has a result per item when it is ok.
-struct grant_reply { std::uint8_t code = 0; std::string grants; };
-struct codes_reply { std::uint8_t code = 0; std::string codes; };
-struct found_reply { std::uint8_t code = 0; std::string items; };
+struct grant_reply {
+  std::uint8_t code = 0;
+  std::string grants;
+};
+struct codes_reply {
+  std::uint8_t code = 0;
+  std::string codes;
+};
+struct found_reply {
+  std::uint8_t code = 0;
+  std::string items;
+};
 // `recall`: so many unused grants should be given back.
-struct renew_reply { std::uint8_t code = 0; std::uint32_t lease_ms = 0; std::uint32_t recall = 0; };
+struct renew_reply {
+  std::uint8_t code = 0;
+  std::uint32_t lease_ms = 0;
+  std::uint32_t recall = 0;
+};
 struct region_row {
   std::uint32_t id = 0, device = 0;
   std::uint64_t offset = 0, length = 0, page_bytes = 0;
 };
-struct regions_reply { std::uint8_t code = 0; std::vector<region_row> rows; };
-struct close_reply { std::uint8_t code = 0; };
+struct regions_reply {
+  std::uint8_t code = 0;
+  std::vector<region_row> rows;
+};
+struct close_reply {
+  std::uint8_t code = 0;
+};
 
 // The session's door: one per hello. A reply is due for every request; past its bound a request answers `busy`.
 using session_actor = caf::typed_actor<
@@ -107,17 +147,23 @@ struct hello_reply {
   std::string pool, incarnation, secret;  // 16 bytes each
   std::string resume_secret;              // 16 bytes
   std::uint64_t epoch = 0;
-  std::uint64_t page_bytes = 0;           // granted page size: asked for, rounded up
+  std::uint64_t page_bytes = 0;  // granted page size: asked for, rounded up
   std::uint32_t lease_ms = 0;
   std::uint32_t grants_max = 0;
-  std::string lock_path;                  // file the worker locks to prove that it lives
-  std::string kept;                       // resume: code per declared grant (ok, or gone: committed or lost)
+  std::string lock_path;  // file the worker locks to prove that it lives
+  std::string kept;       // resume: code per declared grant (ok, or gone: committed or lost)
   std::vector<device_row> devices;
 };
 
 // One question of an operator's tool (maructl): a verb and JSON arguments; JSON answers. Not a hot path.
-struct admin_request { std::string verb; std::string arguments; };
-struct admin_reply { std::uint8_t code = 0; std::string body; };
+struct admin_request {
+  std::string verb;
+  std::string arguments;
+};
+struct admin_reply {
+  std::uint8_t code = 0;
+  std::string body;
+};
 
 // What marud publishes at its port.
 using door_actor = caf::typed_actor<
@@ -129,10 +175,10 @@ using door_actor = caf::typed_actor<
 // Tells CAF the types above. Both sides call it on their configuration.
 void add_protocol_types(caf::actor_system_config& cfg);
 
-#define MARU_INSPECT(type, name, ...)                                    \
-  template <class Inspector>                                             \
-  typename Inspector::result_type inspect(Inspector& f, type& x) {       \
-    return f(caf::meta::type_name(name), __VA_ARGS__);                   \
+#define MARU_INSPECT(type, name, ...)                              \
+  template <class Inspector>                                       \
+  typename Inspector::result_type inspect(Inspector& f, type& x) { \
+    return f(caf::meta::type_name(name), __VA_ARGS__);             \
   }
 
 MARU_INSPECT(hello, "hello", x.version, x.client_version, x.instance, x.host, x.boot_id, x.page_bytes, x.token,

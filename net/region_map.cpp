@@ -49,8 +49,8 @@ result<std::span<std::byte>> region_map::bytes(page_ref page, std::uint64_t leng
   if (offset + r.page_bytes > r.pages.size())
     return {ec::missing, "failed to find page " + to_string(page) + ": its region has fewer pages"};
   if (length > r.page_bytes)
-    return {ec::too_large, "failed to find page " + to_string(page) + ": " + std::to_string(length)
-                             + " bytes are more than it holds"};
+    return {ec::too_large,
+            "failed to find page " + to_string(page) + ": " + std::to_string(length) + " bytes are more than it holds"};
   return r.pages.subspan(offset, length);
 }
 

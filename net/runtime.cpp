@@ -1,9 +1,9 @@
 #include "net/runtime.hpp"
 
-#include <caf/actor_system.hpp>
-#include <caf/actor_system_config.hpp>
 #include <pthread.h>
 #include <unistd.h>
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
 
 #include <atomic>
 #include <exception>

@@ -25,7 +25,7 @@ namespace caf::net {
 class middleman final : public actor_system::module {
 public:
   middleman(actor_system& system, maru::net::transport_options options)
-    : system_(system), options_(std::move(options)) {}
+      : system_(system), options_(std::move(options)) {}
 
   const maru::net::transport_options& options() const { return options_; }
 
@@ -62,7 +62,7 @@ void configure_transport(caf::actor_system_config& cfg, transport_options option
   cfg.config_file_path.clear();  // else parsing a command line reads a file of the working directory
   cfg.set("scheduler.policy", caf::atom("stealing"));
   cfg.set("scheduler.max-threads", threads);
-  cfg.set("scheduler.max-throughput", std::size_t{50});           // unlimited: one backlog keeps a thread for seconds
+  cfg.set("scheduler.max-throughput", std::size_t{50});             // unlimited: one backlog keeps a thread for seconds
   cfg.set("work-stealing.moderate-poll-attempts", std::size_t{0});  // its sleeps of 50 us were half of the latency
   // Messages are plain blobs: a worker's copy and hand-over cost more than reading them on the I/O thread (measured on
   // 2 cores, 4 clients: p50 200 us without workers, 240 us with one, throughput equal).

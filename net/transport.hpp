@@ -18,9 +18,9 @@ class actor_system_config;
 namespace maru::net {
 
 struct transport_options {
-  bool server = false;                  // a client opens no port and takes fewer threads
-  std::size_t scheduler_threads = 0;    // 0: max(2, cores - 2) for a server, 1 for a client
-  std::size_t connections_max = 1024;   // further ones are closed at once; clamped below the limit on open files
+  bool server = false;                 // a client opens no port and takes fewer threads
+  std::size_t scheduler_threads = 0;   // 0: max(2, cores - 2) for a server, 1 for a client
+  std::size_t connections_max = 1024;  // further ones are closed at once; clamped below the limit on open files
   std::size_t payload_bytes_max = 2 * bounds::message_bytes_max;
   std::size_t write_buffer_bytes_max = 64 * bounds::MiB;  // a peer that lets more pile up is shut down
   std::chrono::milliseconds handshake_timeout{2000};      // a connection without a handshake by then is closed

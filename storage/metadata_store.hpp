@@ -27,10 +27,10 @@ struct entry_record {
 struct session_record {
   session_id id = session_id::none;
   uuid resume_secret;
-  uuid boot_id;            // of the worker's host
-  std::string host;        // host id of the worker
-  std::string instance;    // chosen by the worker
-  std::string lock_path;   // the file whose lock proves that the worker lives; empty: none on this host
+  uuid boot_id;           // of the worker's host
+  std::string host;       // host id of the worker
+  std::string instance;   // chosen by the worker
+  std::string lock_path;  // the file whose lock proves that the worker lives; empty: none on this host
   std::uint64_t page_bytes = 0;
   std::uint64_t opened_ms = 0;
   friend bool operator==(const session_record&, const session_record&) = default;

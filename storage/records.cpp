@@ -11,8 +11,8 @@ namespace {
 constexpr std::size_t path_bytes_max = 4096;  // PATH_MAX
 
 status too_large(std::string_view what, std::string_view field, std::size_t size, std::size_t max) {
-  return {ec::too_large, "failed to encode " + std::string{what} + ": " + std::string{field} + " of " +
-                           std::to_string(size) + " bytes is over the bound of " + std::to_string(max)};
+  return {ec::too_large, "failed to encode " + std::string{what} + ": " + std::string{field} + " of "
+                           + std::to_string(size) + " bytes is over the bound of " + std::to_string(max)};
 }
 
 void begin(std::string& out) {

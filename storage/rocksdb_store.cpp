@@ -40,7 +40,7 @@ class rocksdb_store final : public metadata_store {
 public:
   rocksdb_store(std::string path, std::unique_ptr<rocksdb::DB> db, std::vector<rocksdb::ColumnFamilyHandle*> families,
                 std::shared_ptr<rocksdb::Cache> cache)
-    : path_(std::move(path)), db_(std::move(db)), families_(std::move(families)), cache_(std::move(cache)) {}
+      : path_(std::move(path)), db_(std::move(db)), families_(std::move(families)), cache_(std::move(cache)) {}
 
   ~rocksdb_store() override {
     for (auto* family : families_)
@@ -226,8 +226,8 @@ folder look_at(const fs::path& path, std::error_code& code) {
 }
 
 error damaged(const std::string& path, const std::string& cause) {
-  return {ec::corrupt, "failed to open metadata in " + path + ": " + cause +
-                         ". Nothing was changed. To serve an empty pool instead, start with --on-damage=start-empty"};
+  return {ec::corrupt, "failed to open metadata in " + path + ": " + cause
+                         + ". Nothing was changed. To serve an empty pool instead, start with --on-damage=start-empty"};
 }
 
 error cannot_open(const std::string& path, const rocksdb::Status& cause) {
@@ -237,8 +237,8 @@ error cannot_open(const std::string& path, const rocksdb::Status& cause) {
     auto* env = rocksdb::Env::Default();
     rocksdb::FileLock* lock = nullptr;
     if (!env->LockFile(path + "/LOCK", &lock).ok())
-      return {ec::in_use, "failed to open metadata in " + path + ": another process has it open (" +
-                            cause.ToString() + ")"};
+      return {ec::in_use,
+              "failed to open metadata in " + path + ": another process has it open (" + cause.ToString() + ")"};
     env->UnlockFile(lock);
   }
   // A path that is not found is a file that CURRENT or the manifest names.

@@ -66,15 +66,15 @@ void declare(CLI::App& app, command& c, texts& t) {
   app.add_option("--server", c.server, "Where marud listens")->type_name("HOST:PORT")->capture_default_str();
   app.add_option("--token-file", t.token_file, "File with the secret that marud asks for")->type_name("FILE");
   app.add_flag("--json", c.json, "Answer in JSON, for programs");
-  app.add_option("--timeout-ms", t.timeout_ms, "How long to wait for an answer")
-    ->type_name("N")
-    ->capture_default_str();
+  app.add_option("--timeout-ms", t.timeout_ms, "How long to wait for an answer")->type_name("N")->capture_default_str();
   for (const auto& v : verbs) {
     auto* sub = app.add_subcommand(v.name, v.help);
     if (v.takes == keys::one)
       sub->add_option("KEY", t.keys, "The key")->required()->expected(1);
     if (v.takes == keys::many)
-      sub->add_option("KEY", t.keys, "One or more keys")->required()->expected(1, static_cast<int>(bounds::batch_items_max));
+      sub->add_option("KEY", t.keys, "One or more keys")
+        ->required()
+        ->expected(1, static_cast<int>(bounds::batch_items_max));
     if (v.what == verb::ls) {
       sub->add_option("--prefix", t.prefix, "Only keys that begin so")->type_name("KEY");
       sub->add_option("--limit", t.limit, "At most so many keys; 0: all")->type_name("N")->capture_default_str();

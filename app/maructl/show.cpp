@@ -78,13 +78,15 @@ string page_table(const json& answer) {
 
 string show_status(const json& answer, const string& server) {
   const auto& pool = answer.at("pool");
-  auto out = line("marud", text(answer, "version") + " at " + server + ", up " + duration_text(number(answer, "uptime_ms"))
-                             + ", epoch " + count(answer, "server_epoch")
+  auto out = line("marud", text(answer, "version") + " at " + server + ", up "
+                             + duration_text(number(answer, "uptime_ms")) + ", epoch " + count(answer, "server_epoch")
                              + (answer.at("ready").get<bool>() ? ", ready" : ", not ready yet"));
   out += line("pool", text(pool, "path") + ", " + size(pool, "bytes") + ", smallest page " + size(pool, "page_min"));
   out += line("", text(pool, "uuid") + ", incarnation " + text(pool, "incarnation"));
-  out += line("chunks", count(answer, "entries") + " committed, " + count(answer, "evicted") + " evicted since the start");
-  out += line("pins", count(answer, "pins") + ", " + count(answer, "pins_held_dead") + " held for sessions that went away");
+  out +=
+    line("chunks", count(answer, "entries") + " committed, " + count(answer, "evicted") + " evicted since the start");
+  out +=
+    line("pins", count(answer, "pins") + ", " + count(answer, "pins_held_dead") + " held for sessions that went away");
   out += line("sessions", count(answer, "sessions"));
   out += line("lookups", hit_rate(answer.at("lookups")));
   out += line("room", size(pool, "unassigned_bytes") + " in no region yet, reserve of " + count(answer, "reserve_pages")

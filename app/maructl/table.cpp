@@ -57,7 +57,8 @@ std::string duration_text(std::uint64_t ms) {
   if (ms < 60'000)
     std::snprintf(text, sizeof text, "%.1fs", static_cast<double>(ms) / 1000);
   else if (seconds < 3600)
-    std::snprintf(text, sizeof text, "%um %us", static_cast<unsigned>(seconds / 60), static_cast<unsigned>(seconds % 60));
+    std::snprintf(text, sizeof text, "%um %us", static_cast<unsigned>(seconds / 60),
+                  static_cast<unsigned>(seconds % 60));
   else if (seconds < 86400)
     std::snprintf(text, sizeof text, "%uh %um", static_cast<unsigned>(seconds / 3600),
                   static_cast<unsigned>(seconds / 60 % 60));

@@ -119,7 +119,8 @@ result<exit_code> put(const command& c) {
   auto done = (*pool)->store(key, std::as_bytes(std::span{*bytes}));
   report r{c.json};
   if (done.code() == ec::exists)
-    r.add(key, ec::exists, "", "failed to put " + show_key(key) + ": it was committed before, and the first commit stays");
+    r.add(key, ec::exists, "",
+          "failed to put " + show_key(key) + ": it was committed before, and the first commit stays");
   else if (!done)
     return done.error();
   else
@@ -137,9 +138,7 @@ result<exit_code> remove(const command& c) {
   report r{c.json};
   for (std::size_t i = 0; i < c.keys.size(); ++i) {
     auto code = (*codes)[i];
-    auto why = code == ec::missing  ? "no such key"
-               : code == ec::pinned ? "it is pinned"
-                                    : std::string{to_string(code)};
+    auto why = code == ec::missing ? "no such key" : code == ec::pinned ? "it is pinned" : std::string{to_string(code)};
     r.add(c.keys[i], code, "removed", "failed to remove " + show_key(c.keys[i]) + ": " + why);
   }
   return r.finish();
@@ -174,7 +173,8 @@ result<exit_code> hold(client& pool, pin_register& notes) {
     if (now.session != session)
       return error{ec::session_over, "failed to keep the pins: marud ended the session"};
     if (now.connected != connected)
-      std::fprintf(stderr, now.connected ? "connected again, the pins hold\n" : "marud does not answer, trying again\n");
+      std::fprintf(stderr,
+                   now.connected ? "connected again, the pins hold\n" : "marud does not answer, trying again\n");
     connected = now.connected;
   }
   return exit_code::ok;

@@ -231,7 +231,8 @@ TEST_F(commits, Invariant10_BadItemsAreRefusedOneByOne) {
   std::string long_key(bounds::key_bytes_max + 1, 'x');
   EXPECT_EQ(anna.commit({{"", pages[0]}, {long_key, pages[1]}, {"k", pages[2]}}),
             (codes{ec::invalid, ec::too_large, ec::ok}));
-  std::vector<net::commit_item> huge{{"h", {pages[0].page, static_cast<std::uint32_t>(2 * bounds::MiB), pages[0].gen, 0}}};
+  std::vector<net::commit_item> huge{
+    {"h", {pages[0].page, static_cast<std::uint32_t>(2 * bounds::MiB), pages[0].gen, 0}}};
   auto reply = anna.ask_of<net::codes_reply>(anna.session, net::commit_request{net::encode_commits(huge)});
   EXPECT_EQ(worker::codes(reply), codes{ec::too_large});
   reply = anna.ask_of<net::codes_reply>(anna.session, net::commit_request{"nonsense"});
@@ -275,7 +276,8 @@ TEST_F(commits, GivenBackPageIsNobodysAnyMore) {
   auto back = net::give_back_request{net::encode_grants(std::vector{page, page_grant{test::page_at(9, 9), 0}})};
   EXPECT_EQ(worker::codes(anna.ask_of<net::codes_reply>(anna.session, back)), (codes{ec::ok, ec::not_granted}));
   EXPECT_EQ(in.state_of(page.page), page_state::free);
-  EXPECT_EQ(worker::codes(anna.ask_of<net::codes_reply>(anna.session, back)), (codes{ec::not_granted, ec::not_granted}));
+  EXPECT_EQ(worker::codes(anna.ask_of<net::codes_reply>(anna.session, back)),
+            (codes{ec::not_granted, ec::not_granted}));
   EXPECT_EQ(anna.commit({{"k", page}}), codes{ec::gone});
   in.expect_sound();
 }

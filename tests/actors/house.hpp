@@ -137,7 +137,8 @@ public:
         ASSERT_TRUE(record && *record) << "committed, but not durable";
         EXPECT_EQ((*record)->where, entry->where);
       }
-    EXPECT_TRUE(pool.store->scan_entries({}, [&](const key_hash&, const storage::entry_record&) { return ++records > 0; }));
+    EXPECT_TRUE(
+      pool.store->scan_entries({}, [&](const key_hash&, const storage::entry_record&) { return ++records > 0; }));
     EXPECT_EQ(records, committed);
     std::uint64_t entries = 0;
     for (const auto& i : indexes)
@@ -296,9 +297,7 @@ public:
   pending<net::codes_reply> begin_commit(const items& wanted) {
     return begin_with<net::codes_reply>(session, commit_of(wanted));
   }
-  std::vector<ec> commit(const items& wanted) {
-    return codes(ask_of<net::codes_reply>(session, commit_of(wanted)));
-  }
+  std::vector<ec> commit(const items& wanted) { return codes(ask_of<net::codes_reply>(session, commit_of(wanted))); }
   // Grants a page for each key, commits them one by one; the pages.
   std::vector<page_grant> put(const std::vector<std::string>& keys) {
     std::vector<page_grant> out;

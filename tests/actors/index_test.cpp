@@ -112,8 +112,8 @@ TEST(Index, CountsFollowEveryChange) {
 
 TEST(Index, PrefixStopMissesAllAfterTheFirstMissAndPinsNoneOfThem) {
   auto i = index_with(4);
-  auto found = i.lookup(hashes{hash_of(0), hash_of(1), hash_of(9), hash_of(2), hash_of(3)},
-                        {.pin = true, .prefix_stop = true});
+  auto found =
+    i.lookup(hashes{hash_of(0), hash_of(1), hash_of(9), hash_of(2), hash_of(3)}, {.pin = true, .prefix_stop = true});
   std::vector<ec> codes;
   for (const auto& f : found)
     codes.push_back(f.code);
@@ -322,7 +322,7 @@ void index_against_model::step() {
       auto h = key();
       auto size = sizes[random.below(2)];
       auto where = place_of(inserted++);
-      auto expected = want.entries.contains(h)           ? ec::exists
+      auto expected = want.entries.contains(h)          ? ec::exists
                       : want.entries.size() == capacity ? ec::out_of_memory
                                                         : ec::ok;
       ASSERT_EQ(real.insert(h, where, size), expected);

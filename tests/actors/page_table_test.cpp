@@ -262,7 +262,8 @@ TEST_F(page_table_windows, WindowOfSeveralExtentsTakesAllRegionsInIt) {
 
 TEST_F(page_table_windows, RegionWithGrantedQuarantinedOrEvictingPagesStays) {
   fill({1, 1, 1, 2});
-  for (auto [id, state] : {std::pair{1u, page_state::granted}, {2u, page_state::quarantined}, {3u, page_state::evicting}}) {
+  for (auto [id, state] :
+       {std::pair{1u, page_state::granted}, {2u, page_state::quarantined}, {3u, page_state::evicting}}) {
     for (std::uint32_t other = 1; other <= 3; ++other)
       t.set_draining(region_id{other}, other != id);
     auto page = t.grant(half, 1).at(0);
@@ -372,16 +373,15 @@ void page_table_against_model::move_one() {
   auto from = random.chance(80) ? r->pages[i] : static_cast<page_state>(random.below(5));
   auto to = static_cast<page_state>(random.below(5));
   auto legal = from == r->pages[i] && from != page_state::free && from != to;
-  ASSERT_EQ(real.move(page_at(value_of(r->row.id), static_cast<std::uint32_t>(i)), from, to), legal ? ec::ok : ec::invalid);
+  ASSERT_EQ(real.move(page_at(value_of(r->row.id), static_cast<std::uint32_t>(i)), from, to),
+            legal ? ec::ok : ec::invalid);
   if (legal)
     r->pages[i] = to;
 }
 
 void page_table_against_model::step() {
   switch (random.below(10)) {
-    case 0:
-      ASSERT_NO_FATAL_FAILURE(add());
-      break;
+    case 0: ASSERT_NO_FATAL_FAILURE(add()); break;
     case 1:
       if (auto* r = any_region()) {
         real.open_region(r->row.id);
@@ -418,8 +418,7 @@ void page_table_against_model::step() {
       }
       break;
     }
-    default:
-      ASSERT_NO_FATAL_FAILURE(move_one());
+    default: ASSERT_NO_FATAL_FAILURE(move_one());
   }
 }
 

@@ -57,7 +57,9 @@ public:
   }
 
   key_hash hash(std::string_view key) const { return hash_key(env->pool->super().secret, key); }
-  std::uint64_t slot(page_ref page) const { return env->pool->slot_of(*env->pool->find_region(page.region), page.page); }
+  std::uint64_t slot(page_ref page) const {
+    return env->pool->slot_of(*env->pool->find_region(page.region), page.page);
+  }
   std::optional<cxl::descriptor> descriptor(page_ref page) const { return env->pool->descriptors().read(slot(page)); }
   void write(page_ref page, const cxl::descriptor& d) {
     env->pool->note_generation(d.gen);

@@ -36,7 +36,8 @@ protected:
   std::string key() { return "key" + std::to_string(random.below(14)); }
   who any() { return *std::next(people.begin(), static_cast<long>(random.below(people.size()))); }
   void join() {
-    people.push_back(std::make_shared<actor_of_chance>(in, worker::options{.page_bytes = random.chance(25) ? 2 * MiB : 0}));
+    people.push_back(
+      std::make_shared<actor_of_chance>(in, worker::options{.page_bytes = random.chance(25) ? 2 * MiB : 0}));
   }
 
   template <class Reply, class Request, class Then>
@@ -72,19 +73,19 @@ protected:
 void random_schedule::grant(const who& w) {
   send<net::grant_reply>(w, net::grant_request{static_cast<std::uint32_t>(1 + random.below(3))},
                          [this, w](const net::grant_reply& r) {
-    if (r.code != 0)
-      return;
-    auto pages = net::decode_grants(r.grants);
-    for (const auto& g : *pages) {
-      for (const auto& other : people) {
-        for (const auto& held : other->grants)
-          EXPECT_NE(held.page, g.page) << "Invariant 3: granted twice";
-        for (const auto& p : other->pins)
-          EXPECT_NE(p.where.where.page, g.page) << "Invariant 4: granted while it is pinned";
-      }
-      w->grants.push_back(g);
-    }
-  });
+                           if (r.code != 0)
+                             return;
+                           auto pages = net::decode_grants(r.grants);
+                           for (const auto& g : *pages) {
+                             for (const auto& other : people) {
+                               for (const auto& held : other->grants)
+                                 EXPECT_NE(held.page, g.page) << "Invariant 3: granted twice";
+                               for (const auto& p : other->pins)
+                                 EXPECT_NE(p.where.where.page, g.page) << "Invariant 4: granted while it is pinned";
+                             }
+                             w->grants.push_back(g);
+                           }
+                         });
 }
 
 void random_schedule::commit(const who& w) {
@@ -97,19 +98,20 @@ void random_schedule::commit(const who& w) {
   w->grants.resize(w->grants.size() - n);
   for (std::size_t i = 0; i < n; ++i)
     items.push_back({keys[i], {pages[i].page, 100, pages[i].gen, 0}});
-  send<net::codes_reply>(w, net::commit_request{net::encode_commits(items)}, [this, w, pages](const net::codes_reply& r) {
-    ASSERT_EQ(r.code, 0);
-    auto codes = net::decode_codes(r.codes);
-    ASSERT_EQ(codes->size(), pages.size());
-    for (std::size_t i = 0; i < pages.size(); ++i) {
-      if ((*codes)[i] == ec::ok) {
-        ++commits;
-        continue;
+  send<net::codes_reply>(
+    w, net::commit_request{net::encode_commits(items)}, [this, w, pages](const net::codes_reply& r) {
+      ASSERT_EQ(r.code, 0);
+      auto codes = net::decode_codes(r.codes);
+      ASSERT_EQ(codes->size(), pages.size());
+      for (std::size_t i = 0; i < pages.size(); ++i) {
+        if ((*codes)[i] == ec::ok) {
+          ++commits;
+          continue;
+        }
+        EXPECT_TRUE((*codes)[i] == ec::exists || (*codes)[i] == ec::storage_failed) << to_string((*codes)[i]);
+        w->grants.push_back(pages[i]);
       }
-      EXPECT_TRUE((*codes)[i] == ec::exists || (*codes)[i] == ec::storage_failed) << to_string((*codes)[i]);
-      w->grants.push_back(pages[i]);
-    }
-  });
+    });
 }
 
 void random_schedule::pin(const who& w) {
@@ -117,29 +119,29 @@ void random_schedule::pin(const who& w) {
   for (auto n = 1 + random.below(4); n > 0; --n)
     keys.push_back(key());
   auto flags = static_cast<std::uint8_t>(net::flag_pin | (random.chance(50) ? net::flag_prefix_stop : 0));
-  send<net::found_reply>(w, net::lookup_request{flags, w->is.blob(keys)}, [this, w, keys, flags](const net::found_reply& r) {
-    ASSERT_EQ(r.code, 0);
-    auto found = net::decode_found(r.items);
-    bool missed = false;
-    for (std::size_t i = 0; i < keys.size(); ++i) {
-      missed |= (*found)[i].code != ec::ok;
-      if ((*found)[i].code != ec::ok)
-        continue;
-      EXPECT_FALSE(missed && (flags & net::flag_prefix_stop) != 0) << "a hit after the first miss";
-      ++hits;
-      w->pins.push_back({keys[i], (*found)[i]});
-    }
-    check_pins();
-  });
+  send<net::found_reply>(
+    w, net::lookup_request{flags, w->is.blob(keys)}, [this, w, keys, flags](const net::found_reply& r) {
+      ASSERT_EQ(r.code, 0);
+      auto found = net::decode_found(r.items);
+      bool missed = false;
+      for (std::size_t i = 0; i < keys.size(); ++i) {
+        missed |= (*found)[i].code != ec::ok;
+        if ((*found)[i].code != ec::ok)
+          continue;
+        EXPECT_FALSE(missed && (flags & net::flag_prefix_stop) != 0) << "a hit after the first miss";
+        ++hits;
+        w->pins.push_back({keys[i], (*found)[i]});
+      }
+      check_pins();
+    });
 }
 
 void random_schedule::unpin(const who& w) {
   auto at = w->pins.begin() + static_cast<long>(random.below(w->pins.size()));
   auto name = at->key;
   w->pins.erase(at);
-  send<net::codes_reply>(w, net::unpin_request{w->is.blob({name})}, [](const net::codes_reply& r) {
-    EXPECT_EQ(worker::codes(r), std::vector{ec::ok});
-  });
+  send<net::codes_reply>(w, net::unpin_request{w->is.blob({name})},
+                         [](const net::codes_reply& r) { EXPECT_EQ(worker::codes(r), std::vector{ec::ok}); });
 }
 
 // A reader's page holds the bytes of its key until the pin ends.
@@ -147,7 +149,7 @@ void random_schedule::check_pins() {
   for (const auto& w : people)
     for (const auto& p : w->pins) {
       auto d = in.pool.env->pool->find_region(p.where.where.page.region) ? in.pool.descriptor(p.where.where.page)
-                                                                          : std::nullopt;
+                                                                         : std::nullopt;
       ASSERT_TRUE(d) << "Invariant 4: the region of a pinned page is gone";
       ASSERT_EQ(d->state, page_state::committed) << "Invariant 4: " << p.key;
       ASSERT_EQ(d->gen, p.where.where.gen) << "Invariant 7: " << p.key;

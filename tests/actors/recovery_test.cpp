@@ -232,7 +232,8 @@ TEST_F(recovery_of_a_pool, LostContentsDropAllEntriesAndSessions) {
   EXPECT_TRUE(state.sessions.empty());
   EXPECT_FALSE(pool.has_record("a"));
   EXPECT_TRUE(pool.store->sessions()->empty());
-  EXPECT_NE(pool.env->metrics->text().find("maru_recovery_dropped_total{reason=\"contents_lost\"} 2"), std::string::npos);
+  EXPECT_NE(pool.env->metrics->text().find("maru_recovery_dropped_total{reason=\"contents_lost\"} 2"),
+            std::string::npos);
 }
 
 TEST_F(recovery_of_a_pool, PoolThatTheStateDirectoryDoesNotKnowIsRefused) {

@@ -100,9 +100,11 @@ TEST_F(sessions, Invariant9_RequestPastTheBoundIsBusyAndTheOthersAreAnswered) {
 TEST_F(sessions, Invariant9_BatchOverItsBoundIsTooLarge) {
   worker anna{in};
   std::string hashes((bounds::batch_items_max + 1) * sizeof(key_hash), 'x');
-  EXPECT_EQ(static_cast<ec>(anna.ask_of<net::found_reply>(anna.session, net::lookup_request{0, hashes}).code), ec::too_large);
+  EXPECT_EQ(static_cast<ec>(anna.ask_of<net::found_reply>(anna.session, net::lookup_request{0, hashes}).code),
+            ec::too_large);
   hashes.resize(17);
-  EXPECT_EQ(static_cast<ec>(anna.ask_of<net::found_reply>(anna.session, net::lookup_request{0, hashes}).code), ec::invalid);
+  EXPECT_EQ(static_cast<ec>(anna.ask_of<net::found_reply>(anna.session, net::lookup_request{0, hashes}).code),
+            ec::invalid);
 }
 
 TEST_F(sessions, Invariant9_PinsPastTheBoundAreBusyAndNothingIsPinned) {

@@ -23,8 +23,8 @@ result<parsed_command> parse(std::vector<std::string> args) {
 
 TEST(CommandLine, EveryVerbIsUnderstood) {
   const std::vector<std::pair<std::vector<std::string>, verb>> lines = {
-    {{"status"}, verb::status},     {{"stat", "k"}, verb::stat},  {{"ls"}, verb::ls},
-    {{"get", "k"}, verb::get},      {{"put", "k"}, verb::put},    {{"rm", "k", "l"}, verb::rm},
+    {{"status"}, verb::status},     {{"stat", "k"}, verb::stat},   {{"ls"}, verb::ls},
+    {{"get", "k"}, verb::get},      {{"put", "k"}, verb::put},     {{"rm", "k", "l"}, verb::rm},
     {{"pin", "k"}, verb::pin},      {{"unpin", "k"}, verb::unpin}, {{"evict", "--bytes", "1MiB"}, verb::evict},
     {{"sessions"}, verb::sessions}, {{"check"}, verb::check}};
   for (const auto& [line, what] : lines) {
@@ -56,24 +56,23 @@ TEST(CommandLine, KeysPrefixAndSizesBecomeBytes) {
 }
 
 TEST(CommandLine, MistakesAreUsageErrors) {
-  const std::vector<std::vector<std::string>> lines = {
-    {},
-    {"frobnicate"},
-    {"get"},
-    {"get", "a", "b"},
-    {"get", "hex:0"},
-    {"get", ""},
-    {"get", "k", "--json"},
-    {"rm"},
-    {"evict"},
-    {"evict", "--bytes", "0"},
-    {"evict", "--bytes", "much"},
-    {"ls", "--limit", "-1"},
-    {"status", "extra"},
-    {"--server", "nowhere", "status"},
-    {"--server", "host:99999", "status"},
-    {"--timeout-ms", "0", "status"},
-    {"--token-file", "/nonexistent/token", "status"}};
+  const std::vector<std::vector<std::string>> lines = {{},
+                                                       {"frobnicate"},
+                                                       {"get"},
+                                                       {"get", "a", "b"},
+                                                       {"get", "hex:0"},
+                                                       {"get", ""},
+                                                       {"get", "k", "--json"},
+                                                       {"rm"},
+                                                       {"evict"},
+                                                       {"evict", "--bytes", "0"},
+                                                       {"evict", "--bytes", "much"},
+                                                       {"ls", "--limit", "-1"},
+                                                       {"status", "extra"},
+                                                       {"--server", "nowhere", "status"},
+                                                       {"--server", "host:99999", "status"},
+                                                       {"--timeout-ms", "0", "status"},
+                                                       {"--token-file", "/nonexistent/token", "status"}};
   for (const auto& line : lines) {
     std::string shown;
     for (const auto& word : line)
@@ -101,7 +100,8 @@ TEST(CommandLine, HelpNamesVerbsAndExitCodes) {
   auto parsed = parse({"--help"});
   ASSERT_TRUE(parsed);
   EXPECT_TRUE(parsed->show_only);
-  for (auto word : {"status", "stat", "ls", "get", "put", "rm", "pin", "unpin", "evict", "sessions", "check", "Exit codes"})
+  for (auto word :
+       {"status", "stat", "ls", "get", "put", "rm", "pin", "unpin", "evict", "sessions", "check", "Exit codes"})
     EXPECT_NE(parsed->text.find(word), std::string::npos) << word;
   auto of_verb = parse({"ls", "--help"});
   ASSERT_TRUE(of_verb);

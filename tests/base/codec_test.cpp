@@ -21,7 +21,8 @@ TEST(Codec, WritesLittleEndianWithoutPadding) {
   std::string out;
   writer{out}.number(std::uint32_t{0x01020304}).text("ab").hash({5, 6});
   EXPECT_EQ(out, (std::string{"\x04\x03\x02\x01\x02\x00"
-                              "ab\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0", 24}));
+                              "ab\x05\0\0\0\0\0\0\0\x06\0\0\0\0\0\0\0",
+                              24}));
 }
 
 TEST(Codec, AppendsToWhatIsThere) {
@@ -79,7 +80,10 @@ TEST(Codec, AfterAReadPastTheEndEveryValueIsZeroOrEmpty) {
 }
 
 TEST(Codec, TextThatSaysItIsLongerThanTheRecordIsRefused) {
-  reader r{std::string_view{"\xff\xff" "abc", 5}};
+  reader r{
+    std::string_view{"\xff\xff"
+                     "abc",
+                     5}};
   EXPECT_EQ(r.text(), "");
   EXPECT_FALSE(r.ok());
 }

@@ -20,16 +20,30 @@ TEST(ErrorCode, KeepsItsNumberAndName) {
     const char* name;
   };
   int rows = 0;
-  for (auto [number, code, name] : {
-         row{0, ec::ok, "ok"}, {1, ec::missing, "missing"}, {2, ec::exists, "exists"}, {3, ec::pinned, "pinned"},
-         {4, ec::not_pinned, "not_pinned"}, {5, ec::gone, "gone"}, {6, ec::not_granted, "not_granted"},
-         {7, ec::busy, "busy"}, {8, ec::too_large, "too_large"}, {9, ec::invalid, "invalid"},
-         {10, ec::out_of_memory, "out_of_memory"}, {11, ec::session_over, "session_over"},
-         {12, ec::version_mismatch, "version_mismatch"}, {13, ec::refused, "refused"}, {14, ec::timeout, "timeout"},
-         {15, ec::unavailable, "unavailable"}, {16, ec::stopping, "stopping"}, {17, ec::io, "io"},
-         {18, ec::in_use, "in_use"}, {19, ec::unknown_contents, "unknown_contents"}, {20, ec::no_space, "no_space"},
-         {21, ec::corrupt, "corrupt"}, {22, ec::storage_failed, "storage_failed"},
-         {23, ec::bad_option, "bad_option"}}) {
+  for (auto [number, code, name] : {row{0, ec::ok, "ok"},
+                                    {1, ec::missing, "missing"},
+                                    {2, ec::exists, "exists"},
+                                    {3, ec::pinned, "pinned"},
+                                    {4, ec::not_pinned, "not_pinned"},
+                                    {5, ec::gone, "gone"},
+                                    {6, ec::not_granted, "not_granted"},
+                                    {7, ec::busy, "busy"},
+                                    {8, ec::too_large, "too_large"},
+                                    {9, ec::invalid, "invalid"},
+                                    {10, ec::out_of_memory, "out_of_memory"},
+                                    {11, ec::session_over, "session_over"},
+                                    {12, ec::version_mismatch, "version_mismatch"},
+                                    {13, ec::refused, "refused"},
+                                    {14, ec::timeout, "timeout"},
+                                    {15, ec::unavailable, "unavailable"},
+                                    {16, ec::stopping, "stopping"},
+                                    {17, ec::io, "io"},
+                                    {18, ec::in_use, "in_use"},
+                                    {19, ec::unknown_contents, "unknown_contents"},
+                                    {20, ec::no_space, "no_space"},
+                                    {21, ec::corrupt, "corrupt"},
+                                    {22, ec::storage_failed, "storage_failed"},
+                                    {23, ec::bad_option, "bad_option"}}) {
     EXPECT_EQ(static_cast<int>(code), number) << name;
     EXPECT_EQ(to_string(code), name);
     ++rows;

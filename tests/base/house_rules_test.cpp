@@ -52,7 +52,8 @@ string complaint(string_view folder, string_view line) {
     return arrows.find(folder)->second.contains(top) ? "" : "includes against the arrows";
   }
   auto kept = keepers.find(top);
-  return kept == keepers.end() || kept->second.contains(string{folder}) ? "" : "uses " + top + ", which other folders keep";
+  return kept == keepers.end() || kept->second.contains(string{folder}) ? ""
+                                                                        : "uses " + top + ", which other folders keep";
 }
 
 std::vector<fs::path> sources_of(string_view folder) {

@@ -35,7 +35,7 @@ std::string refusal(std::vector<std::string> args) {
 class temporary_file {
 public:
   explicit temporary_file(std::string_view text)
-    : path_(std::filesystem::temp_directory_path() / ("maru-options-" + std::to_string(::getpid()) + ".toml")) {
+      : path_(std::filesystem::temp_directory_path() / ("maru-options-" + std::to_string(::getpid()) + ".toml")) {
     std::ofstream{path_} << text;
   }
   ~temporary_file() { std::filesystem::remove(path_); }
@@ -71,8 +71,8 @@ TEST(Options, EveryOptionAcceptsItsOwnDefault) {
 }
 
 TEST(Options, CommandLineSetsEachKindOfField) {
-  auto parsed = parse({"--pool", "/tmp/p", "--pool-size", "1.5GiB", "--pool-mode", "660", "--format", "--prefault", "start",
-                       "--lease-ms", "2500", "--reserve-pages", "7", "--http", "[::1]:0"});
+  auto parsed = parse({"--pool", "/tmp/p", "--pool-size", "1.5GiB", "--pool-mode", "660", "--format", "--prefault",
+                       "start", "--lease-ms", "2500", "--reserve-pages", "7", "--http", "[::1]:0"});
   ASSERT_TRUE(parsed) << parsed.error().message;
   const auto& o = parsed->options;
   EXPECT_EQ(o.pool, "/tmp/p");
@@ -90,14 +90,16 @@ TEST(Options, RefusalNamesOptionValueAndWhatItTakes) {
             "failed to use --page-min: '6000' is not a size from 4KiB to 1GiB in multiples of 4KiB");
   EXPECT_EQ(refusal({"--pool-size", "big"}),
             "failed to use --pool-size: 'big' is not 0 or a size from 2MiB to 1024TiB in multiples of 4KiB");
-  EXPECT_EQ(refusal({"--pool-mode", "8"}),
-            "failed to use --pool-mode: '8' is not an octal file mode from 0600 to 0777 that lets the owner read and write");
+  EXPECT_EQ(
+    refusal({"--pool-mode", "8"}),
+    "failed to use --pool-mode: '8' is not an octal file mode from 0600 to 0777 that lets the owner read and write");
   EXPECT_EQ(refusal({"--prefault", "maybe"}), "failed to use --prefault: 'maybe' is not off, background or start");
   EXPECT_EQ(refusal({"--shards", "-1"}), "failed to use --shards: '-1' is not a number from 0 to 64");
   EXPECT_EQ(refusal({"--lease-ms", "4294967296"}),
             "failed to use --lease-ms: '4294967296' is not a number from 500 to 600000");
-  EXPECT_EQ(refusal({"--listen", "5555"}), "failed to use --listen: '5555' is not HOST:PORT, such as 127.0.0.1:5555 or "
-                                           "[::1]:5555, with a port from 0 to 65535");
+  EXPECT_EQ(refusal({"--listen", "5555"}),
+            "failed to use --listen: '5555' is not HOST:PORT, such as 127.0.0.1:5555 or "
+            "[::1]:5555, with a port from 0 to 65535");
 }
 
 TEST(Options, PageMinIsHeldToMultipleAndBounds) {
@@ -201,7 +203,8 @@ TEST(HostPort, SplitsNamesAndAddresses) {
   ASSERT_TRUE(v6);
   EXPECT_EQ(v6->host, "fe80::1");
   EXPECT_EQ(v6->port, 80);
-  for (auto bad : {"", ":", "a", "a:", ":1", "a:65536", "a:-1", "a:1x", "::1:80", "[::1]80", "[]:1", "a b:1", "tcp://a:1"})
+  for (auto bad :
+       {"", ":", "a", "a:", ":1", "a:65536", "a:-1", "a:1x", "::1:80", "[::1]80", "[]:1", "a b:1", "tcp://a:1"})
     EXPECT_FALSE(parse_host_port(bad)) << bad;
 }
 

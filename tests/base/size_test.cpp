@@ -16,11 +16,26 @@ TEST(ParseSize, ReadsNumbersAndUnits) {
     const char* text;
     std::uint64_t bytes;
   };
-  for (auto [text, bytes] : {spelling{"0", 0}, {"1", 1}, {"4096", 4096}, {"4096B", 4096}, {"64K", 64 * KiB},
-                             {"64KiB", 64 * KiB}, {"64kib", 64 * KiB}, {"64kB", 64'000}, {"256MiB", 256 * MiB},
-                             {"256m", 256 * MiB}, {"256MB", 256'000'000}, {"1.5GiB", GiB + GiB / 2}, {"2G", 2 * GiB},
-                             {"3GB", 3'000'000'000}, {"1TiB", TiB}, {"1T", TiB}, {"2TB", 2'000'000'000'000},
-                             {"1 MiB", MiB}, {"0.5KiB", 512}, {"9007199254740993", 9007199254740993},
+  for (auto [text, bytes] : {spelling{"0", 0},
+                             {"1", 1},
+                             {"4096", 4096},
+                             {"4096B", 4096},
+                             {"64K", 64 * KiB},
+                             {"64KiB", 64 * KiB},
+                             {"64kib", 64 * KiB},
+                             {"64kB", 64'000},
+                             {"256MiB", 256 * MiB},
+                             {"256m", 256 * MiB},
+                             {"256MB", 256'000'000},
+                             {"1.5GiB", GiB + GiB / 2},
+                             {"2G", 2 * GiB},
+                             {"3GB", 3'000'000'000},
+                             {"1TiB", TiB},
+                             {"1T", TiB},
+                             {"2TB", 2'000'000'000'000},
+                             {"1 MiB", MiB},
+                             {"0.5KiB", 512},
+                             {"9007199254740993", 9007199254740993},
                              {"9223372036854775807", 9223372036854775807}}) {
     auto read = parse_size(text);
     ASSERT_TRUE(read) << text << ": " << read.error().message;
@@ -29,8 +44,26 @@ TEST(ParseSize, ReadsNumbersAndUnits) {
 }
 
 TEST(ParseSize, RefusesTheRestAndSaysWhat) {
-  for (const char* text : {"", " ", "MiB", "-1", "+1", "1.5", "1.5.5MiB", ".", ".KiB", "1e3", "0x10", "1 2", "12MiBs",
-                           "1EiB", "nan", "inf", "9223372036854775808", "99999999999999999999", "99999999TiB", "1,5MiB"}) {
+  for (const char* text : {"",
+                           " ",
+                           "MiB",
+                           "-1",
+                           "+1",
+                           "1.5",
+                           "1.5.5MiB",
+                           ".",
+                           ".KiB",
+                           "1e3",
+                           "0x10",
+                           "1 2",
+                           "12MiBs",
+                           "1EiB",
+                           "nan",
+                           "inf",
+                           "9223372036854775808",
+                           "99999999999999999999",
+                           "99999999TiB",
+                           "1,5MiB"}) {
     auto read = parse_size(text);
     ASSERT_FALSE(read) << text << " read as " << *read;
     EXPECT_EQ(read.code(), ec::bad_option);

@@ -98,8 +98,8 @@ TEST(Descriptor, AStateThatDoesNotExistIsRefused) {
 
 TEST(Descriptor, ChangeOfStateLeavesTheRest) {
   memory m;
-  for (auto state : {page_state::free, page_state::granted, page_state::committed, page_state::evicting,
-                     page_state::quarantined}) {
+  for (auto state :
+       {page_state::free, page_state::granted, page_state::committed, page_state::evicting, page_state::quarantined}) {
     m.table.write(0, a_descriptor());
     m.table.set_state(0, state);
     auto expected = a_descriptor();
@@ -222,8 +222,13 @@ TEST(DescriptorModel, RandomOperationsAgreeWithAPlainVector) {
     auto slot = random() % 16;
     auto state = static_cast<page_state>(random() % 5);
     if (random() % 2 == 0) {
-      model[slot] = {state, random() & generation_max, {random(), random()}, random(), session_id{random()},
-                     static_cast<std::uint32_t>(random()), static_cast<std::uint32_t>(random())};
+      model[slot] = {state,
+                     random() & generation_max,
+                     {random(), random()},
+                     random(),
+                     session_id{random()},
+                     static_cast<std::uint32_t>(random()),
+                     static_cast<std::uint32_t>(random())};
       m.table.write(slot, model[slot]);
     } else if (m.table.raw_generation(slot) != 0) {
       model[slot].state = state;

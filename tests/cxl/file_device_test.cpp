@@ -201,8 +201,8 @@ TEST_F(file_device, ReserveTakesStorageOnceAndReleaseGivesItBack) {
 
 TEST_F(file_device, RangesOutsideAreRefusedEverywhere) {
   auto made = make("pool", MiB);
-  for (auto [offset, size] : {std::pair{0ul, MiB + 4096}, {MiB, 4096ul}, {MiB + 4096, 0ul}, {4096ul, ~0ul - 4095},
-                              {~0ul - 4095, 8192ul}}) {
+  for (auto [offset, size] :
+       {std::pair{0ul, MiB + 4096}, {MiB, 4096ul}, {MiB + 4096, 0ul}, {4096ul, ~0ul - 4095}, {~0ul - 4095, 8192ul}}) {
     EXPECT_EQ(made->reserve(offset, size).code(), ec::invalid) << offset << '+' << size;
     EXPECT_EQ(made->release(offset, size).code(), ec::invalid) << offset << '+' << size;
     EXPECT_EQ(made->map(offset, size, access::read_write).code(), ec::invalid) << offset << '+' << size;

@@ -128,16 +128,18 @@ TEST_F(pool_kill, OpenOfAGoodPoolLosesNothing) {
   remove_pool();
   auto known = make_pool();
   std::uint64_t last = 1;
-  after_each_system_call(options(), [&] { return known; }, [&](auto) {
-    auto p = must_open(known);
-    ASSERT_TRUE(p);
-    EXPECT_EQ(p->how(), opened_as::opened);
-    EXPECT_GT(p->epoch(), last);
-    last = p->epoch();
-    EXPECT_EQ(p->regions().size(), 1u);
-    EXPECT_EQ(p->descriptors().read(0)->gen, 5u);
-    EXPECT_EQ(bytes_of(data(), 0, 1)[0], std::byte{0x77});
-  });
+  after_each_system_call(
+    options(), [&] { return known; },
+    [&](auto) {
+      auto p = must_open(known);
+      ASSERT_TRUE(p);
+      EXPECT_EQ(p->how(), opened_as::opened);
+      EXPECT_GT(p->epoch(), last);
+      last = p->epoch();
+      EXPECT_EQ(p->regions().size(), 1u);
+      EXPECT_EQ(p->descriptors().read(0)->gen, 5u);
+      EXPECT_EQ(bytes_of(data(), 0, 1)[0], std::byte{0x77});
+    });
 }
 
 }  // namespace

@@ -43,8 +43,10 @@ TEST_F(pool_regions, AreFoundByIdAcrossRestarts) {
 TEST_F(pool_regions, SlotsOfAllPagesDiffer) {
   auto p = must_open();
   std::vector<int> used(p->descriptors().slots());
-  for (auto [offset, length, page] : {std::tuple{0ul, extent, 64 * KiB}, {extent, extent, 68 * KiB},
-                                      {2 * extent, 2 * extent, 1000 * KiB}, {4 * extent, 12 * extent, 24 * MiB}}) {
+  for (auto [offset, length, page] : {std::tuple{0ul, extent, 64 * KiB},
+                                      {extent, extent, 68 * KiB},
+                                      {2 * extent, 2 * extent, 1000 * KiB},
+                                      {4 * extent, 12 * extent, 24 * MiB}}) {
     auto row = p->add_region(offset, length, page);
     ASSERT_TRUE(row) << row.error().message;
     for (std::uint32_t i = 0; i < row->page_count(); ++i)
@@ -59,16 +61,23 @@ TEST_F(pool_regions, ThatMakeNoSenseAreInvalid) {
     std::uint64_t offset, length, page;
     const char* why;
   };
-  for (auto [offset, length, page, why] : {
-         bad{1, extent, 64 * KiB, "not on an extent"}, {64 * KiB, extent, 64 * KiB, "not on an extent"},
-         {0, 33 * MiB, 64 * KiB, "past the end"}, {32 * MiB, extent, 64 * KiB, "past the end"},
-         {64 * MiB, extent, 64 * KiB, "past the end"}, {extent, ~0ul, 64 * KiB, "length that wraps round"},
-         {~0ul - extent + 1, extent, 64 * KiB, "offset that wraps round"},
-         {0, extent, 4 * KiB, "page below the slot size"}, {0, extent, 0, "no page"},
-         {0, extent, 65 * KiB + 1, "page not in 4 KiB"}, {0, extent, 4 * MiB, "page larger than the region"},
-         {0, 0, 64 * KiB, "no length"}, {0, 32 * MiB, 2 * bounds::GiB, "page over its bound"},
-         {4 * extent, extent, 64 * KiB, "over another"}, {3 * extent, 2 * extent, 64 * KiB, "over another's start"},
-         {5 * extent, 2 * extent, 64 * KiB, "over another's end"}, {0, 32 * MiB, 64 * KiB, "around another"}}) {
+  for (auto [offset, length, page, why] : {bad{1, extent, 64 * KiB, "not on an extent"},
+                                           {64 * KiB, extent, 64 * KiB, "not on an extent"},
+                                           {0, 33 * MiB, 64 * KiB, "past the end"},
+                                           {32 * MiB, extent, 64 * KiB, "past the end"},
+                                           {64 * MiB, extent, 64 * KiB, "past the end"},
+                                           {extent, ~0ul, 64 * KiB, "length that wraps round"},
+                                           {~0ul - extent + 1, extent, 64 * KiB, "offset that wraps round"},
+                                           {0, extent, 4 * KiB, "page below the slot size"},
+                                           {0, extent, 0, "no page"},
+                                           {0, extent, 65 * KiB + 1, "page not in 4 KiB"},
+                                           {0, extent, 4 * MiB, "page larger than the region"},
+                                           {0, 0, 64 * KiB, "no length"},
+                                           {0, 32 * MiB, 2 * bounds::GiB, "page over its bound"},
+                                           {4 * extent, extent, 64 * KiB, "over another"},
+                                           {3 * extent, 2 * extent, 64 * KiB, "over another's start"},
+                                           {5 * extent, 2 * extent, 64 * KiB, "over another's end"},
+                                           {0, 32 * MiB, 64 * KiB, "around another"}}) {
     EXPECT_EQ(p->add_region(offset, length, page).code(), ec::invalid) << why;
   }
   EXPECT_EQ(p->regions().size(), 1u);

@@ -25,9 +25,7 @@ inline superblock a_superblock(std::uint64_t sequence = 7) {
   return sb;
 }
 
-inline region_row a_row() {
-  return {region_id{42}, 3, 128 * bounds::MiB, 4 * bounds::MiB, 256 * bounds::KiB};
-}
+inline region_row a_row() { return {region_id{42}, 3, 128 * bounds::MiB, 4 * bounds::MiB, 256 * bounds::KiB}; }
 
 inline descriptor a_descriptor(generation gen = 0x123456789abc) {
   descriptor d;

@@ -44,7 +44,8 @@ TEST(BaspGate, HandshakeComesFirst) {
 TEST(BaspGate, HandshakeOfAServerNeedsItsVersion) {
   basp_gate gate(basp_gate::role::connected, own, 1024);
   auto hello = other + std::string(20, '\0');
-  for (std::uint64_t version : {0, 1, 2, 4}) EXPECT_EQ(judge(gate, {server_handshake, hello, version}), refusal::handshake);
+  for (std::uint64_t version : {0, 1, 2, 4})
+    EXPECT_EQ(judge(gate, {server_handshake, hello, version}), refusal::handshake);
   EXPECT_EQ(judge(gate, {client_handshake, other}), refusal::handshake);
   EXPECT_EQ(judge(gate, {server_handshake, hello, 3}), refusal::none);
   EXPECT_EQ(judge(gate, {server_handshake, hello, 3}), refusal::forbidden);
@@ -132,21 +133,24 @@ TEST(BaspGate, ErrorsPassAsResponsesWithPlainContextOnly) {
 // Whatever the bytes, a verdict comes; the sanitizers watch the reads.
 TEST(BaspGate, RandomFramesAreJudged) {
   std::uint64_t seed = std::random_device{}();
-  if (const char* given = std::getenv("MARU_SEED")) seed = std::strtoull(given, nullptr, 0);
+  if (const char* given = std::getenv("MARU_SEED"))
+    seed = std::strtoull(given, nullptr, 0);
   std::printf("MARU_SEED=%llu\n", static_cast<unsigned long long>(seed));
   std::mt19937_64 random(seed);
   int passed = 0;
   for (int round = 0; round < 200000; ++round) {
     auto gate = random() % 8 == 0 ? basp_gate(basp_gate::role::connected, own, 1024) : accepted();
     auto bytes = to_bytes(plain());
-    for (auto n = random() % 6; n > 0; --n) bytes[random() % bytes.size()] = static_cast<char>(random());
+    for (auto n = random() % 6; n > 0; --n)
+      bytes[random() % bytes.size()] = static_cast<char>(random());
     auto header = parse_basp_header(bytes);
     header.payload_bytes %= 128;
     // A payload of exactly its length, on the heap, so that a read past its end is seen.
     std::string payload = bytes.substr(basp_header_bytes);
     payload.resize(header.payload_bytes, '\0');
     payload.shrink_to_fit();
-    if (gate.check(header) == refusal::none) passed += gate.admit(header, payload) == refusal::none;
+    if (gate.check(header) == refusal::none)
+      passed += gate.admit(header, payload) == refusal::none;
   }
   EXPECT_GT(passed, 0);
 }

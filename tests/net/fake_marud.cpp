@@ -65,9 +65,7 @@ caf::behavior session_behavior(caf::event_based_actor* self, std::shared_ptr<fak
     [=](const remove_request& m) {
       return respond<codes_reply>(self, *p, *held, op::remove, [&] { return p->remove(m); });
     },
-    [=](const renew_request&) {
-      return respond<renew_reply>(self, *p, *held, op::renew, [&] { return p->renew(); });
-    },
+    [=](const renew_request&) { return respond<renew_reply>(self, *p, *held, op::renew, [&] { return p->renew(); }); },
     [=](const regions_request& m) {
       return respond<regions_reply>(self, *p, *held, op::regions, [&] { return p->regions(m); });
     },
@@ -93,23 +91,22 @@ struct roster {
 
 caf::behavior door_behavior(caf::event_based_actor* self, std::shared_ptr<fake_pool> p, std::shared_ptr<roster> made) {
   auto held = std::make_shared<held_back>();
-  return {
-    [=](const net::hello& m) {
-      return respond<net::hello_reply>(self, *p, *held, op::hello, [&] {
-        auto reply = p->open(m);
-        if (reply.code != 0)
-          return reply;
-        auto session = self->system().spawn(session_behavior, p, reply.session);
-        reply.handle = caf::actor_cast<net::session_actor>(session);
-        std::lock_guard lock(made->mutex);
-        made->sessions.push_back(session);
-        return reply;
-      });
-    },
-    [=](release_atom) {
-      for (auto& [promise, reply] : std::exchange(*held, {}))
-        promise.deliver(reply);
-    }};
+  return {[=](const net::hello& m) {
+            return respond<net::hello_reply>(self, *p, *held, op::hello, [&] {
+              auto reply = p->open(m);
+              if (reply.code != 0)
+                return reply;
+              auto session = self->system().spawn(session_behavior, p, reply.session);
+              reply.handle = caf::actor_cast<net::session_actor>(session);
+              std::lock_guard lock(made->mutex);
+              made->sessions.push_back(session);
+              return reply;
+            });
+          },
+          [=](release_atom) {
+            for (auto& [promise, reply] : std::exchange(*held, {}))
+              promise.deliver(reply);
+          }};
 }
 
 struct config : caf::actor_system_config {

@@ -52,8 +52,8 @@ public:
   // -- looking in
   std::string path() const { return folder_ / "pool"; }
   std::string folder() const { return folder_.path().string(); }
-  std::size_t pins() const;            // of all sessions
-  std::size_t granted() const;         // pages, of all sessions
+  std::size_t pins() const;     // of all sessions
+  std::size_t granted() const;  // pages, of all sessions
   std::size_t entries() const;
   std::size_t sessions() const;
   bool knows(std::string_view key) const;

@@ -177,8 +177,14 @@ TEST_F(Holdings, ClientAndServerAgreeOnPinsWhateverIsCut) {
   auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
   std::printf("MARU_SEED=%llu\n", static_cast<unsigned long long>(seed));
   std::mt19937_64 random{seed};
-  struct packet { bool unpin; key_hash h; };
-  struct answer { std::uint64_t wire; key_hash h; };
+  struct packet {
+    bool unpin;
+    key_hash h;
+  };
+  struct answer {
+    std::uint64_t wire;
+    key_hash h;
+  };
   std::map<key_hash, int> server, views, loose;
   std::vector<packet> to_server;
   std::vector<answer> to_client, arrived;  // `arrived`: delivered, not yet looked at by the caller

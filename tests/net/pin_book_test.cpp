@@ -57,10 +57,22 @@ TEST(PinBook, CountsAsTwoMultisetsDo) {
   for (int step = 0; step < 50000; ++step) {
     auto h = hash(random() % 8);
     switch (random() % 4) {
-      case 0: book.add_pin(h); ++pins[h]; break;
-      case 1: book.add_view(h); ++views[h]; break;
-      case 2: ASSERT_EQ(book.drop_pin(h), pins[h] > 0); pins[h] -= pins[h] > 0; break;
-      case 3: ASSERT_EQ(book.drop_view(h), views[h] > 0); views[h] -= views[h] > 0; break;
+      case 0:
+        book.add_pin(h);
+        ++pins[h];
+        break;
+      case 1:
+        book.add_view(h);
+        ++views[h];
+        break;
+      case 2:
+        ASSERT_EQ(book.drop_pin(h), pins[h] > 0);
+        pins[h] -= pins[h] > 0;
+        break;
+      case 3:
+        ASSERT_EQ(book.drop_view(h), views[h] > 0);
+        views[h] -= views[h] > 0;
+        break;
     }
     std::size_t total = 0;
     for (auto* m : {&pins, &views})

@@ -34,7 +34,8 @@ std::string big_endian(T value) {
 inline std::uint64_t atom_of(std::string_view text) {
   static constexpr std::string_view alphabet = " 0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
   std::uint64_t value = 0xf;
-  for (char c : text) value = value << 6 | static_cast<std::uint64_t>(alphabet.find(c));
+  for (char c : text)
+    value = value << 6 | static_cast<std::uint64_t>(alphabet.find(c));
   return value;
 }
 
@@ -63,8 +64,8 @@ struct frame {
 
 inline std::string to_bytes(const frame& f) {
   auto length = f.length < 0 ? static_cast<std::uint32_t>(f.payload.size()) : static_cast<std::uint32_t>(f.length);
-  return big_endian(f.op) + big_endian(f.padding) + big_endian(f.flags) + big_endian(length) + big_endian(f.data) +
-         big_endian(f.source) + big_endian(f.dest) + f.payload;
+  return big_endian(f.op) + big_endian(f.padding) + big_endian(f.flags) + big_endian(length) + big_endian(f.data)
+         + big_endian(f.source) + big_endian(f.dest) + f.payload;
 }
 
 inline std::string node_bytes(std::uint32_t process, char fill = 'n') {
@@ -73,7 +74,8 @@ inline std::string node_bytes(std::uint32_t process, char fill = 'n') {
 
 inline std::string length_bytes(std::size_t n) {
   std::string out;
-  for (; n > 0x7f; n >>= 7) out.push_back(static_cast<char>((n & 0x7f) | 0x80));
+  for (; n > 0x7f; n >>= 7)
+    out.push_back(static_cast<char>((n & 0x7f) | 0x80));
   out.push_back(static_cast<char>(n));
   return out;
 }
@@ -101,7 +103,8 @@ public:
     to.sin_family = AF_INET;
     to.sin_port = htons(port);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) close();
+    if (::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0)
+      close();
   }
   explicit raw_peer(int fd, std::nullptr_t) : fd_(fd) {}
   raw_peer(raw_peer&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
@@ -111,7 +114,8 @@ public:
   bool open() const { return fd_ >= 0; }
   int fd() const { return fd_; }
   void close() {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+    if (fd_ >= 0)
+      ::close(std::exchange(fd_, -1));
   }
 
   // False when the other side has closed, or takes nothing until the deadline.
@@ -137,8 +141,10 @@ public:
     while (got.size() < size && !closed_ && wait(POLLIN, deadline)) {
       char buffer[65536];
       auto n = ::recv(fd_, buffer, std::min(sizeof buffer, size - got.size()), MSG_DONTWAIT);
-      if (n > 0) got.append(buffer, static_cast<std::size_t>(n));
-      if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) closed_ = true;
+      if (n > 0)
+        got.append(buffer, static_cast<std::size_t>(n));
+      if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+        closed_ = true;
     }
     return got;
   }
@@ -146,16 +152,19 @@ public:
   // One frame: header and payload; empty when none comes whole.
   std::string receive_frame(std::chrono::milliseconds limit = 5s) {
     auto got = receive(32, limit);
-    if (got.size() < 32) return {};
+    if (got.size() < 32)
+      return {};
     std::uint32_t size = 0;
-    for (int i = 4; i < 8; ++i) size = size << 8 | static_cast<unsigned char>(got[static_cast<std::size_t>(i)]);
+    for (int i = 4; i < 8; ++i)
+      size = size << 8 | static_cast<unsigned char>(got[static_cast<std::size_t>(i)]);
     return got + receive(size, limit);
   }
 
   // True when the other side closes within the limit. Reads and drops what it still sends.
   bool closes(std::chrono::milliseconds limit = 5s) {
     auto deadline = test_clock::now() + limit;
-    while (!closed_ && test_clock::now() < deadline) receive(1 << 20, 20ms);
+    while (!closed_ && test_clock::now() < deadline)
+      receive(1 << 20, 20ms);
     return closed_;
   }
 

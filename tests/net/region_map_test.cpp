@@ -78,16 +78,16 @@ TEST_F(RegionMap, ALastPageThatDoesNotFitIsNone) {
 
 TEST_F(RegionMap, RowsThatDoNotFitTheDeviceAreRefused) {
   const region_row bad[] = {
-    {0, 0, 0, mega, page_size},                   // no id
-    {0x80000000, 0, 0, mega, page_size},          // id out of range
-    {7, 1, 0, mega, page_size},                   // no such device
-    {7, 0, 4 * mega, mega, page_size},            // behind the end
-    {7, 0, 3 * mega + 4096, mega, page_size},     // over the end
-    {7, 0, ~0ull - 4095, mega, page_size},        // offset + length overflows
-    {7, 0, 0, ~0ull, page_size},                  // length overflows
-    {7, 0, 0, mega, 0},                           // no page size
-    {7, 0, 0, mega, 2048},                        // page size under the bound
-    {7, 0, 0, mega, 2 * mega},                    // no page at all
+    {0, 0, 0, mega, page_size},                // no id
+    {0x80000000, 0, 0, mega, page_size},       // id out of range
+    {7, 1, 0, mega, page_size},                // no such device
+    {7, 0, 4 * mega, mega, page_size},         // behind the end
+    {7, 0, 3 * mega + 4096, mega, page_size},  // over the end
+    {7, 0, ~0ull - 4095, mega, page_size},     // offset + length overflows
+    {7, 0, 0, ~0ull, page_size},               // length overflows
+    {7, 0, 0, mega, 0},                        // no page size
+    {7, 0, 0, mega, 2048},                     // page size under the bound
+    {7, 0, 0, mega, 2 * mega},                 // no page at all
   };
   for (auto& row : bad)
     EXPECT_EQ(map->add(row).code(), ec::corrupt) << row.id << " " << row.offset << " " << row.length;

@@ -66,8 +66,8 @@ TEST(TransportAbuse, IncompleteFramesOfAllPeersTogetherAreBounded) {
   std::vector<raw_peer> peers;
   for (std::uint32_t i = 0; i < 40; ++i) {
     peers.push_back(greeted(*server, node_bytes(200 + i)));
-    peers.back().send(to_bytes({direct_message, std::string(60 * 1024, 'x'), async_id, 1, server->actor().id(), 0, 0,
-                                64 * 1024}));
+    peers.back().send(
+      to_bytes({direct_message, std::string(60 * 1024, 'x'), async_id, 1, server->actor().id(), 0, 0, 64 * 1024}));
   }
   EXPECT_TRUE(eventually([&] { return server->refused("too_large") >= 20; }));
   EXPECT_TRUE(serves(*server));
@@ -76,10 +76,9 @@ TEST(TransportAbuse, IncompleteFramesOfAllPeersTogetherAreBounded) {
 TEST(TransportAbuse, MessagesBeforeAHandshakeAreRefused) {
   auto server = endpoint::server();
   auto self = node_bytes(77), own = server_node(*server);
-  for (const auto& bytes :
-       {ask_frame(server->actor(), 1), to_bytes({heartbeat}),
-        to_bytes({monitor_message, self + own, 0, 0, server->actor().id()}),
-        to_bytes({down_message, self + own + std::string(9, '\1'), 0, 1, 0})}) {
+  for (const auto& bytes : {ask_frame(server->actor(), 1), to_bytes({heartbeat}),
+                            to_bytes({monitor_message, self + own, 0, 0, server->actor().id()}),
+                            to_bytes({down_message, self + own + std::string(9, '\1'), 0, 1, 0})}) {
     raw_peer peer(server->port());
     peer.send(bytes);
     EXPECT_TRUE(peer.closes());
@@ -118,12 +117,13 @@ TEST(TransportAbuse, ExitLinkAndErrorMessagesEndNoActor) {
 TEST(TransportAbuse, ConfigAndSpawnServersAreNotReached) {
   auto server = endpoint::server();
   auto put = message_bytes("@atom+@str+@str", big_endian(atom_of("put")) + text_bytes("key") + text_bytes("value"));
-  auto info = message_bytes("@atom+@atom+@str", big_endian(atom_of("sys")) + big_endian(atom_of("get")) + text_bytes("info"));
+  auto info =
+    message_bytes("@atom+@atom+@str", big_endian(atom_of("sys")) + big_endian(atom_of("get")) + text_bytes("info"));
   for (const char* name : {"ConfigServ", "SpawnServ", "StreamServ", "BASP"}) {
     for (auto id : {async_id, request_id(5)}) {
       auto peer = greeted(*server);
-      peer.send(to_bytes({direct_message, put, id, 1, atom_of(name), 1}) +
-                to_bytes({direct_message, info, request_id(6), 1, atom_of(name), 1}));
+      peer.send(to_bytes({direct_message, put, id, 1, atom_of(name), 1})
+                + to_bytes({direct_message, info, request_id(6), 1, atom_of(name), 1}));
       EXPECT_TRUE(peer.closes()) << name;
     }
   }
@@ -150,7 +150,8 @@ TEST(TransportAbuse, RoutingByThirdNodesIsRefused) {
 
 TEST(TransportAbuse, NestedMessagesAndHandlesAreRefused) {
   std::string nested;
-  for (int depth = 0; depth < 50000; ++depth) nested += message_within("@message", "");
+  for (int depth = 0; depth < 50000; ++depth)
+    nested += message_within("@message", "");
   nested += message_within("", "");
   expect_refused(to_bytes({direct_message, message_bytes("@message", nested), async_id, 1, 4}), "forbidden");
   auto handle = big_endian(std::uint64_t{3}) + node_bytes(1234);
@@ -160,7 +161,8 @@ TEST(TransportAbuse, NestedMessagesAndHandlesAreRefused) {
 
 TEST(TransportAbuse, StreamCategoriesAreRefused) {
   auto payload = message_bytes("@i32", big_endian(std::uint32_t{1}));
-  for (std::uint64_t category : {2, 3}) expect_refused(to_bytes({direct_message, payload, category << 60 | 1, 1, 4}), "forbidden");
+  for (std::uint64_t category : {2, 3})
+    expect_refused(to_bytes({direct_message, payload, category << 60 | 1, 1, 4}), "forbidden");
 }
 
 TEST(TransportAbuse, ResponsesNobodyAskedForAreRefused) {
@@ -216,7 +218,8 @@ TEST(TransportAbuse, ActorsOfOnePeerAreBounded) {
   bool sent = true;
   for (std::uint64_t source = 1; source < 20000 && sent; ++source) {
     burst += ask_frame(server->actor(), 1, source, source);
-    if (burst.size() < 60000) continue;
+    if (burst.size() < 60000)
+      continue;
     sent = peer.send(burst);
     peer.receive(1 << 20, 0ms);
     burst.clear();
@@ -247,7 +250,8 @@ TEST(TransportAbuse, PeerThatFallsSilentOrStopsInAFrameIsClosed) {
   auto silent = greeted(*server, node_bytes(1)), trickle = greeted(*server, node_bytes(2));
   trickle.send(to_bytes({direct_message, "", async_id, 1, 4, 0, 0, 1 << 20}));
   auto deadline = test_clock::now() + 5s;
-  while (test_clock::now() < deadline && trickle.send("x")) std::this_thread::sleep_for(10ms);
+  while (test_clock::now() < deadline && trickle.send("x"))
+    std::this_thread::sleep_for(10ms);
   EXPECT_LT(test_clock::now(), deadline);
   EXPECT_TRUE(silent.closes());
   EXPECT_EQ(server->refused("timeout"), 2);
@@ -258,9 +262,12 @@ TEST(TransportAbuse, ConnectionsOverTheBoundAreClosedAtOnce) {
   options.connections_max = 8;
   auto server = endpoint::server(options);
   std::vector<raw_peer> peers;
-  for (int i = 0; i < 8; ++i) peers.emplace_back(server->port());
-  for (auto& peer : peers) EXPECT_FALSE(peer.receive_frame().empty());
-  for (int i = 0; i < 20; ++i) EXPECT_TRUE(raw_peer(server->port()).closes());
+  for (int i = 0; i < 8; ++i)
+    peers.emplace_back(server->port());
+  for (auto& peer : peers)
+    EXPECT_FALSE(peer.receive_frame().empty());
+  for (int i = 0; i < 20; ++i)
+    EXPECT_TRUE(raw_peer(server->port()).closes());
   EXPECT_EQ(server->refused("connections"), 20);
   peers.clear();
   EXPECT_TRUE(eventually([&] { return bool(serves(*server)); }));
@@ -274,7 +281,8 @@ TEST(TransportAbuse, ReaderThatNeverReadsIsShutDown) {
   auto text = message_bytes("@str", text_bytes(std::string(64 * 1024, 't')));
   auto before = resident_bytes();
   std::uint64_t id = 1;
-  while (id < 2000 && peer.send(to_bytes({direct_message, text, request_id(id), 1, server->actor().id()}))) ++id;
+  while (id < 2000 && peer.send(to_bytes({direct_message, text, request_id(id), 1, server->actor().id()})))
+    ++id;
   EXPECT_LT(id, 2000u);
   EXPECT_TRUE(eventually([&] { return server->refused("slow_reader") == 1; }));
   EXPECT_LT(resident_bytes(), before + growth_max(48 << 20));
@@ -284,10 +292,12 @@ TEST(TransportAbuse, ReaderThatNeverReadsIsShutDown) {
 TEST(TransportAbuse, OtherProtocolsAreRefused) {
   auto server = endpoint::server(quick());
   const std::string tls("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11);
-  const std::string bytes[] = {
-    "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test\r\n\r\n", tls + std::string(506, '\x5a'),
-    "*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n", std::string(4096, '\0'), std::string(4096, '\xff'),
-    "SSH-2.0-test\r\n"};
+  const std::string bytes[] = {"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test\r\n\r\n",
+                               tls + std::string(506, '\x5a'),
+                               "*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n",
+                               std::string(4096, '\0'),
+                               std::string(4096, '\xff'),
+                               "SSH-2.0-test\r\n"};
   for (const auto& some : bytes) {
     raw_peer peer(server->port());
     peer.send(some);

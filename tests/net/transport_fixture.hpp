@@ -25,7 +25,8 @@ namespace maru::test {
 inline bool eventually(const std::function<bool()>& holds, std::chrono::milliseconds limit = 20s) {
   auto deadline = test_clock::now() + limit;
   while (!holds()) {
-    if (test_clock::now() > deadline) return false;
+    if (test_clock::now() > deadline)
+      return false;
     std::this_thread::sleep_for(2ms);
   }
   return true;
@@ -44,15 +45,14 @@ inline caf::behavior echo(caf::event_based_actor* self, std::shared_ptr<counters
     return caf::sec::unexpected_message;
   });
   self->set_down_handler([seen](caf::down_msg&) { ++seen->downs; });
-  return {
-    [=](std::int32_t n) {
-      ++seen->messages;
-      return n + 1;
-    },
-    [=](std::string& text) {
-      ++seen->messages;
-      return std::move(text);
-    }};
+  return {[=](std::int32_t n) {
+            ++seen->messages;
+            return n + 1;
+          },
+          [=](std::string& text) {
+            ++seen->messages;
+            return std::move(text);
+          }};
 }
 
 class endpoint {
@@ -66,7 +66,8 @@ public:
     system_ = std::make_unique<caf::actor_system>(cfg_);
   }
   ~endpoint() {
-    for (auto& actor : kept_) caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
+    for (auto& actor : kept_)
+      caf::anon_send_exit(actor, caf::exit_reason::user_shutdown);
     kept_.clear();
     actor_ = nullptr;
     system_.reset();
@@ -110,8 +111,7 @@ public:
   std::int32_t ask(const caf::actor& who, std::int32_t n) {
     caf::scoped_actor self(system());
     std::int32_t answer = -1;
-    self->request(who, std::chrono::seconds(20), n)
-      .receive([&](std::int32_t m) { answer = m; }, [&](caf::error&) {});
+    self->request(who, std::chrono::seconds(20), n).receive([&](std::int32_t m) { answer = m; }, [&](caf::error&) {});
     return answer;
   }
 
@@ -150,16 +150,19 @@ inline std::string ask_frame(const caf::actor& whom, std::int32_t n, std::uint64
 inline ::testing::AssertionResult serves(endpoint& server) {
   endpoint client;
   auto remote = client.connect(server.port());
-  if (!remote) return ::testing::AssertionFailure() << "no connection: " << client.system().render(remote.error());
+  if (!remote)
+    return ::testing::AssertionFailure() << "no connection: " << client.system().render(remote.error());
   auto answer = client.ask(*remote, 41);
-  if (answer != 42) return ::testing::AssertionFailure() << "answer " << answer;
+  if (answer != 42)
+    return ::testing::AssertionFailure() << "answer " << answer;
   return ::testing::AssertionSuccess();
 }
 
 inline std::size_t resident_bytes() {
   std::size_t total = 0, resident = 0;
   if (auto* file = std::fopen("/proc/self/statm", "r")) {
-    if (std::fscanf(file, "%zu %zu", &total, &resident) != 2) resident = 0;
+    if (std::fscanf(file, "%zu %zu", &total, &resident) != 2)
+      resident = 0;
     std::fclose(file);
   }
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));

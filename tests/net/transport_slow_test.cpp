@@ -33,7 +33,8 @@ TEST(TransportSlow, FiveHundredIdleConnectionsLeaveAClientWorking) {
       idle.push_back(greeted(*server, node_bytes(1000 + i)));
     ASSERT_TRUE(idle.back().open());
   }
-  for (std::int32_t i = 0; i < 2000; ++i) ASSERT_EQ(client.ask(*remote, i), i + 1);
+  for (std::int32_t i = 0; i < 2000; ++i)
+    ASSERT_EQ(client.ask(*remote, i), i + 1);
   EXPECT_TRUE(serves(*server));
   EXPECT_TRUE(eventually([&] { return server->refused("silent") == 250; }, 10s));
   EXPECT_EQ(client.ask(*remote, 7), 8);
@@ -48,8 +49,10 @@ TEST(TransportSlow, NoiseStopsNothing) {
   auto before = resident_bytes();
   for (int round = 0; round < 2000; ++round) {
     std::string noise(random() % 512, '\0');
-    for (auto& c : noise) c = static_cast<char>(random());
-    auto peer = round % 2 == 0 ? raw_peer(server->port()) : greeted(*server, node_bytes(1 + static_cast<std::uint32_t>(random() % 50)));
+    for (auto& c : noise)
+      c = static_cast<char>(random());
+    auto peer = round % 2 == 0 ? raw_peer(server->port())
+                               : greeted(*server, node_bytes(1 + static_cast<std::uint32_t>(random() % 50)));
     peer.send(noise);
     if (round % 500 == 0) {
       ASSERT_TRUE(serves(*server));
@@ -66,7 +69,8 @@ std::string record_session(endpoint& server) {
   at.sin_family = AF_INET;
   at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof at;
-  if (::bind(listener, reinterpret_cast<sockaddr*>(&at), size) != 0 || ::listen(listener, 1) != 0) return {};
+  if (::bind(listener, reinterpret_cast<sockaddr*>(&at), size) != 0 || ::listen(listener, 1) != 0)
+    return {};
   ::getsockname(listener, reinterpret_cast<sockaddr*>(&at), &size);
   std::string said;
   std::atomic<bool> done{false};
@@ -85,9 +89,11 @@ std::string record_session(endpoint& server) {
     endpoint client(options);
     auto remote = client.connect(ntohs(at.sin_port));
     if (remote) {
-      for (std::int32_t i = 0; i < 4; ++i) EXPECT_EQ(client.ask(*remote, i), i + 1);
+      for (std::int32_t i = 0; i < 4; ++i)
+        EXPECT_EQ(client.ask(*remote, i), i + 1);
       caf::scoped_actor self(client.system());
-      self->request(*remote, std::chrono::seconds(5), std::string(300, 'm')).receive([](std::string&) {}, [](caf::error&) {});
+      self->request(*remote, std::chrono::seconds(5), std::string(300, 'm'))
+        .receive([](std::string&) {}, [](caf::error&) {});
       std::this_thread::sleep_for(60ms);  // a heartbeat or two belong to the record
     }
     remote = caf::sec::none;
@@ -130,7 +136,8 @@ TEST(TransportSlow, MutatedSessionsStopNothing) {
     mutate(bytes, random);
     open.emplace_back(server->port());
     open.back().send(bytes);
-    if (open.size() > 64) open.clear();
+    if (open.size() > 64)
+      open.clear();
     if (round % 1000 == 0) {
       ASSERT_TRUE(serves(*server));
     }

@@ -24,14 +24,17 @@ class child {
 public:
   explicit child(std::vector<std::string> arguments) {
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) return;
+    if (::pipe2(ends, O_CLOEXEC) != 0)
+      return;
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
     std::vector<char*> argv{const_cast<char*>("/proc/self/exe")};
-    for (auto& a : arguments) argv.push_back(a.data());
+    for (auto& a : arguments)
+      argv.push_back(a.data());
     argv.push_back(nullptr);
-    if (::posix_spawn(&pid_, "/proc/self/exe", &actions, nullptr, argv.data(), environ) != 0) pid_ = -1;
+    if (::posix_spawn(&pid_, "/proc/self/exe", &actions, nullptr, argv.data(), environ) != 0)
+      pid_ = -1;
     ::posix_spawn_file_actions_destroy(&actions);
     ::close(ends[1]);
     out_ = ::fdopen(ends[0], "r");
@@ -39,19 +42,23 @@ public:
   child(const child&) = delete;
   ~child() {
     end(SIGKILL);
-    if (out_ != nullptr) std::fclose(out_);
+    if (out_ != nullptr)
+      std::fclose(out_);
   }
   std::string line() {
     char text[256] = "";
-    if (std::fgets(text, sizeof text, out_) == nullptr) return {};
+    if (std::fgets(text, sizeof text, out_) == nullptr)
+      return {};
     text[std::strcspn(text, "\n")] = 0;
     return text;
   }
   void signal(int number) {
-    if (pid_ > 0) ::kill(pid_, number);
+    if (pid_ > 0)
+      ::kill(pid_, number);
   }
   void end(int number) {
-    if (pid_ <= 0) return;
+    if (pid_ <= 0)
+      return;
     ::kill(pid_, number);
     ::waitpid(pid_, nullptr, 0);
     pid_ = -1;
@@ -105,10 +112,12 @@ TEST(Transport, ServerAsksAnActorOfTheClient) {
   auto door = client.connect(server->publish(asker));
   ASSERT_TRUE(door);
   std::atomic<int> result{0};
-  auto worker = client.system().spawn([&](caf::event_based_actor* self, const caf::actor& to) -> caf::behavior {
-    self->request(to, std::chrono::seconds(20), std::int32_t{4}).then([&](std::int32_t m) { result = m; });
-    return {[](std::int32_t n) { return n + 1; }};
-  }, *door);
+  auto worker = client.system().spawn(
+    [&](caf::event_based_actor* self, const caf::actor& to) -> caf::behavior {
+      self->request(to, std::chrono::seconds(20), std::int32_t{4}).then([&](std::int32_t m) { result = m; });
+      return {[](std::int32_t n) { return n + 1; }};
+    },
+    *door);
   client.keep(worker);
   EXPECT_TRUE(eventually([&] { return result == 41; })) << result;
 }
@@ -139,7 +148,8 @@ TEST(Transport, LargeAndManySmallMessagesArriveWhole) {
   caf::scoped_actor self(client.system());
   for (std::size_t size : {0ul, 1ul, 16ul * 1024, 16ul * 1024 + 1, 300'000ul, 4ul << 20}) {
     std::string text(size, 'a');
-    for (std::size_t i = 0; i < size; i += 997) text[i] = static_cast<char>(i);
+    for (std::size_t i = 0; i < size; i += 997)
+      text[i] = static_cast<char>(i);
     std::string back;
     self->request(*remote, std::chrono::seconds(20), text)
       .receive([&](std::string& s) { back = std::move(s); }, [&](caf::error&) { ADD_FAILURE() << size; });
@@ -148,10 +158,12 @@ TEST(Transport, LargeAndManySmallMessagesArriveWhole) {
   std::atomic<int> right{0};
   constexpr int count = 5000;
   // Actors without arguments make CAF dereference a null pointer to nothing, which UBSan reports.
-  client.system().spawn([&](caf::event_based_actor* worker, const caf::actor& to) {
-    for (std::int32_t i = 0; i < count; ++i)
-      worker->request(to, std::chrono::seconds(20), i).then([&, i](std::int32_t m) { right += m == i + 1; });
-  }, *remote);
+  client.system().spawn(
+    [&](caf::event_based_actor* worker, const caf::actor& to) {
+      for (std::int32_t i = 0; i < count; ++i)
+        worker->request(to, std::chrono::seconds(20), i).then([&, i](std::int32_t m) { right += m == i + 1; });
+    },
+    *remote);
   EXPECT_TRUE(eventually([&] { return right == count; })) << right;
 }
 
@@ -214,7 +226,8 @@ TEST(Transport, NodeIdsOfTwoProcessesShareNothing) {
   // Before the '#' stands what stock CAF makes of the host alone: the same for both.
   EXPECT_NE(a.substr(0, 40), b.substr(0, 40));
   int same = 0;
-  for (std::size_t i = 0; i < 40; ++i) same += a[i] == b[i];
+  for (std::size_t i = 0; i < 40; ++i)
+    same += a[i] == b[i];
   EXPECT_LT(same, 20);
 }
 
@@ -248,8 +261,10 @@ TEST(Transport, ConnectToAServerOfAnotherVersionFails) {
   ::getsockname(listener, reinterpret_cast<sockaddr*>(&at), &size);
   std::thread server([&] {
     // Another version, no payload, another program: for each one connection.
-    auto fitting = node_bytes(5) + length_bytes(1) + text_bytes("maru/1") + big_endian(std::uint64_t{3}) + length_bytes(0);
-    auto foreign = node_bytes(5) + length_bytes(1) + text_bytes("other") + big_endian(std::uint64_t{3}) + length_bytes(0);
+    auto fitting =
+      node_bytes(5) + length_bytes(1) + text_bytes("maru/1") + big_endian(std::uint64_t{3}) + length_bytes(0);
+    auto foreign =
+      node_bytes(5) + length_bytes(1) + text_bytes("other") + big_endian(std::uint64_t{3}) + length_bytes(0);
     for (const auto& hello : {to_bytes({server_handshake, fitting, 4}), to_bytes({server_handshake, "", 3}),
                               to_bytes({server_handshake, foreign, 3})}) {
       raw_peer peer(::accept(listener, nullptr, nullptr), nullptr);
@@ -258,7 +273,8 @@ TEST(Transport, ConnectToAServerOfAnotherVersionFails) {
     }
   });
   endpoint client;
-  for (int i = 0; i < 3; ++i) EXPECT_FALSE(client.connect(ntohs(at.sin_port)));
+  for (int i = 0; i < 3; ++i)
+    EXPECT_FALSE(client.connect(ntohs(at.sin_port)));
   server.join();
   ::close(listener);
   EXPECT_EQ(client.refused("handshake"), 2);
@@ -284,9 +300,11 @@ TEST(Transport, FewFileDescriptorsAreNotUsedUp) {
     auto remote = early.connect(port);
     ASSERT_TRUE(remote);
     std::vector<raw_peer> flood;
-    for (int i = 0; i < 200; ++i) flood.emplace_back(port);
+    for (int i = 0; i < 200; ++i)
+      flood.emplace_back(port);
     int kept = 0;
-    for (auto& peer : flood) kept += !peer.receive_frame(1s).empty();
+    for (auto& peer : flood)
+      kept += !peer.receive_frame(1s).empty();
     EXPECT_GT(kept, 5);
     EXPECT_LT(kept, 40);
     EXPECT_EQ(early.ask(*remote, 1), 2);
@@ -303,7 +321,8 @@ TEST(Transport, SystemStopsWhilePeersStayConnected) {
   auto reader = greeted(*server, node_bytes(1));
   auto text = message_bytes("@str", text_bytes(std::string(64 * 1024, 't')));
   // More than the kernel holds waits for a peer that does not read.
-  for (std::uint64_t id = 1; id < 200; ++id) reader.send(to_bytes({direct_message, text, request_id(id), 1, server->actor().id()}));
+  for (std::uint64_t id = 1; id < 200; ++id)
+    reader.send(to_bytes({direct_message, text, request_id(id), 1, server->actor().id()}));
   raw_peer idle(server->port());
   auto start = test_clock::now();
   server.reset();
@@ -313,10 +332,12 @@ TEST(Transport, SystemStopsWhilePeersStayConnected) {
 int run_client(std::uint16_t port) {
   endpoint client;
   auto remote = client.connect(port);
-  if (!remote) return 1;
+  if (!remote)
+    return 1;
   caf::scoped_actor self(client.system());
   bool answered = false;
-  self->request(*remote, std::chrono::seconds(20), 1).receive([&](std::int32_t) { answered = true; }, [](caf::error&) {});
+  self->request(*remote, std::chrono::seconds(20), 1)
+    .receive([&](std::int32_t) { answered = true; }, [](caf::error&) {});
   std::puts(answered ? "connected" : "failed");
   std::fflush(stdout);
   ::pause();
@@ -325,7 +346,8 @@ int run_client(std::uint16_t port) {
 
 int run_server(rlim_t files) {
   rlimit limit{files, files};
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return 1;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    return 1;
   auto server = endpoint::server();
   std::printf("%u\n", static_cast<unsigned>(server->port()));
   std::fflush(stdout);
@@ -344,9 +366,12 @@ int run_node() {
 
 int main(int argc, char** argv) {
   std::string role = argc > 1 ? argv[1] : "";
-  if (role == "--client") return maru::test::run_client(static_cast<std::uint16_t>(std::atoi(argv[2])));
-  if (role == "--server") return maru::test::run_server(static_cast<rlim_t>(std::atoi(argv[2])));
-  if (role == "--node") return maru::test::run_node();
+  if (role == "--client")
+    return maru::test::run_client(static_cast<std::uint16_t>(std::atoi(argv[2])));
+  if (role == "--server")
+    return maru::test::run_server(static_cast<rlim_t>(std::atoi(argv[2])));
+  if (role == "--node")
+    return maru::test::run_node();
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
 }

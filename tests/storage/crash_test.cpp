@@ -62,8 +62,7 @@ public:
     if (pid_ > 0) {
       ::kill(pid_, SIGKILL);
       ::waitpid(std::exchange(pid_, -1), nullptr, 0);
-      while (next_ack()) {
-      }
+      while (next_ack()) {}
     }
     return last_;
   }

@@ -299,14 +299,9 @@ TEST(MetadataStores, GiveTheSameAnswersToRandomOperations) {
         EXPECT_TRUE(memory.store->drop_entries());
         EXPECT_TRUE(rocks.store->drop_entries());
         break;
-      case 1:
-        EXPECT_TRUE(rocks.store->flush());
-        break;
-      case 2:
-        rocks.reopen();
-        break;
-      default:
-        break;
+      case 1: EXPECT_TRUE(rocks.store->flush()); break;
+      case 2: rocks.reopen(); break;
+      default: break;
     }
     auto hash = hash_of(random() % 300);
     EXPECT_EQ(*memory.store->entry(hash), *rocks.store->entry(hash));

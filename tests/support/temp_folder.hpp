@@ -12,8 +12,8 @@ namespace maru::test {
 
 class temp_folder {
 public:
-  temp_folder() : temp_folder(std::filesystem::is_directory("/dev/shm") ? "/dev/shm"
-                                                                       : std::filesystem::temp_directory_path()) {}
+  temp_folder()
+      : temp_folder(std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : std::filesystem::temp_directory_path()) {}
   explicit temp_folder(const std::filesystem::path& parent) {
     std::string name = (parent / "maru-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr)

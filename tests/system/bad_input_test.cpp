@@ -45,7 +45,8 @@ public:
   template <class Reply, class Handle, class Message>
   Reply say(const Handle& to, Message m) {
     Reply out;
-    (*self_)->request(to, std::chrono::seconds{10}, std::move(m))
+    (*self_)
+      ->request(to, std::chrono::seconds{10}, std::move(m))
       .receive([&](const Reply& r) { out = r; }, [&](const caf::error&) { out.code = 255; });
     return out;
   }
@@ -60,7 +61,8 @@ public:
   }
   std::vector<ec> commit(const std::vector<net::commit_item>& items) {
     auto r = say<net::codes_reply>(welcome_.handle, net::commit_request{net::encode_commits(items)});
-    return r.code != 0 ? std::vector<ec>{static_cast<ec>(r.code)} : net::decode_codes(r.codes).value_or(std::vector<ec>{});
+    return r.code != 0 ? std::vector<ec>{static_cast<ec>(r.code)}
+                       : net::decode_codes(r.codes).value_or(std::vector<ec>{});
   }
   const net::session_actor& session() const { return welcome_.handle; }
 
@@ -147,7 +149,8 @@ TEST(BadInput, GivingBackWhatIsNotGrantedIsAnErrorPerPage) {
   liar l{m}, other{m};
   ASSERT_TRUE(l.enter() && other.enter());
   auto mine = l.grant(1), foreign = other.grant(1);
-  auto r = l.say<net::codes_reply>(l.session(), net::give_back_request{net::encode_grants(std::vector<page_grant>{foreign[0], mine[0], mine[0]})});
+  auto r = l.say<net::codes_reply>(
+    l.session(), net::give_back_request{net::encode_grants(std::vector<page_grant>{foreign[0], mine[0], mine[0]})});
   EXPECT_EQ(net::decode_codes(r.codes), (std::vector<ec>{ec::not_granted, ec::ok, ec::not_granted}));
   EXPECT_EQ(m.audit(), "");
 }

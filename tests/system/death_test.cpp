@@ -83,10 +83,12 @@ TEST(Death, CloseGivesEverythingBackAtOnce) {
   std::vector<std::string_view> a = {"a"};
   ASSERT_TRUE(c->pin(a));
   c->close();
-  EXPECT_TRUE(eventually([&] {
-    auto s = m.ask("status");
-    return s["pins"] == 0 && s["sessions"] == 0 && s["pages"]["granted"] == 0;
-  }, 1s));
+  EXPECT_TRUE(eventually(
+    [&] {
+      auto s = m.ask("status");
+      return s["pins"] == 0 && s["sessions"] == 0 && s["pages"]["granted"] == 0;
+    },
+    1s));
   EXPECT_EQ(c->pin(a).code(), ec::session_over);
 }
 

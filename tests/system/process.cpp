@@ -51,10 +51,10 @@ process::process(const std::vector<std::string>& arguments) {
 }
 
 process::process(process&& other) noexcept
-  : pid_(std::exchange(other.pid_, -1)),
-    in_(std::exchange(other.in_, -1)),
-    out_(std::exchange(other.out_, -1)),
-    heard_(std::move(other.heard_)) {}
+    : pid_(std::exchange(other.pid_, -1)),
+      in_(std::exchange(other.in_, -1)),
+      out_(std::exchange(other.out_, -1)),
+      heard_(std::move(other.heard_)) {}
 
 process& process::operator=(process&& other) noexcept {
   std::swap(pid_, other.pid_);
@@ -114,7 +114,7 @@ int process::wait(std::chrono::milliseconds deadline) {
 }
 
 worker::worker(const std::string& server, std::uint64_t chunk_bytes)
-  : process_({WORKER_PATH, server, std::to_string(chunk_bytes)}) {
+    : process_({WORKER_PATH, server, std::to_string(chunk_bytes)}) {
   process_.hear();  // "ready"
 }
 
@@ -144,8 +144,8 @@ marud::marud(std::vector<std::string> options) : options_(std::move(options)), p
 marud::~marud() = default;
 
 std::vector<std::string> marud::command() const {
-  std::vector<std::string> all = {MARUD_PATH, "--pool", pool(), "--state-dir", state(), "--listen", address(),
-                                  "--http", "127.0.0.1:0"};
+  std::vector<std::string> all = {MARUD_PATH, "--pool",  pool(),   "--state-dir", state(),
+                                  "--listen", address(), "--http", "127.0.0.1:0"};
   bool sized = false, paged = false;
   for (const auto& o : options_) {
     sized |= o.starts_with("--pool-size");

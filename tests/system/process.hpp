@@ -61,8 +61,8 @@ public:
   ~marud();
   // Starts it (again) on the same pool, state and port; false when it was not ready in time.
   bool start();
-  int stop();       // SIGTERM; its exit code
-  void kill_hard(); // SIGKILL
+  int stop();        // SIGTERM; its exit code
+  void kill_hard();  // SIGKILL
   process& body() { return process_; }
 
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }

@@ -124,10 +124,12 @@ TEST(Restart, SessionsOfDeadWorkersAreDiscountedAtOnce) {
   w.body().signal(SIGKILL);
   w.body().wait();
   ASSERT_TRUE(m.start());
-  EXPECT_TRUE(eventually([&] {
-    auto s = m.ask("status");
-    return s["sessions"] == 0 && s["pages"]["granted"] == 0;
-  }, 2s));
+  EXPECT_TRUE(eventually(
+    [&] {
+      auto s = m.ask("status");
+      return s["sessions"] == 0 && s["pages"]["granted"] == 0;
+    },
+    2s));
   auto c = m.open();
   ASSERT_TRUE(c);
   for (int i = 0; i < 2000; ++i)

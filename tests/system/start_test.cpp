@@ -65,8 +65,8 @@ TEST(Start, UnknownContentsAreNotTouched) {
   std::ofstream{folder / "pool.meta"} << std::string(12 << 20, 'x');
   std::ofstream{folder / "pool"} << std::string(4 << 20, 'x');
   std::string said;
-  std::vector<std::string> command = {MARUD_PATH, "--pool", folder / "pool", "--pool-size=4MiB", "--state-dir", folder / "state",
-                                      "--listen=127.0.0.1:0", "--http=127.0.0.1:0"};
+  std::vector<std::string> command = {MARUD_PATH,    "--pool",         folder / "pool",        "--pool-size=4MiB",
+                                      "--state-dir", folder / "state", "--listen=127.0.0.1:0", "--http=127.0.0.1:0"};
   EXPECT_EQ(run(command, said), 4) << said;
   EXPECT_NE(said.find("--format"), std::string::npos) << said;
   std::ifstream in{folder / "pool"};
@@ -76,8 +76,8 @@ TEST(Start, UnknownContentsAreNotTouched) {
 TEST(Start, APoolThatDoesNotFitNamesBothNumbers) {
   temp_folder folder;
   std::string said;
-  std::vector<std::string> command = {MARUD_PATH, "--pool", folder / "pool", "--pool-size=4000TiB", "--state-dir", folder / "state",
-                                      "--listen=127.0.0.1:0", "--http=127.0.0.1:0"};
+  std::vector<std::string> command = {MARUD_PATH,    "--pool",         folder / "pool",        "--pool-size=4000TiB",
+                                      "--state-dir", folder / "state", "--listen=127.0.0.1:0", "--http=127.0.0.1:0"};
   auto code = run(command, said);
   EXPECT_TRUE(code == 5 || code == 2) << code << said;
   EXPECT_FALSE(said.empty());

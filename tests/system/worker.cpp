@@ -30,7 +30,8 @@ std::string compare(const maru::view& v, const std::string& key) {
   return std::memcmp(v.bytes().data(), wanted.data(), wanted.size()) == 0 ? "ok" : "wrong";
 }
 
-std::string do_command(maru::client& c, const std::string& line, std::vector<maru::page_buffer>& held, kept_view& kept) {
+std::string do_command(maru::client& c, const std::string& line, std::vector<maru::page_buffer>& held,
+                       kept_view& kept) {
   std::istringstream in{line};
   std::string verb;
   in >> verb;
@@ -52,7 +53,8 @@ std::string do_command(maru::client& c, const std::string& line, std::vector<mar
   }
   if (verb == "pin") {
     auto pinned = c.pin(keys);
-    return pinned ? std::to_string(std::count(pinned->begin(), pinned->end(), true)) : std::string{maru::to_string(pinned.code())};
+    return pinned ? std::to_string(std::count(pinned->begin(), pinned->end(), true))
+                  : std::string{maru::to_string(pinned.code())};
   }
   if (verb == "hold") {
     for (auto n = std::stoul(words.at(0)); held.size() < n;) {
@@ -81,7 +83,8 @@ std::string do_command(maru::client& c, const std::string& line, std::vector<mar
 int main(int argc, char** argv) {
   if (argc != 3)
     return 2;
-  auto c = maru::client::open({.server = argv[1], .chunk_bytes = std::stoul(argv[2]), .timeout = std::chrono::seconds{10}});
+  auto c =
+    maru::client::open({.server = argv[1], .chunk_bytes = std::stoul(argv[2]), .timeout = std::chrono::seconds{10}});
   std::cout << (c ? "ready" : to_string(c.error())) << std::endl;
   if (!c)
     return 1;
