@@ -133,7 +133,7 @@ void pool_manager::serve_waiting(std::uint64_t page_bytes) {
 
 void pool_manager::expire_waiting(size_class& c) {
   while (!c.waiting.empty() && clock().now() - c.waiting.front().since >= bounds::grant_wait_max) {
-    auto code = grace_ ? ec::busy : clock().now() < no_space_until_ ? ec::no_space : ec::out_of_memory;
+    auto code = grace_ ? ec::busy : no_space_ ? ec::no_space : ec::out_of_memory;
     env_->metrics->rejected("grant", to_string(code));
     c.waiting.front().promise.deliver(granted_pages{code, {}});
     c.waiting.pop_front();
@@ -180,6 +180,7 @@ bool pool_manager::prepare(std::uint64_t page_bytes) {
   auto row = env_->pool->add_region(place->offset, place->length, page_bytes);
   if (!row) {
     spdlog::error("{}", to_string(row.error()));
+    no_space_ = true;
     no_space_until_ = clock().now() + retry_after;
     return false;
   }
@@ -197,6 +198,7 @@ bool pool_manager::prepare(std::uint64_t page_bytes) {
 
 void pool_manager::prepared(const cxl::region_row& row, ec code) {
   class_of(row.page_bytes).preparing = false;
+  no_space_ = code != ec::ok;
   if (code == ec::ok) {
     table_->open_region(row.id);
   } else {

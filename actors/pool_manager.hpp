@@ -96,6 +96,7 @@ private:
   // Sessions and when they last asked for something: a small pool is shared fairly among them.
   std::unordered_map<session_id, caf::actor_clock::time_point> askers_;
   unsigned ticks_ = 0;
+  bool no_space_ = false;  // the last new region could not be had
   caf::actor_clock::time_point no_space_until_{};
   caf::actor_clock::time_point no_drain_until_{};
   std::set<region_id> stuck_;  // regions that could not be emptied; looked at again after no_drain_until_

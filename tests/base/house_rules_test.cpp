@@ -35,7 +35,7 @@ const std::map<string, std::set<string>, std::less<>> keepers = {
   {"caf", {"net", "actors", "app", "bench"}},
   {"rocksdb", {"storage"}},
   {"prometheus", {"metrics"}},
-  {"CLI", {"base", "app"}},
+  {"CLI", {"base", "app", "bench"}},
 };
 
 // What is wrong with one line of a file in `folder`; empty: nothing.

@@ -330,7 +330,9 @@ TEST(Transport, SystemStopsWhilePeersStayConnected) {
 }
 
 int run_client(std::uint16_t port) {
-  endpoint client;
+  net::transport_options options;
+  options.heartbeat = 50ms;
+  endpoint client(options);
   auto remote = client.connect(port);
   if (!remote)
     return 1;
