@@ -234,9 +234,8 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   else {
     // Pins by key of the session that is over: marud holds them while this process holds that session's lock, and the
     // caller may still read what they cover. So the lock is kept until the client closes.
-    if (known && held_.pins_anything())
+    if (held_.start_over() && known)
       ended_lives_.push_back(known->life);
-    held_.start_over();
   }
   life->tenure = held_.tenure();
   made->life = std::move(life);

@@ -21,18 +21,15 @@ void holdings::resume(const declaration& declared, std::span<const ec> kept) {
         grants_.forget(declared.grants[i]);
 }
 
-void holdings::start_over() {
+bool holdings::start_over() {
   std::lock_guard lock(mutex_);
   ++tenure_;
   grants_.clear();
+  bool by_key = !pins_.drop_all_pins().empty();
   pins_.clear();
   unpins_.clear();
   resends_.clear();
-}
-
-bool holdings::pins_anything() const {
-  std::lock_guard lock(mutex_);
-  return pins_.size() > 0;
+  return by_key;
 }
 
 std::uint64_t holdings::tenure() const {

@@ -43,9 +43,8 @@ public:
   // their commit is asked again.
   void resume(const declaration& declared, std::span<const ec> kept);
   // A new session begins with nothing.
-  void start_over();
-  // True while there are pins by key, which no view holds up.
-  bool pins_anything() const;
+  // True when pins by key, which no view stands for, were among what is given up.
+  bool start_over();
   std::uint64_t tenure() const;
 
   // -- pages
