@@ -15,7 +15,8 @@ namespace maru::actors {
 
 inline std::vector<key_hash> hashes_of(std::string_view blob) {
   std::vector<key_hash> out(blob.size() / sizeof(key_hash));
-  std::memcpy(out.data(), blob.data(), out.size() * sizeof(key_hash));
+  if (!out.empty())
+    std::memcpy(out.data(), blob.data(), out.size() * sizeof(key_hash));
   return out;
 }
 

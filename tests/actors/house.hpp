@@ -161,6 +161,13 @@ public:
   door_actor door;
   std::vector<caf::actor> others;  // the first asks for the house, the others are workers' ends
 
+  // The same while an actor is held.
+  template <class Handle>
+  caf::actor new_end_without(const Handle& held) {
+    others.push_back(system->spawn([]() -> caf::behavior { return {[](int) {}}; }));
+    run_without(held);
+    return others.back();
+  }
   caf::actor new_end() {
     others.push_back(system->spawn([]() -> caf::behavior { return {[](int) {}}; }));
     run();

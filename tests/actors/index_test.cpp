@@ -1,13 +1,8 @@
 // Goal: the index never loses, invents or misplaces an entry, never gives a pinned one up, and evicts in the order that
-// keeps prefixes. Method: each member by itself, then random operations beside a model of standard containers.
+// keeps prefixes. Method: each member by itself; index_model_test adds random operations.
 #include "actors/index.hpp"
 
 #include <gtest/gtest.h>
-
-#include <algorithm>
-#include <list>
-#include <map>
-#include <unordered_map>
 
 #include "tests/actors/samples.hpp"
 

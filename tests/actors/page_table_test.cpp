@@ -1,12 +1,10 @@
 // Goal: every page is in exactly one state, counts and free space always add up, and no place on the device is given
-// twice. Method: each member by itself, then random operations beside a model that keeps one state per page and one owner
-// per extent.
+// twice. Method: each member by itself; page_table_model_test adds random operations.
 #include "actors/page_table.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <set>
 
 #include "tests/actors/samples.hpp"
 

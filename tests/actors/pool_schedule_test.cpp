@@ -210,6 +210,18 @@ TEST_F(full_pool, SecondPageSizeDrainsARegionOfTheFirst) {
   in.expect_sound();
 }
 
+TEST(PageSizes, UnusedOnesMakeRoomForOthersPastTheirBound) {
+  house in{{.page_min = 64 * bounds::KiB}};
+  for (std::uint64_t i = 1; i <= bounds::page_sizes_max + 4; ++i) {
+    worker one{in, {.page_bytes = i * 64 * bounds::KiB}};
+    auto page = one.grant()[0];
+    EXPECT_EQ(in.table->find(page.page.region)->page_bytes, i * 64 * bounds::KiB);
+    EXPECT_EQ(one.close(), ec::ok);
+  }
+  EXPECT_EQ(in.table->counts().granted, 0u);
+  in.expect_sound();
+}
+
 TEST_F(full_pool, PageSizeThatTookEverythingCanBeTakenBackFrom) {
   // Pinned at once, else one's own coldest entry would go before another size's.
   auto put_pinned = [](worker& who, const std::string& prefix) {

@@ -67,7 +67,7 @@ protected:
   test::random_source random{static_cast<std::uint64_t>(GetParam())};
   house in{{.shards = 1 + static_cast<std::size_t>(GetParam()) % 2, .reserve_pages = GetParam() % 3 == 0 ? 1 : 0}};
   std::list<who> people;
-  std::uint64_t commits = 0, evictions = 0, hits = 0, failures = 0, drained = 0;
+  std::uint64_t commits = 0, hits = 0;
 };
 
 void random_schedule::grant(const who& w) {
@@ -185,10 +185,8 @@ void random_schedule::act() {
       send<net::codes_reply>(w, net::remove_request{w->is.blob({key(), key()})}, [](const net::codes_reply&) {});
       break;
     case 10:
-      if (random.chance(40)) {
+      if (random.chance(40))
         in.pool.store->fail_write(1 + random.below(3), {ec::storage_failed, "failed to write: the test says so"});
-        ++failures;
-      }
       break;
     default:
       if (random.chance(70) || w->is.hello.code != 0)
@@ -207,7 +205,7 @@ TEST_P(random_schedule, KeepsEveryInvariant) {
   for (int i = 0; i < 3; ++i)
     join();
   // Failing writes and deaths slow some seeds down: those go on until enough has happened.
-  auto enough = [&] { return commits > 50 && hits > 50; };
+  auto enough = [&] { return commits > 50 && hits > 50 && in.pool.env->metrics->evicted_total() > 10; };
   for (int step = 0; (step < 1500 || (!enough() && step < 60000)) && !HasFailure(); ++step) {
     act();
     for (auto n = random.below(12); n > 0 && run_one(); --n)
@@ -244,7 +242,6 @@ TEST_P(random_schedule, KeepsEveryInvariant) {
   in.expect_sound();
   EXPECT_GT(commits, 50u);
   EXPECT_GT(hits, 50u);
-  EXPECT_GT(in.pool.env->metrics->text().size(), 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, random_schedule, ::testing::Range(0, 12));
