@@ -161,16 +161,9 @@ public:
   door_actor door;
   std::vector<caf::actor> others;  // the first asks for the house, the others are workers' ends
 
-  // The same while an actor is held.
-  template <class Handle>
-  caf::actor new_end_without(const Handle& held) {
-    others.push_back(system->spawn([]() -> caf::behavior { return {[](int) {}}; }));
-    run_without(held);
-    return others.back();
-  }
+  // An end of a worker's connection; it begins to live with the next message that runs.
   caf::actor new_end() {
     others.push_back(system->spawn([]() -> caf::behavior { return {[](int) {}}; }));
-    run();
     return others.back();
   }
 
@@ -233,6 +226,12 @@ public:
   };
   explicit worker(house& in) : worker(in, options{}) {}
   worker(house& in, const options& o) : in_(&in), end(in.new_end()) {
+    hello = ask_of<net::hello_reply>(in.door, hello_of(o));
+    session = caf::actor_cast<session_actor>(hello.handle);
+    take_lock();
+  }
+
+  static net::hello hello_of(const options& o) {
     net::hello m;
     m.instance = "worker";
     auto boot = host_boot_id();
@@ -242,11 +241,8 @@ public:
     m.resume_secret = o.secret;
     m.pinned = o.pinned;
     m.grants = o.grants;
-    hello = ask_of<net::hello_reply>(in.door, m);
-    session = caf::actor_cast<session_actor>(hello.handle);
-    take_lock();
+    return m;
   }
-
   void take_lock() {
     if (hello.lock_path.empty())
       return;

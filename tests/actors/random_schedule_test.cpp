@@ -1,4 +1,5 @@
-// Goal: whatever workers do at the same time, whichever message comes first, whatever write fails and whoever is killed:
+// Goal: whatever workers do at the same time, whichever message comes first, whatever write fails, whoever loses its
+// connection and whoever is killed:
 // no page has two owners, no pinned page changes, and in the end everything adds up. Method: workers that act at random
 // on the deterministic scheduler, whose next message is chosen at random too. The seed is the whole schedule.
 #include <gtest/gtest.h>
@@ -24,12 +25,12 @@ protected:
   };
   // A worker and what it knows to hold.
   struct actor_of_chance {
-    actor_of_chance(house& in, const worker::options& o) : is(in, o), page_bytes(o.page_bytes) {}
+    actor_of_chance(house& in, const worker::options& o) : is(in, o) {}
     worker is;
-    std::uint64_t page_bytes;
     std::vector<page_grant> grants;
     std::vector<pinned> pins;
-    bool dead = false;
+    bool resuming = false;
+    int wire = 0;  // answers over an earlier connection are lost
   };
   using who = std::shared_ptr<actor_of_chance>;
 
@@ -42,10 +43,11 @@ protected:
 
   template <class Reply, class Request, class Then>
   void send(const who& w, Request request, Then then) {
-    test::request_as<Reply>(w->is.end, w->is.session, std::move(request), [w, then](const Reply& r) mutable {
-      if (!w->dead)
-        then(r);
-    });
+    test::request_as<Reply>(w->is.end, w->is.session, std::move(request),
+                            [w, then, wire = w->wire](const Reply& r) mutable {
+                              if (w->wire == wire)
+                                then(r);
+                            });
   }
 
   void act();
@@ -53,6 +55,8 @@ protected:
   void commit(const who& w);
   void pin(const who& w);
   void unpin(const who& w);
+  void reconnect(const who& w);
+  void die(const who& w);
   void check_pins();
   // One message of a random actor.
   bool run_one() {
@@ -144,6 +148,36 @@ void random_schedule::unpin(const who& w) {
                          [](const net::codes_reply& r) { EXPECT_EQ(worker::codes(r), std::vector{ec::ok}); });
 }
 
+// Its connection is lost; it comes back by itself and says what it holds.
+void random_schedule::reconnect(const who& w) {
+  ++w->wire;
+  w->resuming = true;
+  w->is.disconnect();
+  w->is.end = in.new_end();
+  auto back = w->is.to_resume();
+  back.grants = net::encode_grants(w->grants);
+  for (const auto& p : w->pins)
+    back.pinned += w->is.blob({p.key});
+  test::request_as<net::hello_reply>(
+    w->is.end, in.door, worker::hello_of(back), [w, wire = w->wire](const net::hello_reply& r) {
+      if (w->wire != wire)
+        return;
+      w->resuming = false;
+      EXPECT_EQ(r.code, 0) << r.reason;
+      EXPECT_EQ(r.kept, std::string(w->grants.size(), '\0')) << "Invariant 6: a grant that is in use was taken away";
+    });
+}
+
+// Killed in the middle of whatever it does.
+void random_schedule::die(const who& w) {
+  ++w->wire;
+  w->grants.clear();
+  w->pins.clear();
+  w->is.die();
+  people.remove(w);
+  join();
+}
+
 // A reader's page holds the bytes of its key until the pin ends.
 void random_schedule::check_pins() {
   for (const auto& w : people)
@@ -159,7 +193,10 @@ void random_schedule::check_pins() {
 
 void random_schedule::act() {
   auto w = any();
-  switch (random.below(12)) {
+  auto what = random.below(13);
+  if (w->resuming && what < 12)
+    return;
+  switch (what) {
     case 0:
     case 1:
     case 2:
@@ -188,16 +225,13 @@ void random_schedule::act() {
       if (random.chance(40))
         in.pool.store->fail_write(1 + random.below(3), {ec::storage_failed, "failed to write: the test says so"});
       break;
+    case 11:
+      if (random.chance(40))
+        reconnect(w);
+      break;
     default:
-      if (random.chance(70) || w->is.hello.code != 0)
-        break;
-      // Killed in the middle of whatever it does.
-      w->dead = true;
-      w->grants.clear();
-      w->pins.clear();
-      w->is.die();
-      people.remove(w);
-      join();
+      if (random.chance(30))
+        die(w);
   }
 }
 
@@ -213,7 +247,8 @@ TEST_P(random_schedule, KeepsEveryInvariant) {
     if (step % 20 == 19) {
       in.scheduler().advance_time(100ms);
       for (const auto& w : people)
-        send<net::renew_reply>(w, net::renew_request{}, [](const net::renew_reply&) {});
+        if (!w->resuming)
+          send<net::renew_reply>(w, net::renew_request{}, [](const net::renew_reply&) {});
     }
     std::erase_if(people, [](const who& w) { return w->is.hello.code != 0; });  // its hello met a failing write
     if (people.empty())

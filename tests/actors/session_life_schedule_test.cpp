@@ -154,11 +154,7 @@ TEST_F(session_lives, ResumeWaitsForWhatTheOldConnectionAskedFor) {
   in.run_without(in.shards[0]);  // the pin is under way
   auto granted = *net::decode_grants((*grant)->grants);
   caf::anon_send_exit(anna.end, caf::exit_reason::kill);
-  net::hello m;
-  m.resume_session = anna.hello.session;
-  m.resume_secret = anna.hello.resume_secret;
-  m.boot_id.assign(16, 'b');
-  auto reply = test::request_as<net::hello_reply>(in.new_end_without(in.shards[0]), in.door, m);
+  auto reply = test::request_as<net::hello_reply>(in.new_end(), in.door, worker::hello_of(anna.to_resume()));
   in.run_without(in.shards[0]);
   EXPECT_FALSE(reply->has_value());
   in.run();
@@ -206,14 +202,8 @@ TEST_F(session_lives, Invariant5_WorkerThatDiesDuringItsResumeStillEnds) {
   in.run();
   auto back = anna.to_resume();
   back.pinned = anna.blob({"a"});
-  net::hello m;
-  m.instance = "worker";
-  m.boot_id.assign(16, 'b');
-  m.resume_session = back.resume;
-  m.resume_secret = back.secret;
-  m.pinned = back.pinned;
   auto end = in.new_end();
-  auto reply = test::request_as<net::hello_reply>(end, in.door, m);
+  auto reply = test::request_as<net::hello_reply>(end, in.door, worker::hello_of(back));
   in.run_without(in.shards[0]);  // the pins are being taken again
   anna.lock.release();
   caf::anon_send_exit(end, caf::exit_reason::kill);
