@@ -125,7 +125,7 @@ std::vector<cxl::region_row> page_table::rows() const {
 }
 
 std::vector<region_id> page_table::cheapest_window(std::uint64_t page_bytes, const std::set<region_id>& but) const {
-  // The region over each extent, and what draining it costs; -1 where it must stay.
+  // The region over each extent.
   std::vector<const region*> owner(extent_used_.size(), nullptr);
   for (const auto& [id, r] : regions_)
     for (std::size_t i = 0; i < extents_for(r.row.length); ++i)

@@ -99,7 +99,10 @@ void pin_ledger::end_on_shards(const std::vector<key_hash>& hashes) {
       send(shards_[i], std::move(parts[i]));
 }
 
-// Handles go in circles: each side lets go when it ends.
-void pin_ledger::on_exit() { shards_.clear(); }
+// Handles go in circles, and a promise holds the actor that made it: each side lets go when it ends.
+void pin_ledger::on_exit() {
+  shards_.clear();
+  ending_.clear();
+}
 
 }  // namespace maru::actors

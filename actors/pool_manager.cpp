@@ -438,8 +438,9 @@ pool_status pool_manager::status_now() const {
   return s;
 }
 
-// Handles go in circles: each side lets go when it ends.
+// Handles go in circles, and a promise holds the actor that made it: each side lets go when it ends.
 void pool_manager::on_exit() {
+  classes_.clear();
   shards_.clear();
   preparer_ = nullptr;
 }

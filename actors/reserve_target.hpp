@@ -18,8 +18,8 @@ public:
   // Pages granted since the last call, once a tick (100 ms). The peak decays by an eighth a tick.
   void observe(std::uint64_t granted) { peak_ = std::max(granted, peak_ - (peak_ + 7) / 8); }
 
-  // Pages to keep free, of `capacity` that the page size can have: what a tick's grants took, between 1 and 1 % (at
-  // least a few while the pool is small).
+  // Pages to keep free, of `capacity` that the page size can have: what a tick's grants took, at least one and at
+  // most one percent.
   std::uint64_t pages(std::uint64_t capacity) const {
     if (fixed_ >= 0)
       return std::min(static_cast<std::uint64_t>(fixed_), capacity);

@@ -232,6 +232,7 @@ session_status session::status_now() const {
 void session::on_exit() {
   to_ = {};
   owner_ = nullptr;
+  waiting_resume_.reset();  // a promise holds the actor that made it
 }
 
 }  // namespace maru::actors

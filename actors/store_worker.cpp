@@ -271,8 +271,10 @@ void store_worker::finish_removals(std::vector<removal>& removals, bool written)
   ask_claims(std::move(again));
 }
 
-// Handles go in circles: each side lets go when it ends.
+// Handles go in circles, and a promise holds the actor that made it: each side lets go when it ends.
 void store_worker::on_exit() {
+  puts_.clear();
+  group_ = {};
   shard_ = nullptr;
   pool_manager_ = nullptr;
 }

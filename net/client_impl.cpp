@@ -13,36 +13,8 @@ namespace maru::net {
 namespace {
 
 using namespace std::chrono_literals;
-using steady = std::chrono::steady_clock;
 
-// The first and the least wait before something that marud refused for now is tried again.
-constexpr auto retry_pause = 20ms;
-constexpr auto refill_pause = 500ms;
 constexpr std::chrono::milliseconds close_wait = 500ms;
-
-std::vector<std::uint32_t> unknown_regions(const region_map& regions, std::span<const page_ref> pages) {
-  std::vector<std::uint32_t> ids;
-  for (auto& page : pages)
-    if ((ids.empty() || ids.back() != value_of(page.region)) && !regions.knows(page.region))
-      ids.push_back(value_of(page.region));
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  return ids;
-}
-
-status add_regions(region_map& regions, const regions_reply& reply) {
-  for (auto& row : reply.rows)
-    if (auto added = regions.add(row); !added)
-      return added;
-  return {};
-}
-
-std::vector<page_ref> pages_of(std::span<const page_grant> grants) {
-  std::vector<page_ref> pages;
-  for (auto& g : grants)
-    pages.push_back(g.page);
-  return pages;
-}
 
 }  // namespace
 
@@ -219,9 +191,16 @@ void client_impl::end_fetch() {
   fetched_.notify_all();
 }
 
+std::vector<page_ref> client_impl::pages_of(std::span<const page_grant> grants) {
+  std::vector<page_ref> pages;
+  for (auto& g : grants)
+    pages.push_back(g.page);
+  return pages;
+}
+
 status client_impl::map_regions(const session& s, std::span<const page_ref> pages, time_point deadline) {
   auto& regions = *s.life->pool->regions;
-  auto ids = unknown_regions(regions, pages);
+  auto ids = regions.unknown(pages);
   if (ids.empty())
     return {};
   exchange<regions_request> ask(connection_, "find regions", regions_request{std::move(ids)}, deadline, s.life->tenure);
@@ -230,7 +209,7 @@ status client_impl::map_regions(const session& s, std::span<const page_ref> page
     ask.abandon([](outcome&) {});
     return reply.error();
   }
-  return add_regions(regions, *reply);
+  return regions.add(reply->rows);
 }
 
 result<std::span<const std::byte>> client_impl::bytes(const location& where) {
@@ -299,177 +278,6 @@ void client_impl::empty(page_buffer& page) {
   page.life_.reset();
   page.bytes_ = {};
   owner->release_hold();
-}
-
-// -- housekeeping
-
-void client_impl::keep_house() {
-  auto next = steady::now();
-  for (;;) {
-    for (auto& job : jobs_->take(next))
-      job();
-    if (connection_.closing() && holds_ == 0)
-      break;
-    next = connection_.tend();
-    if (auto s = connection_.now())
-      next = std::min(next, tend_holdings(*s));
-  }
-  connection_.finish(steady::now() + std::min(options_.timeout, close_wait));
-  {
-    std::lock_guard lock(finish_mutex_);
-    finished_ = true;
-  }
-  finish_changed_.notify_all();
-}
-
-session_ptr client_impl::session_of(std::uint64_t wire_number) const {
-  auto s = connection_.now();
-  return s && s->wire_number == wire_number ? s : nullptr;
-}
-
-time_point client_impl::tend_holdings(const session& s) {
-  auto now = steady::now();
-  auto next = time_point::max();
-  if (unpins_sent_ && now >= *unpins_sent_ + options_.timeout)
-    unpins_sent_.reset();
-  if (!unpins_sent_ && held_.unpins_waiting()) {
-    if (now >= unpins_after_)
-      send_unpins(s);
-    else
-      next = std::min(next, unpins_after_);
-  }
-  if (now >= resend_after_) {
-    for (auto& commit : held_.take_resends()) {
-      auto again = commit;
-      if (!s.wire->post(commit.request, [this, commit](outcome& o) { settle_late(commit, o); }))
-        held_.resend(std::move(again));
-    }
-  } else {
-    next = std::min(next, resend_after_);
-  }
-  if (options_.fetch_ahead && ahead_ && held_.idle() < (options_.grant_batch + 1) / 2) {
-    if (now >= refill_after_)
-      refill(s);
-    else
-      next = std::min(next, refill_after_);
-  }
-  return next;
-}
-
-void client_impl::send_unpins(const session& s) {
-  auto hashes = held_.take_unpins(s.wire_number, bounds::batch_items_max);
-  if (hashes.empty())
-    return;
-  auto number = s.wire_number;
-  unpins_sent_ = steady::now();
-  unpin_request request{encode_hashes(hashes)};
-  bool sent = s.wire->post(std::move(request), [this, number, hashes = std::move(hashes)](outcome& o) {
-    unpins_sent_.reset();
-    if (o.code != ec::ok || static_cast<ec>(std::get<codes_reply>(o.reply).code) != ec::busy)
-      return;
-    held_.unpin_later(number, hashes);
-    unpins_after_ = steady::now() + retry_pause;
-  });
-  if (!sent)
-    unpins_sent_.reset();
-}
-
-void client_impl::flush_unpins() {
-  auto s = connection_.now();
-  if (!s)
-    return;
-  for (;;) {
-    auto hashes = held_.take_unpins(s->wire_number, bounds::batch_items_max);
-    if (hashes.empty())
-      return;
-    unpin_request request{encode_hashes(hashes)};
-    auto number = s->wire_number;
-    s->wire->post(std::move(request), [this, number, hashes = std::move(hashes)](outcome& o) {
-      if (o.code == ec::ok && static_cast<ec>(std::get<codes_reply>(o.reply).code) == ec::busy)
-        held_.unpin_later(number, hashes);
-    });
-  }
-}
-
-void client_impl::give_back(const session& s, std::size_t n) {
-  ahead_ = false;  // until the next alloc finds the reserve empty: else they would be fetched again at once
-  auto grants = held_.recall(s.wire_number, std::min(n, bounds::batch_items_max));
-  if (!grants.empty())
-    s.wire->post(give_back_request{encode_grants(grants)}, [](outcome&) {});
-}
-
-void client_impl::refill(const session& s) {
-  {
-    std::lock_guard lock(fetch_mutex_);
-    if (fetching_)
-      return;
-    fetching_ = true;
-  }
-  auto want = static_cast<std::uint32_t>(options_.grant_batch - std::min(held_.idle(), options_.grant_batch));
-  auto number = s.wire_number;
-  bool sent = s.wire->post(grant_request{std::max(want, 1u)},
-                           [this, number](outcome& o) { receive_grants(number, o, [this] { end_fetch(); }); });
-  if (!sent)
-    end_fetch();
-}
-
-void client_impl::receive_grants(std::uint64_t wire_number, outcome& o, const std::function<void()>& done) {
-  auto s = session_of(wire_number);
-  refill_after_ = steady::now() + refill_pause;
-  if (!s || o.code != ec::ok)
-    return done();
-  auto& reply = std::get<grant_reply>(o.reply);
-  auto grants = decode_grants(reply.grants);
-  if (static_cast<ec>(reply.code) != ec::ok || !grants || grants->empty())
-    return done();
-  refill_after_ = {};
-  auto ids = unknown_regions(*s->life->pool->regions, pages_of(*grants));
-  if (ids.empty()) {
-    keep_grants(*s, *std::move(grants));
-    return done();
-  }
-  bool sent = s->wire->post(regions_request{std::move(ids)}, [this, wire_number, grants, done](outcome& rows) {
-    auto again = session_of(wire_number);
-    if (again && rows.code == ec::ok) {
-      // A row that makes no sense leaves its region unknown: keep_grants gives its pages back.
-      (void)add_regions(*again->life->pool->regions, std::get<regions_reply>(rows.reply));
-      keep_grants(*again, *grants);
-    }
-    done();
-  });
-  if (!sent)
-    done();
-}
-
-void client_impl::keep_grants(const session& s, std::vector<page_grant> grants) {
-  auto& regions = *s.life->pool->regions;
-  auto usable_end =
-    std::partition(grants.begin(), grants.end(), [&](const page_grant& g) { return regions.knows(g.page.region); });
-  std::span<const page_grant> usable{grants.begin(), usable_end}, others{usable_end, grants.end()};
-  if (!usable.empty())
-    held_.add_grants(s.wire_number, usable);
-  if (!others.empty())
-    s.wire->post(give_back_request{encode_grants(others)}, [](outcome&) {});
-}
-
-void client_impl::settle_late(doubtful_commit commit, outcome& o) {
-  auto* reply = o.code == ec::ok ? std::get_if<codes_reply>(&o.reply) : nullptr;
-  auto code = reply ? static_cast<ec>(reply->code) : o.code;
-  if (!reply || code == ec::busy || code == ec::session_over || code == ec::stopping || code == ec::timeout) {
-    resend_after_ = code == ec::busy ? steady::now() + retry_pause : time_point{};
-    held_.resend(std::move(commit));
-    return;
-  }
-  auto codes = code == ec::ok ? decode_codes(reply->codes) : std::nullopt;
-  if (!codes || codes->size() != commit.grants.size())
-    codes.emplace(commit.grants.size(), code == ec::ok ? ec::gone : code);  // a refusal as a whole: pages stay ours
-  if (std::find(codes->begin(), codes->end(), ec::busy) != codes->end()) {
-    // The first sending is still under way: its page is marud's until that is answered.
-    resend_after_ = steady::now() + retry_pause;
-    held_.resend(std::move(commit));
-    return;
-  }
-  held_.settle(commit.tenure, commit.grants, *codes);
 }
 
 }  // namespace maru::net

@@ -85,6 +85,7 @@ private:
   void keep_grants(const session& s, std::vector<page_grant> grants);
   status fetch(std::size_t n, time_point deadline);
   void end_fetch();
+  static std::vector<page_ref> pages_of(std::span<const page_grant> grants);
   result<std::vector<page_buffer>> make_pages(const session& s, const holdings::taken& taken, std::size_t size);
   void release_hold();
   session_ptr session_of(std::uint64_t wire_number) const;
@@ -95,6 +96,9 @@ private:
   holdings held_;
   connection connection_;
   std::atomic<std::size_t> holds_{0};  // page_buffers and views, alive or being made
+
+  // Held from taking queued unpins to having them sent: who finds the queue empty may rely on it.
+  std::mutex unpin_mutex_;
 
   std::mutex fetch_mutex_;
   std::condition_variable fetched_;

@@ -9,12 +9,14 @@
 #include <caf/system_messages.hpp>
 
 #include <atomic>
+#include <condition_variable>
 #include <set>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "net/runtime.hpp"
+#include "net/transport.hpp"
 
 namespace maru::net {
 
@@ -91,6 +93,8 @@ struct link::core {
   std::mutex mutex;
   std::unordered_map<std::uint64_t, entry> pending;
   std::uint64_t last_id = 0;
+  std::uint64_t connecting = 0;  // the connect that CAF has not answered yet; 0: none
+  std::condition_variable settled;
   caf::actor_addr session;
   std::atomic<bool> down{false};
   std::shared_ptr<job_queue> late_jobs;
@@ -109,6 +113,10 @@ struct link::core {
     std::shared_ptr<call> waiting;
     {
       std::lock_guard lock(mutex);
+      if (id == connecting) {
+        connecting = 0;
+        settled.notify_all();
+      }
       auto it = pending.find(id);
       if (it == pending.end())
         return;
@@ -153,16 +161,31 @@ link::link(std::shared_ptr<runtime> owner, std::shared_ptr<job_queue> late_jobs)
 }
 
 link::~link() {
-  if (!runtime_->forked())
-    shut_down();
+  if (runtime_->forked())
+    return;
+  shut_down();
+  // CAF's middleman is never destroyed when the system ends while it connects, and the system waits for it for ever. The
+  // answer always comes: the transport gives a handshake up after its time, and that is less than this.
+  {
+    std::unique_lock lock(core_->mutex);
+    core_->settled.wait_for(lock, 2 * transport_options{}.handshake_timeout, [this] { return core_->connecting == 0; });
+  }
+  disconnect();
 }
 
 void link::shut_down() {
+  bool connecting = false;
   {
     std::lock_guard lock(core_->mutex);
     core_->down = true;
+    connecting = core_->connecting != 0;
   }
   core_->lose({});
+  if (!connecting)  // else the companion still has an answer to hear
+    disconnect();
+}
+
+void link::disconnect() {
   // What actor_companion::disconnect promises; CAF 0.17 declares it and does not define it.
   std::call_once(disconnected_, [this] {
     auto& companion = as_companion(companion_);
@@ -182,6 +205,8 @@ std::shared_ptr<call> link::send_to(const caf::strong_actor_ptr& target, caf::me
       return nullptr;
     id = ++core_->last_id;
     core_->pending.emplace(id, core::entry{sent, caf::actor_cast<caf::actor_addr>(target)});
+    if (decode == decode_door)
+      core_->connecting = id;
   }
   target->enqueue(companion_, caf::make_message_id(id), std::move(content), nullptr);
   return sent;

@@ -150,6 +150,7 @@ public:
 
 private:
   struct core;
+  void disconnect();
   std::shared_ptr<call> send_to(const caf::strong_actor_ptr& target, caf::message&& content, call::decoder decode);
 
   std::shared_ptr<runtime> runtime_;

@@ -14,6 +14,24 @@ bool region_map::knows(region_id id) const {
   return regions_.contains(id);
 }
 
+std::vector<std::uint32_t> region_map::unknown(std::span<const page_ref> pages) const {
+  std::vector<std::uint32_t> ids;
+  for (auto& page : pages)
+    // Neighbours are mostly of one region: ask once.
+    if ((ids.empty() || ids.back() != value_of(page.region)) && !knows(page.region))
+      ids.push_back(value_of(page.region));
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+status region_map::add(std::span<const region_row> rows) {
+  for (auto& row : rows)
+    if (auto added = add(row); !added)
+      return added;
+  return {};
+}
+
 status region_map::add(const region_row& row) {
   auto size = device_->size();
   if (row.id == 0 || row.id > bounds::region_id_max || row.device != 0 || row.page_bytes < bounds::page_bytes_min

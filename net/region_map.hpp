@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <shared_mutex>
 #include <span>
 #include <unordered_map>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/types.hpp"
@@ -23,8 +25,12 @@ public:
   explicit region_map(std::shared_ptr<const cxl::device> device) : device_(std::move(device)) {}
 
   bool knows(region_id id) const;
+  // The regions of these pages that have no row yet, each once.
+  std::vector<std::uint32_t> unknown(std::span<const page_ref> pages) const;
   // Maps the region of a row. `corrupt`: the row makes no sense on this device. `io`: it cannot be mapped.
   status add(const region_row& row);
+  // Adds all up to the first error.
+  status add(std::span<const region_row> rows);
   // `length` bytes of a page. `missing`: no such region or page. `too_large`: more than the page holds.
   result<std::span<std::byte>> bytes(page_ref page, std::uint64_t length) const;
 
