@@ -27,11 +27,13 @@ struct outcome {
 
 // -- to the pool_manager
 
-// A session wants pages.
+// A session wants pages. `ahead`: no caller waits for them; `held`: the granted pages that it has already.
 struct grant_pages {
   session_id session;
   std::uint64_t page_bytes = 0;
   std::uint32_t count = 0;
+  bool ahead = false;
+  std::uint32_t held = 0;
 };
 struct granted_pages {
   ec code = ec::ok;

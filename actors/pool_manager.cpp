@@ -84,6 +84,11 @@ caf::typed_response_promise<granted_pages> pool_manager::grant(const grant_pages
   auto& c = class_of(request.page_bytes);
   auto now = clock().now();
   askers_[request.session] = now;
+  if (request.ahead) {
+    promise.deliver(grant_ahead(request));
+    supply(request.page_bytes);
+    return promise;
+  }
   if (c.waiting.empty()) {
     auto granted = take(request);
     if (!granted.grants.empty()) {
@@ -96,6 +101,19 @@ caf::typed_response_promise<granted_pages> pool_manager::grant(const grant_pages
   c.waiting.push_back({request, promise, now});
   supply(request.page_bytes);
   return promise;
+}
+
+granted_pages pool_manager::grant_ahead(grant_pages request) {
+  auto part = grant_cap(request.page_bytes);
+  request.count = starving() || request.held >= part ? 0 : std::min(request.count, part - request.held);
+  auto granted = request.count == 0 ? granted_pages{} : take(request);
+  if (granted.grants.empty())
+    granted.code = ec::busy;
+  return granted;
+}
+
+bool pool_manager::starving() const {
+  return std::any_of(classes_.begin(), classes_.end(), [](const auto& c) { return !c.second.waiting.empty(); });
 }
 
 std::uint32_t pool_manager::grant_cap(std::uint64_t page_bytes) const {
@@ -141,13 +159,8 @@ void pool_manager::expire_waiting(size_class& c) {
 }
 
 recall pool_manager::ask_back(const ask_recall& request) {
-  auto at = classes_.find(request.page_bytes);
   askers_[request.session] = clock().now();
-  bool starving =
-    std::any_of(classes_.begin(), classes_.end(), [](const auto& c) { return !c.second.waiting.empty(); });
-  if (at == classes_.end() || !starving)
-    return {};
-  return {request.unused};
+  return {starving() && classes_.contains(request.page_bytes) ? request.unused : 0};
 }
 
 // -- supply

@@ -55,6 +55,8 @@ private:
 
   // grants
   caf::typed_response_promise<granted_pages> grant(const grant_pages& request);
+  granted_pages grant_ahead(grant_pages request);
+  bool starving() const;  // somebody waits for pages
   std::uint32_t grant_cap(std::uint64_t page_bytes) const;
   granted_pages take(const grant_pages& request);
   void serve_waiting(std::uint64_t page_bytes);

@@ -94,8 +94,8 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
     return refuse(net::grant_reply{}, code);
   auto since = clock_type::now();
   auto p = make_response_promise<net::grant_reply>();
-  auto room = env_->options.grants_max
-              - std::min<std::size_t>(env_->options.grants_max, granted_.size() + committing_.size() + asking_);
+  auto held = granted_.size() + committing_.size() + asking_;
+  auto room = env_->options.grants_max - std::min<std::size_t>(env_->options.grants_max, held);
   auto count = std::min<std::size_t>({m.count, room, bounds::batch_items_max});
   if (count == 0) {
     p.deliver(net::grant_reply{static_cast<std::uint8_t>(m.count == 0 ? ec::invalid : ec::busy), {}});
@@ -112,7 +112,9 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
     p.deliver(net::grant_reply{static_cast<std::uint8_t>(code), net::encode_grants(grants)});
     finished(metrics::op::grant, since);
   };
-  request(to_.pool, caf::infinite, grant_pages{record_.id, record_.page_bytes, static_cast<std::uint32_t>(count)})
+  grant_pages wanted{record_.id, record_.page_bytes, static_cast<std::uint32_t>(count), m.ahead,
+                     static_cast<std::uint32_t>(held)};
+  request(to_.pool, caf::infinite, wanted)
     .then([finish](const granted_pages& g) mutable { finish(g.code, g.grants); },
           [finish](const caf::error&) mutable { finish(ec::stopping, {}); });
   return p;

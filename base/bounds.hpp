@@ -24,7 +24,7 @@ inline constexpr std::size_t sessions_max = 1024;
 inline constexpr std::size_t grants_max = 4096;                  // a session, default
 inline constexpr std::size_t pins_max = message_bytes_max / 16;  // a session: a resume names all in one message
 inline constexpr auto lease = 10s;
-inline constexpr auto renew_interval = 2s;
+inline constexpr auto renew_interval = 500ms;  // also how soon unused grants are recalled: well within grant_wait_max
 inline constexpr auto resume_grace = 30s;
 inline constexpr auto death_check_interval = 200ms;  // how often a suspect session's lock is tried
 

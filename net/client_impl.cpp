@@ -161,7 +161,8 @@ status client_impl::fetch(std::size_t n, time_point deadline) {
   ahead_ = true;
   auto idle = held_.idle();
   auto want = std::clamp(n > idle ? n - idle : 1, options_.grant_batch, bounds::batch_items_max);
-  exchange<grant_request> ask(connection_, "get pages", grant_request{static_cast<std::uint32_t>(want)}, deadline);
+  exchange<grant_request> ask(connection_, "get pages", grant_request{static_cast<std::uint32_t>(want), false},
+                              deadline);
   auto reply = ask.finish();
   status out;
   if (reply) {

@@ -127,7 +127,7 @@ void client_impl::refill(const session& s) {
   }
   auto want = static_cast<std::uint32_t>(options_.grant_batch - std::min(held_.idle(), options_.grant_batch));
   auto number = s.wire_number;
-  bool sent = s.wire->post(grant_request{std::max(want, 1u)},
+  bool sent = s.wire->post(grant_request{std::max(want, 1u), true},
                            [this, number](outcome& o) { receive_grants(number, o, [this] { end_fetch(); }); });
   if (!sent)
     end_fetch();

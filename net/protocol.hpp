@@ -36,9 +36,11 @@ struct hello {
   std::string grants;         // grants
 };
 
-// Asks for the pages of `count` more chunks.
+// Asks for the pages of `count` more chunks. `ahead`: nobody waits for them yet, so they come from what is free now and
+// are no more than this session's part of the pool; `busy` where that leaves none.
 struct grant_request {
   std::uint32_t count = 0;
+  bool ahead = false;
 };
 // Gives granted pages back.
 struct give_back_request {
@@ -183,7 +185,7 @@ void add_protocol_types(caf::actor_system_config& cfg);
 
 MARU_INSPECT(hello, "hello", x.version, x.client_version, x.instance, x.host, x.boot_id, x.page_bytes, x.token,
              x.resume_session, x.resume_secret, x.pinned, x.grants)
-MARU_INSPECT(grant_request, "gr", x.count)
+MARU_INSPECT(grant_request, "gr", x.count, x.ahead)
 MARU_INSPECT(give_back_request, "gb", x.grants)
 MARU_INSPECT(commit_request, "co", x.items)
 MARU_INSPECT(lookup_request, "lo", x.flags, x.hashes)

@@ -163,7 +163,7 @@ public:
 
   // An end of a worker's connection; it begins to live with the next message that runs.
   caf::actor new_end() {
-    others.push_back(system->spawn([]() -> caf::behavior { return {[](int) {}}; }));
+    others.push_back(system->spawn([](int) -> caf::behavior { return {[](int) {}}; }, 0));
     return others.back();
   }
 

@@ -183,6 +183,27 @@ TEST(SmallPool, NoSessionGetsMoreThanItsPartOfAQuarterAtATime) {
   EXPECT_EQ(count(ben), 1u);
 }
 
+TEST(SmallPool, PagesAheadOfNeedAreNoMoreThanTheSessionsPart) {
+  house in;
+  worker anna{in};
+  auto ahead = [&] { return anna.ask_of<net::grant_reply>(anna.session, net::grant_request{8, true}); };
+  EXPECT_EQ(static_cast<ec>(ahead().code), ec::busy) << "no region yet; it does not wait for one";
+  anna.grant(1);
+  EXPECT_EQ(net::decode_grants(ahead().grants)->size(), 1u) << "2 of 8 pages are its part";
+  EXPECT_EQ(static_cast<ec>(ahead().code), ec::busy);
+  anna.grant(1);  // for a caller that waits there is more
+}
+
+TEST_F(full_pool, NobodyGetsPagesAheadWhileSomebodyWaits) {
+  anna.pin(keys);
+  worker ben{in}, carl{in};
+  auto waits = ben.begin_grant(1);
+  in.run();
+  auto ahead = carl.ask_of<net::grant_reply>(carl.session, net::grant_request{1, true});
+  EXPECT_EQ(static_cast<ec>(ahead.code), ec::busy) << "at once, and it does not stand in the queue";
+  EXPECT_FALSE(waits->has_value());
+}
+
 TEST(SmallPool, DeviceWithoutStorageIsNoSpaceAndTriedAgain) {
   house in;
   worker anna{in};
