@@ -96,6 +96,7 @@ struct link::core {
   std::uint64_t connecting = 0;  // the connect that CAF has not answered yet; 0: none
   std::condition_variable settled;
   caf::actor_addr session;
+  caf::actor_addr gone;  // the door once it ended: CAF drops what is sent there, so nothing may wait for it
   std::atomic<bool> down{false};
   std::shared_ptr<job_queue> late_jobs;
 
@@ -138,6 +139,8 @@ struct link::core {
       std::lock_guard lock(mutex);
       if (source == session)
         down = true;
+      else
+        gone = source;
       for (auto it = pending.begin(); it != pending.end();) {
         if (down || it->second.target == source) {
           lost.push_back(std::move(it->second.waiting));
@@ -201,10 +204,11 @@ std::shared_ptr<call> link::send_to(const caf::strong_actor_ptr& target, caf::me
   std::uint64_t id = 0;
   {
     std::lock_guard lock(core_->mutex);
-    if (core_->down || !target)
+    auto address = caf::actor_cast<caf::actor_addr>(target);
+    if (core_->down || !target || address == core_->gone)
       return nullptr;
     id = ++core_->last_id;
-    core_->pending.emplace(id, core::entry{sent, caf::actor_cast<caf::actor_addr>(target)});
+    core_->pending.emplace(id, core::entry{sent, std::move(address)});
     if (decode == decode_door)
       core_->connecting = id;
   }

@@ -3,6 +3,8 @@
 // Method: real clients against a fake marud that holds back, loses or ignores answers, forgets sessions or vanishes.
 #include <atomic>
 
+#include "net/link.hpp"
+#include "net/runtime.hpp"
 #include "tests/net/client_fixture.hpp"
 
 namespace maru::test {
@@ -13,6 +15,20 @@ using ClientLoss = client_fixture;
 client_options hasty(client_options o) {
   o.timeout = 200ms;
   return o;
+}
+
+TEST_F(ClientLoss, NothingWaitsForADoorThatIsGone) {
+  auto own = net::runtime::acquire();
+  ASSERT_TRUE(own);
+  net::link wire{*own, std::make_shared<net::job_queue>()};
+  auto address = options().server;
+  auto port = static_cast<std::uint16_t>(std::stoi(address.substr(address.find(':') + 1)));
+  ASSERT_TRUE(wire.connect("127.0.0.1", port, steady::now() + 5s));
+  marud.stop();
+  EXPECT_TRUE(soon([&] {
+    auto asked = wire.send(net::hello{});
+    return !asked || asked->wait_until(steady::now() + 100ms);
+  }));
 }
 
 // -- late answers
