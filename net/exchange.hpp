@@ -69,7 +69,8 @@ public:
         return std::move(reply);
       if (code == ec::session_over)
         connection_.lose(*used_);
-      if ((code != ec::busy && code != ec::session_over) || std::chrono::steady_clock::now() + pause >= deadline_)
+      // A last try that has no time to be answered would turn a refusal into a doubt.
+      if ((code != ec::busy && code != ec::session_over) || std::chrono::steady_clock::now() + 2 * pause >= deadline_)
         return failed(code, "marud answered " + std::string{to_string(code)});
       std::this_thread::sleep_for(pause);
       pause = std::min(pause * 2, std::chrono::milliseconds{32});

@@ -125,9 +125,9 @@ void hardened_broker::read(const caf::io::new_data_msg& msg) {
   std::string_view fresh(msg.buf.data(), msg.buf.size());
   bool had_partial = !who.partial.empty();
   if (had_partial) {
-    who.partial.insert(who.partial.end(), fresh.begin(), fresh.end());
+    who.partial += fresh;
     incomplete_bytes_ += fresh.size();
-    fresh = {who.partial.data(), who.partial.size()};
+    fresh = who.partial;
   }
   auto taken = take_frames(msg.handle, who.gate, fresh);
   if (taken == std::string_view::npos)
@@ -148,9 +148,9 @@ void hardened_broker::keep_partial(peer& who, std::string_view rest, bool same_f
     if (who.partial.capacity() > keep_bytes_max)
       who.partial.shrink_to_fit();
   } else if (who.partial.empty()) {
-    who.partial.assign(rest.begin(), rest.end());
+    who.partial = rest;
   } else {
-    who.partial.erase(who.partial.begin(), who.partial.end() - static_cast<std::ptrdiff_t>(rest.size()));
+    who.partial.erase(0, who.partial.size() - rest.size());
   }
 }
 

@@ -51,9 +51,9 @@ private:
     basp_gate gate;
     time_point opened;
     time_point last_seen;
-    time_point frame_since;     // when the first byte of `partial` came
-    std::vector<char> partial;  // bytes of a frame that is not complete
-    bool cut = false;           // shut down; CAF tells when the socket is gone
+    time_point frame_since;  // when the first byte of `partial` came
+    std::string partial;     // bytes of a frame that is not complete
+    bool cut = false;        // shut down; CAF tells when the socket is gone
   };
 
   void pass_on();
