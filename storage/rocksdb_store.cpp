@@ -1,4 +1,3 @@
-#include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/iterator.h>
@@ -39,9 +38,8 @@ error failed(const std::string& what, const rocksdb::Status& cause) {
 // operators' commands do that.
 class rocksdb_store final : public metadata_store {
 public:
-  rocksdb_store(std::string path, std::unique_ptr<rocksdb::DB> db, std::vector<rocksdb::ColumnFamilyHandle*> families,
-                std::shared_ptr<rocksdb::Cache> cache)
-      : path_(std::move(path)), db_(std::move(db)), families_(std::move(families)), cache_(std::move(cache)) {}
+  rocksdb_store(std::string path, std::unique_ptr<rocksdb::DB> db, std::vector<rocksdb::ColumnFamilyHandle*> families)
+      : path_(std::move(path)), db_(std::move(db)), families_(std::move(families)) {}
 
   ~rocksdb_store() override {
     for (auto* family : families_)
@@ -134,12 +132,13 @@ public:
     store_stats out;
     out.wal_bytes = log_bytes();
     out.memtable_bytes = sum(properties::kSizeAllMemTables);
-    out.block_cache_bytes = cache_->GetUsage();
     out.live_bytes = sum(properties::kLiveSstFilesSize);
     out.pending_compaction_bytes = sum(properties::kEstimatePendingCompactionBytes);
     std::uint64_t value = 0;
     if (db_->GetIntProperty(families_[entries_family], properties::kEstimateNumKeys, &value))
       out.estimated_keys = value;
+    if (db_->GetIntProperty(properties::kBlockCacheUsage, &value))  // of all families: they share one
+      out.block_cache_bytes = value;
     if (db_->GetIntProperty(properties::kIsWriteStopped, &value))
       out.write_stalled = value != 0;
     if (db_->GetIntProperty(properties::kActualDelayedWriteRate, &value))
@@ -208,7 +207,6 @@ private:
   const std::string path_;
   const std::unique_ptr<rocksdb::DB> db_;
   const std::vector<rocksdb::ColumnFamilyHandle*> families_;
-  const std::shared_ptr<rocksdb::Cache> cache_;
 };
 
 // Is this the folder of a database? CURRENT is made before the first log file and the first table.
@@ -272,8 +270,8 @@ result<std::unique_ptr<metadata_store>> open_rocksdb(const rocksdb_options& opti
   auto s = rocksdb::DB::Open(database, options.path, column_families(options, cache), &families, &opened);
   if (!s.ok())
     return cannot_open(options.path, s);
-  return std::unique_ptr<metadata_store>{std::make_unique<rocksdb_store>(
-    options.path, std::unique_ptr<rocksdb::DB>{opened}, std::move(families), std::move(cache))};
+  return std::unique_ptr<metadata_store>{
+    std::make_unique<rocksdb_store>(options.path, std::unique_ptr<rocksdb::DB>{opened}, std::move(families))};
 }
 
 }  // namespace maru::storage
