@@ -25,7 +25,8 @@ result<host_port> parse_host_port(std::string_view text) {
   if (host.empty() || host.find_first_of(" \t/") != host.npos || code != std::errc{}
       || end != port.data() + port.size())
     return bad();
-  out.host = host;
+  // No resolver is asked for this name (RFC 6761, 6.3): it may not know it, or say what is no loopback.
+  out.host = host == "localhost" ? "127.0.0.1" : host;
   return out;
 }
 

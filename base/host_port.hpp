@@ -10,7 +10,7 @@
 namespace maru {
 
 struct host_port {
-  std::string host;  // without the brackets of an IPv6 address
+  std::string host;  // without the brackets of an IPv6 address; 127.0.0.1 for localhost
   std::uint16_t port = 0;
 };
 

@@ -203,6 +203,8 @@ TEST(HostPort, SplitsNamesAndAddresses) {
   ASSERT_TRUE(v6);
   EXPECT_EQ(v6->host, "fe80::1");
   EXPECT_EQ(v6->port, 80);
+  EXPECT_EQ(parse_host_port("node7:80")->host, "node7");
+  EXPECT_EQ(parse_host_port("localhost:80")->host, "127.0.0.1") << "also where no resolver knows the name";
   for (auto bad :
        {"", ":", "a", "a:", ":1", "a:65536", "a:-1", "a:1x", "::1:80", "[::1]80", "[]:1", "a b:1", "tcp://a:1"})
     EXPECT_FALSE(parse_host_port(bad)) << bad;
