@@ -31,6 +31,8 @@ using pool_manager_actor = caf::typed_actor<
   answers<ask_pool_status>::with<pool_status>,
   // States of pages, for the audit.
   answers<ask_page_states>::with<page_states>,
+  // INTERNAL: looks at the next 256 pages of the regions that are drained.
+  hears<drain_slice>,
   // INTERNAL: expires waiting grants, follows the demand, exports metrics.
   hears<tick>>;
 
@@ -76,8 +78,6 @@ using index_shard_actor = caf::typed_actor<
   answers<evict_coldest>::with<evicted>,
   // Evicts given entries.
   answers<evict_entries>::with<evicted>,
-  // Tells where the coldest entry lies.
-  answers<ask_coldest>::with<coldest_entry>,
   // Tells about one entry.
   answers<ask_entry>::with<entry_details>,
   // Counts, for status and metrics.
@@ -108,8 +108,6 @@ using pin_ledger_actor = caf::typed_actor<
 using session_actor = net::session_actor::extend<
   // The worker came back on another connection or after a restart.
   answers<resume_session>::with<resumed>,
-  // Ends it.
-  hears<end_session>,
   // For maructl and the metrics.
   answers<ask_session_status>::with<session_status>,
   // INTERNAL: lease and proof of death.

@@ -28,7 +28,6 @@ index_shard::behavior_type index_shard::make_behavior() {
       auto victims = mark_all(m.entries, pinned);
       return evict(std::move(victims), pinned, metrics::evicted_for::region);
     },
-    [this](const ask_coldest& m) { return coldest_entry{index_->coldest(m.page_bytes)}; },
     [this](const ask_entry& m) { return entry_details{index_->find(m.hash)}; },
     [this](const ask_shard_status&) {
       return shard_status{index_->size(), index_->pins(), index_->bytes()};

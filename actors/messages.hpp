@@ -98,6 +98,10 @@ struct page_states {
 struct tick {
   std::uint64_t number = 0;
 };
+// The next slice of the regions that are drained. INTERNAL.
+struct drain_slice {
+  bool dummy = false;
+};
 
 // -- to the region_preparer
 
@@ -155,12 +159,6 @@ struct evict_entries {
 // Answers to both, after the pages are free: how many went, how many are pinned.
 struct evicted {
   std::uint32_t pages = 0, pinned = 0;
-};
-struct ask_coldest {
-  std::uint64_t page_bytes = 0;
-};
-struct coldest_entry {
-  std::optional<location> where;
 };
 struct ask_entry {
   key_hash hash;
@@ -252,10 +250,6 @@ struct resumed {
   ec code = ec::ok;
   std::string kept;
 };
-// Ends the session now: the operator's word or shutdown.
-struct end_session {
-  metrics::ended_by reason{};
-};
 // The next slice of returning pages. INTERNAL.
 struct return_slice {
   bool dummy = false;
@@ -323,8 +317,6 @@ MARU_LOCAL(insert_entries)
 MARU_LOCAL(evict_coldest)
 MARU_LOCAL(evict_entries)
 MARU_LOCAL(evicted)
-MARU_LOCAL(ask_coldest)
-MARU_LOCAL(coldest_entry)
 MARU_LOCAL(ask_entry)
 MARU_LOCAL(entry_details)
 MARU_LOCAL(ask_shard_status)
@@ -345,8 +337,8 @@ MARU_LOCAL(ask_pins)
 MARU_LOCAL(pin_counts)
 MARU_LOCAL(resume_session)
 MARU_LOCAL(resumed)
-MARU_LOCAL(end_session)
 MARU_LOCAL(return_slice)
+MARU_LOCAL(drain_slice)
 MARU_LOCAL(ask_session_status)
 MARU_LOCAL(session_status)
 MARU_LOCAL(session_settled)

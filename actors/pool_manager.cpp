@@ -60,6 +60,7 @@ pool_manager::behavior_type pool_manager::make_behavior() {
       }
       return out;
     },
+    [this](const drain_slice&) { continue_drain(); },
     [this](const tick&) { on_tick(); },
   };
 }
@@ -254,16 +255,18 @@ caf::typed_response_promise<evicted_bytes> pool_manager::evict_for_operator(std:
   auto j = std::make_shared<job>();
   j->wanted = bytes;
   j->promise = make_response_promise<evicted_bytes>();
-  // One slice of each page size and shard at a time, largest share first, until enough went or nothing goes.
+  // A slice of each shard at a time, one page size after the other, until enough went or nothing goes.
   auto round = std::make_shared<std::function<void()>>();
   *round = [this, j, weak = std::weak_ptr{round}] {
     auto again = weak.lock();
     std::uint64_t before = j->sum.pages;
+    auto expected = j->sum.bytes;  // if all goes that this round asks for
     for (auto page_bytes : table_->page_sizes()) {
-      if (j->sum.bytes >= j->wanted)
+      if (expected >= j->wanted)
         break;
-      auto left = (j->wanted - j->sum.bytes + page_bytes - 1) / page_bytes;
+      auto left = (j->wanted - expected + page_bytes - 1) / page_bytes;
       auto each = std::clamp<std::uint64_t>((left + shards_.size() - 1) / shards_.size(), 1, bounds::slice_pages);
+      expected += page_bytes * std::min(each * shards_.size(), table_->counts(page_bytes).committed);
       for (auto& shard : shards_) {
         ++j->open;
         auto finish = [j, again, page_bytes, before](std::uint32_t gone) {
@@ -303,38 +306,43 @@ void pool_manager::begin_drain(std::uint64_t page_bytes) {
   drain_.emplace();
   drain_->for_page_bytes = page_bytes;
   drain_->regions = regions;
-  for (auto id : regions) {
+  for (auto id : regions)
     table_->set_draining(id, true);
-    auto entries = committed_entries(id);
-    drain_->victims.insert(drain_->victims.end(), entries.begin(), entries.end());
-  }
   continue_drain();
 }
 
-std::vector<victim> pool_manager::committed_entries(region_id id) const {
+std::vector<victim> pool_manager::next_victims() {
+  auto& d = *drain_;
   std::vector<victim> out;
-  auto* row = table_->find(id);
-  for (std::uint32_t i = 0; row && i < row->page_count(); ++i) {
-    page_ref page{id, page_index{i}};
+  for (std::size_t looked_at = 0; looked_at < bounds::slice_pages && d.region < d.regions.size(); ++looked_at) {
+    auto id = d.regions[d.region];
+    page_ref page{id, page_index{d.page}};
+    auto* row = table_->find(id);
+    if (!row || ++d.page >= row->page_count()) {
+      ++d.region;
+      d.page = 0;
+    }
     if (auto state = table_->state_of(page); !state || *state != page_state::committed)
       continue;
-    if (auto d = env_->pool->descriptors().read(*env_->slot_of(page)))
-      out.push_back({d->hash, {page, d->length, d->gen, d->checksum}});
+    if (auto found = env_->pool->descriptors().read(*env_->slot_of(page)))
+      out.push_back({found->hash, {page, found->length, found->gen, found->checksum}});
   }
   return out;
 }
 
 void pool_manager::continue_drain() {
   auto& d = *drain_;
-  if (d.victims.empty() || d.failed) {
-    end_drain();
+  auto victims = d.failed ? std::vector<victim>{} : next_victims();
+  if (victims.empty()) {
+    if (d.failed || d.region == d.regions.size())
+      end_drain();
+    else
+      send(this, drain_slice{});
     return;
   }
   std::vector<evict_entries> parts(shards_.size());
-  auto n = std::min<std::size_t>(d.victims.size(), bounds::slice_pages);
-  for (std::size_t i = d.victims.size() - n; i < d.victims.size(); ++i)
-    parts[shard_of(d.victims[i].hash, shards_.size())].entries.push_back(d.victims[i]);
-  d.victims.resize(d.victims.size() - n);
+  for (const auto& v : victims)
+    parts[shard_of(v.hash, shards_.size())].entries.push_back(v);
   for (std::size_t i = 0; i < parts.size(); ++i)
     d.open_requests += parts[i].entries.empty() ? 0 : 1;
   for (std::size_t i = 0; i < parts.size(); ++i) {

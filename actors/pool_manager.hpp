@@ -48,7 +48,8 @@ private:
   struct drain_round {
     std::uint64_t for_page_bytes = 0;
     std::vector<region_id> regions;
-    std::vector<victim> victims;  // still to be sent
+    std::size_t region = 0;  // the next page to look at: of which of them,
+    std::uint32_t page = 0;  // and which there
     std::uint32_t open_requests = 0;
     bool failed = false;
   };
@@ -75,7 +76,7 @@ private:
   void begin_drain(std::uint64_t page_bytes);
   void continue_drain();
   void end_drain();
-  std::vector<victim> committed_entries(region_id id) const;
+  std::vector<victim> next_victims();
 
   // states
   void move(const move_pages& change);

@@ -42,7 +42,6 @@ session::behavior_type session::make_behavior() {
     [this](const net::regions_request& m) { return regions(m); },
     [this](const net::close_request&) { return close(); },
     [this](const resume_session& m) { return resume(m); },
-    [this](const end_session& m) { begin_end(m.reason); },
     [this](const ask_session_status&) { return status_now(); },
     [this](const tick& m) { on_tick(m.number); },
     [this](const return_slice&) { return_pages(); },

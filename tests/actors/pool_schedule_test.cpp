@@ -231,6 +231,13 @@ TEST_F(full_pool, SecondPageSizeDrainsARegionOfTheFirst) {
   in.expect_sound();
 }
 
+TEST_F(full_pool, OperatorEvictsNoMoreWhereThereAreSeveralPageSizes) {
+  auto ben = with_large_pages();
+  EXPECT_EQ(ben.commit({{"large", ben.grant()[0]}}), codes{ec::ok});
+  EXPECT_EQ(in.ask<evicted_bytes>(in.manager, evict_bytes{2 * MiB}).bytes, 2 * MiB);
+  in.expect_sound();
+}
+
 TEST(PageSizes, UnusedOnesMakeRoomForOthersPastTheirBound) {
   house in{{.page_min = 64 * bounds::KiB}};
   for (std::uint64_t i = 1; i <= bounds::page_sizes_max + 4; ++i) {
