@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <caf/all.hpp>
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -38,20 +39,21 @@ using environment_ptr = std::shared_ptr<const environment>;
 // The shard that owns a hash. The high word, since the index takes its buckets from the low one.
 inline std::size_t shard_of(const key_hash& hash, std::size_t shards) { return hash.high % shards; }
 
-// No actor of marud dies of a message: what a handler throws is logged and counted, and what nobody expects is dropped
-// and counted.
+// What nobody expects is dropped and counted. A handler that throws (they do not, but memory may run out) ends marud:
+// CAF would end that actor alone, in the middle of a change, and what is left would answer nobody. A start recovers
+// every acknowledged entry.
 template <class Self>
 void harden(Self* self, const environment_ptr& env, const char* name) {
-  self->set_exception_handler([env, name](std::exception_ptr& e) -> caf::error {
+  self->set_exception_handler([name](std::exception_ptr& e) -> caf::error {
     try {
       std::rethrow_exception(e);
     } catch (const std::exception& x) {
-      spdlog::error("{}: a handler failed: {}", name, x.what());
+      spdlog::critical("{} failed, marud ends: {}", name, x.what());
     } catch (...) {
-      spdlog::error("{}: a handler failed", name);
+      spdlog::critical("{} failed, marud ends", name);
     }
-    env->metrics->rejected(name, "exception");
-    return caf::none;
+    spdlog::default_logger()->flush();
+    std::abort();
   });
   self->set_default_handler([env, name](caf::scheduled_actor*, const caf::message_view&) -> caf::result<caf::message> {
     env->metrics->rejected(name, "unexpected");

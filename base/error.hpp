@@ -65,7 +65,7 @@ public:
   explicit operator bool() const { return value_.index() == 0; }
   T& operator*() & { return std::get<0>(value_); }
   const T& operator*() const& { return std::get<0>(value_); }
-  T&& operator*() && { return std::get<0>(std::move(value_)); }
+  T operator*() && { return std::get<0>(std::move(value_)); }  // a value: a range-for over a temporary must not dangle
   T* operator->() { return &std::get<0>(value_); }
   const T* operator->() const { return &std::get<0>(value_); }
   const maru::error& error() const { return std::get<1>(value_); }
