@@ -114,8 +114,14 @@ void client_impl::flush_unpins() {
 void client_impl::give_back(const session& s, std::size_t n) {
   ahead_ = false;  // until the next alloc finds the reserve empty: else they would be fetched again at once
   auto grants = held_.recall(s.wire_number, std::min(n, bounds::batch_items_max));
-  if (!grants.empty())
-    s.wire->post(give_back_request{encode_grants(grants)}, [](outcome&) {});
+  if (grants.empty())
+    return;
+  give_back_request request{encode_grants(grants)};
+  s.wire->post(std::move(request), [this, number = s.wire_number, grants = std::move(grants)](outcome& o) {
+    // Refused for now: still ours, and recalled again.
+    if (o.code == ec::ok && static_cast<ec>(std::get<codes_reply>(o.reply).code) == ec::busy)
+      held_.add_grants(number, grants);
+  });
 }
 
 void client_impl::refill(const session& s) {

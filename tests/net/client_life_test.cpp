@@ -53,6 +53,19 @@ TEST_F(Client, RecalledGrantsAreGivenBack) {
   EXPECT_EQ(c->info().grants_in_reserve, 3u);
 }
 
+TEST_F(Client, GrantsThatMarudDoesNotTakeBackNowStayInTheReserve) {
+  pool().lease_ms = 400;
+  auto c = must_open();
+  { ASSERT_TRUE(c->alloc(1)); }
+  EXPECT_TRUE(soon([&] { return c->info().grants_in_reserve == 8; }));
+  pool().set(op::give_back, treat::busy);
+  pool().recall = 5;
+  EXPECT_TRUE(soon([&] { return pool().count(op::give_back) == 1 && c->info().grants_in_reserve == 8; }));
+  pool().set(op::give_back, treat::answer);
+  pool().recall = 5;
+  EXPECT_TRUE(soon([&] { return pool().granted() == 3; }));
+}
+
 TEST_F(Client, CloseEndsTheSession) {
   auto c = must_open();
   ASSERT_TRUE(c->store("a", bytes_of("abc")));
