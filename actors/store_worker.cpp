@@ -147,7 +147,12 @@ void store_worker::flush() {
   auto g = std::exchange(group_, {});
   storage::write_batch batch;
   stage(g, batch);
-  auto written = env_->store->write(std::move(batch), env_->durability_host);
+  status written;
+  if (env_->durability_host && !g.commits.empty())
+    written =
+      env_->pool->sync();  // before RocksDB knows them: a record never tells of bytes that a crash can take back
+  if (written)
+    written = env_->store->write(std::move(batch), env_->durability_host);
   if (!written)
     spdlog::error("{}", to_string(written.error()));
   for (auto& [changes, promise] : g.sessions)

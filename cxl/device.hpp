@@ -64,6 +64,8 @@ public:
   virtual status reserve(std::uint64_t offset, std::uint64_t size) = 0;
   // Gives the storage of a range back where the device can (hole punching on files); contents are lost.
   virtual status release(std::uint64_t offset, std::uint64_t size) = 0;
+  // Brings all that was written through any mapping, of any process, to stable storage; blocks. Without effect on tmpfs.
+  virtual status sync() = 0;
   // Maps a range; the mapping may outlive the device object. `offset` is a multiple of align().
   virtual result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const = 0;
 };

@@ -62,6 +62,8 @@ public:
     return allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, "release", offset, size);
   }
 
+  status sync() override { return ::fdatasync(fd_.get()) == 0 ? status{} : errno_error("sync " + path_, errno); }
+
   result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const override {
     auto what = "map " + format_size(size) + " of " + path_;
     if (size == 0 || offset % align_ != 0 || size % align_ != 0 || offset > size_ || size > size_ - offset)

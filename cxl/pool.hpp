@@ -74,6 +74,9 @@ public:
     return (row.offset + value_of(page) * row.page_bytes) / super_.slot_bytes;
   }
 
+  // Brings payloads and metadata, whoever wrote them, to stable storage; blocks. Any thread.
+  status sync();
+
   // Tells that `gen` is about to be used; writes the superblock when it passes the recorded highest one, which then
   // moves ahead by a coarse step. Cheap otherwise.
   void note_generation(generation gen);

@@ -181,6 +181,14 @@ TEST_F(file_device, RefusalLeavesAFileThatWasThereAsItWas) {
   EXPECT_EQ(std::filesystem::file_size(folder / "pool"), 8u);
 }
 
+TEST_F(file_device, SyncTakesWhatAMappingWrote) {
+  auto made = make("pool", 4 * MiB);
+  auto map = made->map(0, 4 * MiB, access::read_write);
+  ASSERT_TRUE(map);
+  map->data()[0] = std::byte{1};
+  EXPECT_TRUE(made->sync());
+}
+
 TEST_F(file_device, ReserveTakesStorageOnceAndReleaseGivesItBack) {
   auto made = make("pool", 8 * MiB);
   ASSERT_TRUE(made->reserve(2 * MiB, 4 * MiB));
