@@ -44,7 +44,7 @@ ec session::check_commit(const net::commit_item& item, const key_hash& hash, con
     return ec::invalid;
   if (item.key.size() > bounds::key_bytes_max || item.where.length > record_.page_bytes)
     return ec::too_large;
-  if (auto at = committing_.find(item.where.page); at != committing_.end() && at->second == item.where.gen)
+  if (committing_.contains(item.where.page))
     return plan.has(item.where.page) ? ec::not_granted : ec::busy;  // twice in one batch, or still under way
   auto at = granted_.find(item.where.page);
   if (at == granted_.end() || at->second != item.where.gen)

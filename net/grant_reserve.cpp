@@ -22,9 +22,15 @@ bool grant_reserve::doubtful(const page_grant& grant) const {
 }
 
 void grant_reserve::add(std::span<const page_grant> grants) {
-  for (auto& g : grants)
-    if (pages_.try_emplace(g.page, entry{g.gen, use::idle}).second)
-      idle_.push_back(g);
+  for (auto& g : grants) {
+    auto it = pages_.find(g.page);
+    if (it != pages_.end() && it->second.gen >= g.gen)
+      continue;
+    if (it != pages_.end())  // committed and freed again before its answer was looked at
+      forget({g.page, it->second.gen});
+    pages_.emplace(g.page, entry{g.gen, use::idle});
+    idle_.push_back(g);
+  }
 }
 
 std::optional<std::vector<page_grant>> grant_reserve::take(std::size_t n) {

@@ -17,7 +17,7 @@ namespace maru::net {
 // Concurrency: none of its own; the client guards it.
 class grant_reserve {
 public:
-  // New grants, idle. One that is known already is ignored.
+  // New grants, idle. One that is known already is ignored; a page of an older generation is no longer ours as that.
   void add(std::span<const page_grant> grants);
 
   // `n` idle pages become out; all or none. The page that came back last goes first: it is warm.

@@ -48,6 +48,21 @@ TEST(GrantReserve, AnotherGenerationIsAnotherGrant) {
   EXPECT_TRUE(r.put_back(out));
 }
 
+TEST(GrantReserve, PageGrantedAgainBeforeItsCommitWasSettledIsTheNewGrant) {
+  grant_reserve r;
+  r.add(std::vector{grant(1, 5), grant(2, 5)});
+  auto taken = *r.take(2);
+  ASSERT_TRUE(r.doubt(grant(1, 5)));
+  r.add(std::vector{grant(1, 6), grant(2, 6)});
+  EXPECT_EQ(r.idle(), 2u);
+  EXPECT_EQ(r.in_doubt(), 0u);
+  EXPECT_FALSE(r.forget(grant(1, 5))) << "the late answer is of a page that is no longer ours";
+  EXPECT_FALSE(r.put_back(grant(2, 5)));
+  r.add(std::vector{grant(1, 4)});
+  EXPECT_EQ(r.idle(), 2u);
+  EXPECT_TRUE(r.holds(grant(1, 6)));
+}
+
 TEST(GrantReserve, AnIdlePageCannotComeBackTwice) {
   grant_reserve r;
   r.add(std::vector{grant(1), grant(1)});
