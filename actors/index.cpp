@@ -118,6 +118,7 @@ ec index::insert(const key_hash& hash, const location& where, std::uint64_t page
                  entry_state::live,
                  class_index};
   bucket = i + 1;
+  ++classes_[class_index].entries;
   ++live_;
   bytes_ += where.length;
   classes_[class_index].policy->add(i);
@@ -173,6 +174,7 @@ void index::drop(const key_hash& hash) {
     return;
   auto i = *link - 1;
   *link = entries_[i].next;
+  --classes_[entries_[i].size_class].entries;
   entries_[i].state = entry_state::unused;
   entries_[i].next = free_;
   free_ = i;
@@ -195,8 +197,11 @@ std::uint8_t index::class_of(std::uint64_t page_bytes) {
   for (std::size_t i = 0; i < classes_.size(); ++i)
     if (classes_[i].page_bytes == page_bytes)
       return static_cast<std::uint8_t>(i);
-  classes_.push_back({page_bytes, make_eviction_policy(policy_name_, capacity_)});
-  return static_cast<std::uint8_t>(classes_.size() - 1);
+  auto at = std::find_if(classes_.begin(), classes_.end(), [](const size_class& c) { return c.entries == 0; });
+  if (at == classes_.end())
+    at = classes_.insert(at, {page_bytes, make_eviction_policy(policy_name_, capacity_)});
+  at->page_bytes = page_bytes;
+  return static_cast<std::uint8_t>(at - classes_.begin());
 }
 
 const eviction_policy* index::policy_of(std::uint64_t page_bytes) const {

@@ -109,6 +109,7 @@ private:
   struct size_class {
     std::uint64_t page_bytes;
     std::unique_ptr<eviction_policy> policy;
+    std::size_t entries = 0;  // pinned and evicting ones too; with none, another page size takes its place
   };
   std::vector<size_class> classes_;
   std::string policy_name_;

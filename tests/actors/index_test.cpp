@@ -87,6 +87,19 @@ TEST(Index, KeysOfOneBucketAreToldApart) {
   EXPECT_FALSE(i.contains({3, 99}));
 }
 
+TEST(Index, PageSizesThatAreGoneMakeRoomForOthers) {
+  index i{16, "lru"};
+  ASSERT_EQ(i.insert(hash_of(1), place_of(1), page_bytes), ec::ok);
+  for (std::uint64_t n = 1; n <= 600; ++n) {
+    ASSERT_EQ(i.insert(hash_of(2), place_of(2), n * 4096 + 1), ec::ok);
+    auto gone = i.mark_coldest(n * 4096 + 1, 2);
+    ASSERT_EQ(gone.size(), 1u) << n;
+    ASSERT_EQ(gone[0].hash, hash_of(2));
+    i.drop(hash_of(2));
+  }
+  EXPECT_EQ(i.mark_coldest(page_bytes, 2).size(), 1u);
+}
+
 TEST(Index, CountsFollowEveryChange) {
   auto i = index_with(3);
   auto bytes = place_of(0).length + place_of(1).length + place_of(2).length;
