@@ -17,11 +17,11 @@ constexpr int looks = 5;
 constexpr auto between_looks = 50ms;
 
 template <class Look>
-std::string persistent_problem(Look look) {
+std::string persistent_problem(const environment& env, Look look) {
   std::string problem;
   for (int i = 0; i < looks; ++i) {
     problem = look();
-    if (problem.empty())
+    if (problem.empty() || env.stopping->load(std::memory_order_relaxed))  // marud's end waits for this thread
       return problem;
     std::this_thread::sleep_for(between_looks);
   }
@@ -68,7 +68,7 @@ audit::slice audit::check_pages(std::uint64_t from) {
       page_index page{begin + i};
       auto problem = page_problem(row, page, states[i]);
       if (!problem.empty())
-        problem = persistent_problem([&] {
+        problem = persistent_problem(*env_, [&] {
           auto now = states_(row.id, begin + i, 1);
           return now.empty() ? std::string{} : page_problem(row, page, now[0]);
         });
@@ -132,7 +132,7 @@ audit::slice audit::check_records(const std::string& from, std::uint64_t done) {
   if (!scanned)
     out.problems.push_back({"RocksDB", scanned.error().message});
   for (const auto& [hash, record] : suspects) {
-    auto problem = persistent_problem([&, h = hash] {
+    auto problem = persistent_problem(*env_, [&, h = hash] {
       auto now = env_->store->entry(h);
       return now && *now ? record_problem(h, **now) : std::string{};
     });

@@ -22,7 +22,8 @@ pool_manager::pool_manager(caf::actor_config& cfg, environment_ptr env, std::sha
       shards_(std::move(shards)),
       preparer_(std::move(preparer)),
       grace_(grace),
-      held_(std::move(held)) {
+      held_(std::move(held)),
+      rows_held_(grace && env_->pool->damaged_rows() > 0) {
   harden(this, env_, "pool_manager");
 }
 
@@ -44,8 +45,10 @@ pool_manager::behavior_type pool_manager::make_behavior() {
     [this](const evict_bytes& m) { return evict_for_operator(m.bytes); },
     [this](const end_grace& m) {
       grace_ = false;
-      if (m.all_proven)
+      if (m.all_proven) {
+        rows_held_ = false;
         move({std::exchange(held_, {}), page_state::quarantined, page_state::free});
+      }
       for (auto& [page_bytes, c] : classes_)
         supply(page_bytes);
     },
@@ -186,7 +189,7 @@ void pool_manager::supply(std::uint64_t page_bytes) {
 }
 
 bool pool_manager::prepare(std::uint64_t page_bytes) {
-  if (clock().now() < no_space_until_)
+  if (rows_held_ || clock().now() < no_space_until_)
     return false;
   auto place = table_->find_place(page_bytes);
   if (!place)
@@ -262,7 +265,7 @@ caf::typed_response_promise<evicted_bytes> pool_manager::evict_for_operator(std:
     std::uint64_t before = j->sum.pages;
     auto expected = j->sum.bytes;  // if all goes that this round asks for
     for (auto page_bytes : table_->page_sizes()) {
-      if (expected >= j->wanted)
+      if (expected >= j->wanted || env_->stopping->load(std::memory_order_relaxed))
         break;
       auto left = (j->wanted - expected + page_bytes - 1) / page_bytes;
       auto each = std::clamp<std::uint64_t>((left + shards_.size() - 1) / shards_.size(), 1, bounds::slice_pages);

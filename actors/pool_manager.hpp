@@ -94,6 +94,7 @@ private:
   region_preparer_actor preparer_;
   bool grace_;
   std::vector<page_ref> held_;
+  bool rows_held_;  // a region's row was damaged: who mapped that region before the restart may still use its bytes
   std::map<std::uint64_t, size_class> classes_;
   std::optional<drain_round> drain_;
   // Sessions and when they last asked for something: a small pool is shared fairly among them.

@@ -313,5 +313,28 @@ TEST_F(session_lives, Invariant6_DamagedPageIsUsedOnlyOnceAllSessionsOfBeforeAre
   in.expect_sound();
 }
 
+TEST_F(session_lives, Invariant6_BytesOfADamagedRegionRowAreUsedOnlyOnceAllSessionsOfBeforeAreProvenDead) {
+  worker anna{in};
+  anna.grant();
+  auto* metadata = in.pool.env->pool->descriptors().line(0) - cxl::descriptors_offset;
+  metadata[cxl::region_table_offset + 8] ^= std::byte{1};
+  in.restart();
+  ASSERT_EQ(in.pool.env->pool->damaged_rows(), 1u);
+  auto ask = [&] {
+    worker ben{in};
+    auto reply = ben.begin_grant(1);
+    in.advance(1100ms);
+    return reply->has_value() ? static_cast<ec>((*reply)->code) : ec::timeout;
+  };
+  EXPECT_EQ(ask(), ec::busy);
+  in.advance(31s);
+  EXPECT_EQ(state_of(anna), "lapsed");
+  EXPECT_EQ(ask(), ec::out_of_memory) << "out of time is no proof";
+  anna.lock.release();
+  in.advance(200ms);
+  EXPECT_EQ(ask(), ec::ok);
+  in.expect_sound();
+}
+
 }  // namespace
 }  // namespace maru::actors
