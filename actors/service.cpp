@@ -46,10 +46,10 @@ result<std::string> read_token(const std::string& path) {
 void remove_stale_locks(const std::string& lock_dir, const std::vector<recovered_session>& sessions) {
   std::set<std::string> wanted;
   for (const auto& s : sessions)
-    wanted.insert(s.record.lock_path);
+    wanted.insert(std::filesystem::path{s.record.lock_path}.filename());
   std::error_code failed;
   for (const auto& file : std::filesystem::directory_iterator{lock_dir, failed})
-    if (file.path().extension() == ".lock" && !wanted.contains(file.path().string()))
+    if (file.path().extension() == ".lock" && !wanted.contains(file.path().filename()))
       std::filesystem::remove(file.path(), failed);
 }
 
@@ -76,7 +76,6 @@ service::service(const marud_options& options) : env_(std::make_shared<environme
   env_->options = options;
   env_->shards = shard_count(options.shards);
   env_->durability_host = options.durability == "host";
-  env_->lock_dir = options.pool + ".locks";
   env_->regions = std::make_shared<region_directory>();
   env_->metrics = std::make_shared<metrics::registry>(version(), revision());
 }
@@ -143,6 +142,7 @@ status service::open_pool() {
   if (env_->durability_host && !env_->pool->data_device().survives_reboot())
     return {ec::bad_option, "failed to start: --durability=host needs a pool that outlives a reboot, and " + o.pool
                               + " is on " + env_->pool->data_device().kind()};
+  env_->lock_dir = env_->pool->data_device().path() + ".locks";  // the real path, however the option spells it
   env_->metrics->server_epoch(env_->pool->epoch());
   // Workers whom the pool's mode lets in open their lock file here: by its name, so they need not list the folder.
   return make_folder(env_->lock_dir,

@@ -48,7 +48,7 @@ session::behavior_type session::make_behavior() {
   };
 }
 
-ec session::admit(std::size_t blob_bytes, std::size_t record_bytes) {
+ec session::admit(std::size_t blob_bytes, std::size_t record_bytes, in_flight_bound bound) {
   auto code = ec::ok;
   if (env_->stopping->load(std::memory_order_relaxed))
     code = ec::stopping;
@@ -56,7 +56,7 @@ ec session::admit(std::size_t blob_bytes, std::size_t record_bytes) {
     code = ec::refused;
   else if (state_ != session_state::active)
     code = ec::session_over;
-  else if (in_flight_ >= bounds::requests_in_flight_max)
+  else if (bound == in_flight_bound::usual && in_flight_ >= bounds::requests_in_flight_max)
     code = ec::busy;
   else if (record_bytes > 0 && blob_bytes % record_bytes != 0)
     code = ec::invalid;
@@ -255,7 +255,8 @@ session::promise<net::codes_reply> session::remove(const net::remove_request& m)
 // -- the rest
 
 session::promise<net::renew_reply> session::renew(const net::renew_request&) {
-  if (auto code = admit(0, 0); code != ec::ok)
+  // Past the bound on requests too: a worker whose puts wait for a slow disk is alive.
+  if (auto code = admit(0, 0, in_flight_bound::none); code != ec::ok)
     return refuse(net::renew_reply{}, code);
   auto since = clock_type::now();
   lease_.renew(clock().now());

@@ -78,7 +78,8 @@ private:
   session_status status_now() const;
 
   // Common to all requests: who may ask, how many at a time, how long it took.
-  ec admit(std::size_t blob_bytes, std::size_t record_bytes);
+  enum class in_flight_bound { usual, none };
+  ec admit(std::size_t blob_bytes, std::size_t record_bytes, in_flight_bound bound = in_flight_bound::usual);
   void finished(metrics::op o, clock_type::time_point since);
   template <class Reply>
   promise<Reply> refuse(Reply reply, ec code);

@@ -47,7 +47,7 @@ void session::on_tick(std::uint64_t number) {
     return;
   }
   bool over = lease_.tick(clock().now(), interval);
-  if (over && state_ != session_state::lapsed)
+  if (over && state_ != session_state::lapsed && !waiting_resume_)  // it is back, and waits for us
     lapse();
   delayed_send(this, interval, tick{tick_});
 }

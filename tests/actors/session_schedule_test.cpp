@@ -108,6 +108,21 @@ TEST_F(sessions, Invariant9_GrantsPastTheBoundAreBusy) {
   EXPECT_EQ(ask(), ec::ok);
 }
 
+TEST_F(sessions, LeaseIsRenewedPastTheBoundOnRequests) {
+  worker anna{in};
+  auto ask = [&] { return anna.begin_with<net::found_reply>(anna.session, net::lookup_request{0, anna.blob({"a"})}); };
+  for (std::size_t i = 0; i < bounds::requests_in_flight_max; ++i)
+    ask();
+  in.run_without(in.shards[0]);
+  auto refused = ask();
+  auto renewed = anna.begin_with<net::renew_reply>(anna.session, net::renew_request{});
+  in.run_without(in.shards[0]);
+  ASSERT_TRUE(refused->has_value() && renewed->has_value());
+  EXPECT_EQ(static_cast<ec>((*refused)->code), ec::busy);
+  EXPECT_EQ(static_cast<ec>((*renewed)->code), ec::ok) << "slow answers are no sign of a dead worker";
+  in.run();
+}
+
 TEST_F(sessions, Invariant9_TwoGrantRequestsInFlightDoNotPassTheBoundTogether) {
   in.pool.env->options.grants_max = 2;
   worker anna{in};
