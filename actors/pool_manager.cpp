@@ -177,40 +177,37 @@ void pool_manager::supply(std::uint64_t page_bytes) {
     wanted += std::min(w.request.count, grant_cap(page_bytes));
   auto free = table_->free_pages(page_bytes);
   auto target = c.reserve.pages(table_->capacity(page_bytes)) + wanted;
-  if (free >= target)
-    return;
-  if (c.preparing || prepare(page_bytes))
-    return;
-  if (grace_)
+  if (!c.preparing && free < target + c.reserve.lead())
+    prepare(page_bytes);
+  if (c.preparing || free >= target || grace_)
     return;
   if (free + c.evicting < target)
     evict(page_bytes, target - free - c.evicting,
           c.waiting.empty() ? metrics::evicted_for::reserve : metrics::evicted_for::request);
 }
 
-bool pool_manager::prepare(std::uint64_t page_bytes) {
+void pool_manager::prepare(std::uint64_t page_bytes) {
   if (rows_held_ || clock().now() < no_space_until_)
-    return false;
+    return;
   auto place = table_->find_place(page_bytes);
   if (!place)
-    return false;
+    return;
   auto row = env_->pool->add_region(place->offset, place->length, page_bytes);
   if (!row) {
     spdlog::error("{}", to_string(row.error()));
     no_space_ = true;
     no_space_until_ = clock().now() + retry_after;
-    return false;
+    return;
   }
   if (auto added = table_->add_region(*row); !added) {
     spdlog::error("{}", to_string(added.error()));
-    return false;
+    return;
   }
   env_->regions->add(*row);
   class_of(page_bytes).preparing = true;
   request(preparer_, caf::infinite, prepare_region{*row})
     .then([this, row = *row](const outcome& d) { prepared(row, d.code); },
           [this, row = *row](const caf::error&) { prepared(row, ec::stopping); });
-  return true;
 }
 
 void pool_manager::prepared(const cxl::region_row& row, ec code) {

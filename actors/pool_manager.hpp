@@ -66,7 +66,7 @@ private:
 
   // supply
   void supply(std::uint64_t page_bytes);
-  bool prepare(std::uint64_t page_bytes);
+  void prepare(std::uint64_t page_bytes);
   void prepared(const cxl::region_row& row, ec code);
   void evict(std::uint64_t page_bytes, std::uint64_t count, metrics::evicted_for reason);
   void evicted_some(std::uint64_t page_bytes, std::uint32_t asked, std::uint32_t gone);
@@ -109,6 +109,9 @@ private:
 // Takes storage and physical pages for new regions. Detached: both block.
 class region_preparer : public region_preparer_actor::base {
 public:
+  // The same for all of the pool, for --prefault=start. `no_space`: the device cannot hold it.
+  static status prefault_all(cxl::device& device);
+
   region_preparer(caf::actor_config& cfg, environment_ptr env);
   behavior_type make_behavior() override;
   const char* name() const override { return "region_preparer"; }

@@ -1,7 +1,24 @@
+#include <algorithm>
+
 #include "actors/pool_manager.hpp"
+#include "base/bounds.hpp"
 #include "base/size.hpp"
 
 namespace maru::actors {
+
+namespace {
+
+constexpr std::uint64_t step_bytes = 64 * bounds::MiB;  // mapped at a time
+
+// Not fatal where it fails: the first touch of each page is slower.
+void make_present(const cxl::device& device, std::uint64_t offset, std::uint64_t length) {
+  auto map = device.map(offset, align_up(length, device.align()), cxl::access::read_write);
+  auto present = map ? map->populate(0, length) : status{map.error()};
+  if (!present)
+    spdlog::warn("{}", to_string(present.error()));
+}
+
+}  // namespace
 
 region_preparer::region_preparer(caf::actor_config& cfg, environment_ptr env)
     : region_preparer_actor::base(cfg), env_(std::move(env)) {
@@ -11,20 +28,26 @@ region_preparer::region_preparer(caf::actor_config& cfg, environment_ptr env)
 region_preparer::behavior_type region_preparer::make_behavior() {
   return {
     [this](const prepare_region& m) {
+      if (env_->options.prefault == "start")
+        return outcome{};  // all of it is there
       auto& device = env_->pool->data_device();
       if (auto taken = device.reserve(m.row.offset, m.row.length); !taken) {
         spdlog::error("{}", to_string(taken.error()));
         return outcome{taken.code()};
       }
-      if (env_->options.prefault == "off")
-        return outcome{};
-      auto map = device.map(m.row.offset, align_up(m.row.length, device.align()), cxl::access::read_write);
-      auto present = map ? map->populate(0, m.row.length) : maru::status{map.error()};
-      if (!present)  // not fatal: the first touch of each page is slower
-        spdlog::warn("{}", to_string(present.error()));
+      if (env_->options.prefault == "background")
+        make_present(device, m.row.offset, m.row.length);
       return outcome{};
     },
   };
+}
+
+status region_preparer::prefault_all(cxl::device& device) {
+  if (auto taken = device.reserve(0, device.size()); !taken)
+    return taken;
+  for (std::uint64_t at = 0; at < device.size(); at += step_bytes)
+    make_present(device, at, std::min(step_bytes, device.size() - at));
+  return {};
 }
 
 }  // namespace maru::actors

@@ -27,6 +27,10 @@ public:
     return std::clamp<std::uint64_t>(peak_, 1, most);
   }
 
+  // Pages that the demand may take while a region is made ready: a region is begun while so many are still free beyond
+  // the reserve. Three ticks' worth.
+  std::uint64_t lead() const { return 3 * peak_; }
+
 private:
   std::int64_t fixed_;
   std::uint64_t peak_ = 0;

@@ -142,6 +142,9 @@ status service::open_pool() {
   if (env_->durability_host && !env_->pool->data_device().survives_reboot())
     return {ec::bad_option, "failed to start: --durability=host needs a pool that outlives a reboot, and " + o.pool
                               + " is on " + env_->pool->data_device().kind()};
+  if (o.prefault == "start")
+    if (auto present = region_preparer::prefault_all(env_->pool->data_device()); !present)
+      return present;
   env_->lock_dir = env_->pool->data_device().path() + ".locks";  // the real path, however the option spells it
   env_->metrics->server_epoch(env_->pool->epoch());
   // Workers whom the pool's mode lets in open their lock file here: by its name, so they need not list the folder.

@@ -183,6 +183,17 @@ TEST(SmallPool, NoSessionGetsMoreThanItsPartOfAQuarterAtATime) {
   EXPECT_EQ(count(ben), 1u);
 }
 
+TEST(SmallPool, RegionsAreMadeReadyAheadOfTheDemand) {
+  house in;
+  worker anna{in};
+  anna.grant(2);
+  in.advance(100ms);
+  anna.grant(1);
+  in.run();
+  EXPECT_GE(in.table->counts().free, 5u) << "two pages a tick: six may be wanted before a region is ready";
+  in.expect_sound();
+}
+
 TEST(SmallPool, PagesAheadOfNeedAreNoMoreThanTheSessionsPart) {
   house in;
   worker anna{in};

@@ -43,6 +43,15 @@ TEST(ReserveTarget, PeakIsForgottenBitByBitAndWhollyInTheEnd) {
   EXPECT_EQ(last, 1u);
 }
 
+TEST(ReserveTarget, LeadIsWhatThreeTicksTake) {
+  reserve_target r{-1}, fixed{5};
+  EXPECT_EQ(r.lead(), 0u);
+  r.observe(5000);
+  fixed.observe(5000);
+  EXPECT_EQ(r.lead(), 15000u) << "not only a percent of the pool";
+  EXPECT_EQ(fixed.lead(), 15000u);
+}
+
 TEST(ReserveTarget, FixedNumberSwitchesTheFollowingOff) {
   reserve_target none{0}, many{500};
   none.observe(1000);

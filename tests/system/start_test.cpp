@@ -1,4 +1,6 @@
 // Goal: how marud starts: fast, or with a sentence and an exit code that say why not. Method: real starts that must fail.
+#include <sys/stat.h>
+
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -31,6 +33,19 @@ TEST(Start, AnswersWithinHalfASecondOnAnEmptyPool) {
 #else
   EXPECT_LT(took, 500ms);
 #endif
+}
+
+TEST(Start, PrefaultAtStartTakesAllOfThePool) {
+  marud m{{"--pool-size=8MiB", "--prefault=start"}}, later{{"--pool-size=8MiB"}};
+  auto taken = [](const marud& of) {
+    struct stat s = {};
+    EXPECT_EQ(::stat(of.pool().c_str(), &s), 0);
+    return s.st_blocks * 512;
+  };
+  EXPECT_GE(taken(m), 8 << 20);
+  EXPECT_LT(taken(later), 8 << 20);
+  auto c = m.open();
+  EXPECT_TRUE(c && put(*c, "a"));
 }
 
 TEST(Start, ASecondMarudOnThePoolIsRefused) {
