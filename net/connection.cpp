@@ -239,6 +239,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   }
   life->tenure = held_.tenure();
   made->life = std::move(life);
+  trying_.reset();  // callers may have it from here on, and close: that is not to cut the link that says farewell
   current_ = made;
   return session_ptr{std::move(made)};
 }
