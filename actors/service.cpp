@@ -60,6 +60,18 @@ void export_store(const environment& env) {
                       s.estimated_keys, s.write_stalled});
 }
 
+// A mistyped --pool would make a new pool, and the entries of the right one would be dropped as lost with the old.
+status check_pool_path(const marud_options& o, const storage::pool_record& known) {
+  std::error_code failed;
+  auto wanted = std::filesystem::weakly_canonical(o.pool, failed);
+  if (failed || wanted == known.path || known.path.empty() || o.on_damage == "start-empty"
+      || std::filesystem::exists(wanted, failed) || !std::filesystem::exists(known.path, failed))
+    return {};
+  return {ec::unknown_contents, "failed to start: the state directory " + o.state_dir + " belongs to the pool at "
+                                  + known.path + ", and there is no pool at " + wanted.string() + ". Give --pool "
+                                  + known.path + " or another --state-dir; --on-damage=start-empty drops its entries"};
+}
+
 status make_folder(const std::string& path, unsigned mode) {
   std::error_code failed;
   std::filesystem::create_directories(path, failed);
@@ -122,9 +134,12 @@ status service::open_pool() {
     return record.error();
   store_knows_pool_ = record->has_value();
   std::optional<cxl::known_pool> known;
-  if (store_knows_pool_)
-    known = {(*record)->pool, (*record)->incarnation};
   const auto& o = env_->options;
+  if (store_knows_pool_) {
+    if (auto ok = check_pool_path(o, **record); !ok)
+      return ok;
+    known = {(*record)->pool, (*record)->incarnation};
+  }
   cxl::pool_options options;
   options.path = o.pool;
   options.size = o.pool_size;
@@ -158,7 +173,7 @@ status service::start_actors() {
     return state.error();
   remove_stale_locks(env_->lock_dir, state->sessions);
   storage::write_batch batch;
-  batch.set_pool({env_->pool->super().pool, env_->pool->super().incarnation});
+  batch.set_pool({env_->pool->super().pool, env_->pool->super().incarnation, env_->pool->data_device().path()});
   if (auto written = env_->store->write(std::move(batch), true); !written)
     return written;
 

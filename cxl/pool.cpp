@@ -88,8 +88,9 @@ std::optional<error> mismatch(const pool_options& o, const findings& f, const st
     return unknown(
       o, "it is pool " + to_string(sb.pool) + ", and the state directory belongs to pool " + to_string(known->pool));
   if (o.page_min != sb.slot_bytes)
-    return unknown(o, "it was formatted for pages of at least " + format_size(sb.slot_bytes) + ", and "
-                        + format_size(o.page_min) + " was asked for");
+    return refuse(o, ec::bad_option,
+                  "it was formatted for pages of at least " + format_size(sb.slot_bytes) + ", and "
+                    + format_size(o.page_min) + " was asked for; leave the page size out, or --format it anew");
   if (o.size != 0 && align_down(o.size, sb.slot_bytes) != sb.data_bytes)
     return refuse(o, ec::bad_option,
                   "it has " + format_size(sb.data_bytes) + ", and " + format_size(o.size)
@@ -133,8 +134,9 @@ std::optional<error> objection(const pool_options& o, const findings& f, const s
 }
 
 status check_options(const pool_options& o) {
-  if (o.page_min < bounds::page_bytes_min || o.page_min > bounds::page_bytes_max
-      || o.page_min % bounds::page_bytes_min != 0)
+  if (o.page_min != 0
+      && (o.page_min < bounds::page_bytes_min || o.page_min > bounds::page_bytes_max
+          || o.page_min % bounds::page_bytes_min != 0))
     return refuse(
       o, ec::bad_option,
       "the smallest page, " + std::to_string(o.page_min) + " bytes, is not a multiple of 4 KiB up to 1 GiB");
@@ -206,6 +208,8 @@ result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std:
   p->flush_ = o->contents_survive_reboot;
 
   auto found = look_at(*o);
+  if (o->page_min == 0)
+    o->page_min = found.top.kind == head_kind::valid ? found.top.super.slot_bytes : bounds::page_bytes_default;
   auto refusal = objection(*o, found, known);
   if (refusal && !o->format_foreign)
     return *refusal;

@@ -40,6 +40,7 @@ struct session_record {
 struct pool_record {
   uuid pool;
   uuid incarnation;
+  std::string path;  // of its data, where it was served last; a longer one than the bound on paths is not kept
   friend bool operator==(const pool_record&, const pool_record&) = default;
 };
 

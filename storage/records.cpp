@@ -93,7 +93,8 @@ std::string encode(const pool_record& record) {
   begin(out);
   writer{out}
     .raw(record.pool.bytes.data(), record.pool.bytes.size())
-    .raw(record.incarnation.bytes.data(), record.incarnation.bytes.size());
+    .raw(record.incarnation.bytes.data(), record.incarnation.bytes.size())
+    .text(record.path.size() <= path_bytes_max ? record.path : std::string{});
   seal(out);
   return out;
 }
@@ -144,6 +145,7 @@ result<pool_record> decode_pool(std::string_view bytes) {
   pool_record r;
   r.pool = take_uuid(in);
   r.incarnation = take_uuid(in);
+  r.path = in.text();
   if (!in.ok() || !in.at_end())
     return corrupt("pool", "fields do not fill it");
   return r;

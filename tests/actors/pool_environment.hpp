@@ -28,7 +28,7 @@ public:
     env->store = store;
     open(std::nullopt);
     storage::write_batch batch;
-    batch.set_pool({env->pool->super().pool, env->pool->super().incarnation});
+    batch.set_pool({env->pool->super().pool, env->pool->super().incarnation, env->pool->data_device().path()});
     EXPECT_TRUE(store->write(std::move(batch), true));
   }
 

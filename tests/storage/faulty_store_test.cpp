@@ -74,7 +74,7 @@ TEST(FaultyStore, ForgetsWhatWasNotSynced) {
 TEST(FaultyStore, FlushAndDropAreDurable) {
   faulty_store store;
   write_batch batch = put(1);
-  batch.set_pool({uuid_of(1), uuid_of(2)});
+  batch.set_pool({uuid_of(1), uuid_of(2), "/p"});
   EXPECT_TRUE(store.write(std::move(batch), false));
   EXPECT_TRUE(store.flush());
   store.forget_unsynced();
@@ -82,7 +82,7 @@ TEST(FaultyStore, FlushAndDropAreDurable) {
   EXPECT_TRUE(store.drop_entries());
   store.forget_unsynced();
   EXPECT_FALSE(has(store, 1));
-  EXPECT_EQ(*store.pool(), (pool_record{uuid_of(1), uuid_of(2)}));
+  EXPECT_EQ(*store.pool(), (pool_record{uuid_of(1), uuid_of(2), "/p"}));
 }
 
 TEST(FaultyStore, DropCountsAsAWrite) {

@@ -210,14 +210,14 @@ TYPED_TEST(MetadataStoreTest, DropLeavesOnlyThePool) {
   batch.put_entry({~0ull, ~0ull}, entry_of(2));
   batch.put_session(session_of(1));
   batch.put_session(session_of(~0ull));
-  batch.set_pool({uuid_of(1), uuid_of(2)});
+  batch.set_pool({uuid_of(1), uuid_of(2), "/p"});
   this->write(std::move(batch));
   ASSERT_TRUE(this->store.flush());
   this->put(1000, 1000);
   ASSERT_TRUE(this->store.drop_entries());
   EXPECT_TRUE(read_all(this->store).empty());
   EXPECT_TRUE(this->store.sessions()->empty());
-  EXPECT_EQ(*this->store.pool(), (pool_record{uuid_of(1), uuid_of(2)}));
+  EXPECT_EQ(*this->store.pool(), (pool_record{uuid_of(1), uuid_of(2), "/p"}));
   this->put(3, 3);
   EXPECT_EQ(read_all(this->store).size(), 1u);
 }
@@ -275,7 +275,7 @@ write_batch random_batch(std::mt19937_64& random) {
   if (random() % 4 == 0)
     batch.delete_session(session_id{random() % 20});
   if (random() % 20 == 0)
-    batch.set_pool({uuid_of(static_cast<std::uint8_t>(random())), uuid_of(2)});
+    batch.set_pool({uuid_of(static_cast<std::uint8_t>(random())), uuid_of(2), {}});
   if (random() % 20 == 0)
     batch.put_entry(hash_of(1), {.key = std::string(bounds::key_bytes_max + 1, 'k')});
   return batch;

@@ -72,7 +72,7 @@ TEST(Records, SessionComesBackAsItWas) {
 }
 
 TEST(Records, PoolComesBackAsItWas) {
-  pool_record pool{uuid_of(1), uuid_of(2)};
+  pool_record pool{uuid_of(1), uuid_of(2), "/dev/shm/pool"};
   EXPECT_EQ(*decode_pool(encode(pool)), pool);
 }
 
@@ -85,7 +85,7 @@ TEST(Records, DamagedOrOtherVersionsOfASessionAreRefused) {
 }
 
 TEST(Records, DamagedOrOtherVersionsOfAPoolAreRefused) {
-  expect_only_the_whole_record_decodes(encode(pool_record{uuid_of(1), uuid_of(2)}), decode_pool);
+  expect_only_the_whole_record_decodes(encode(pool_record{uuid_of(1), uuid_of(2), "/p"}), decode_pool);
 }
 
 TEST(Records, FieldsOverTheirBoundAreRefused) {

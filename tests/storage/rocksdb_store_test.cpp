@@ -115,7 +115,7 @@ protected:
 }  // namespace
 
 TEST_F(RocksdbStoreTest, RecordsAreThereAfterReopening) {
-  pool_record pool{uuid_of(1), uuid_of(2)};
+  pool_record pool{uuid_of(1), uuid_of(2), "/p"};
   {
     auto store = open();
     put(*store, 0, 1000);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <csignal>
+#include <filesystem>
 #include <fstream>
 
 #include "tests/system/process.hpp"
@@ -115,6 +117,46 @@ TEST(Start, AnotherPoolsStateIsRefused) {
       word = b.state();
   std::string said;
   EXPECT_EQ(run(command, said), 4) << said;
+}
+
+TEST(Start, AMistypedPoolIsRefusedWhileTheRightOneIsThere) {
+  marud m;
+  {
+    auto c = m.open();
+    ASSERT_TRUE(c && put(*c, "a"));
+  }
+  m.stop();
+  auto command = m.command();
+  for (auto& word : command)
+    if (word == m.pool())
+      word += "l";
+  std::string said;
+  EXPECT_EQ(run(command, said), 4);
+  EXPECT_NE(said.find(m.pool() + ","), std::string::npos) << said;
+  EXPECT_FALSE(std::filesystem::exists(m.pool() + "l"));
+  ASSERT_TRUE(m.start());
+  auto c = m.open();
+  EXPECT_TRUE(c && read_back(*c, "a") == "ok") << "nothing was dropped";
+}
+
+TEST(Start, AnExistingPoolKeepsItsSizes) {
+  marud m{{"--page-min=128KiB"}};
+  m.stop();
+  std::vector<std::string> command = {MARUD_PATH, "--pool",    m.pool(), "--state-dir", m.state(),
+                                      "--listen", m.address(), "--http", "127.0.0.1:0"};
+  {
+    process again{command};
+    std::string line;
+    for (line = again.hear(); !line.empty() && line.find("ready: serving") == line.npos;)
+      line = again.hear();
+    EXPECT_NE(line.find("ready: serving"), line.npos) << "sizes that are not given are the pool's";
+    again.signal(SIGTERM);
+    EXPECT_EQ(again.wait(), 0);
+  }
+  command.push_back("--page-min=64KiB");
+  std::string said;
+  EXPECT_EQ(run(command, said), 2);
+  EXPECT_NE(said.find("128 KiB"), std::string::npos) << said;
 }
 
 }  // namespace
