@@ -32,13 +32,15 @@ void add_replay(CLI::App& app, command_line& line) {
     ->add_option("--pool-pages", o.pool_pages,
                  "Room for exactly so many committed chunks; reserve and grants come on top. 0: all of the trace, "
                  "or what fits into half of the free memory")
+    ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{1'000'000'000}))
     ->excludes("--server");
   sub->add_option("--trace", o.trace_path, "Trace file (JSON lines). Without it: generated conversations");
   sub->add_option("--seed", o.conversations.seed, "Of the generated conversations")->capture_default_str();
   sub->add_option("--workers", o.workers, "Worker processes")
     ->check(CLI::Range(1u, bench::replay_workers_max))
     ->capture_default_str();
-  sub->add_option("--requests", o.requests, "Only the first so many requests. 0: all of a file, 2000 generated ones");
+  sub->add_option("--requests", o.requests, "Only the first so many requests. 0: all of a file, 2000 generated ones")
+    ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{100'000'000}));
   sub->add_option("--chunk-size", line.chunk_size, "Bytes of a chunk")->capture_default_str();
   sub->add_flag("--verify", o.verify, "Check every byte that is read; without it one cache line of each 4 KiB");
   sub->add_flag("--simulate", o.simulate, "Start nothing: print what an exact LRU of this size hits");
@@ -104,6 +106,11 @@ int main(int argc, char** argv) {
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
+      if (auto left = app.remaining();
+          app.get_subcommands().empty() && !left.empty() && !left.front().starts_with('-')) {
+        std::fprintf(stderr, "maru-bench: there is no command '%s'; --help lists them\n", left.front().c_str());
+        return 2;
+      }
       return app.exit(e) == 0 ? 0 : 2;
     }
     return run(app, line);

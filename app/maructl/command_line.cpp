@@ -159,6 +159,8 @@ result<parsed_command> parse(int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion&) {
     out.text = app.version() + "\n";
   } catch (const CLI::ParseError& e) {
+    if (auto left = app.remaining(); app.get_subcommands().empty() && !left.empty() && !left.front().starts_with('-'))
+      return bad("failed to read the command line: there is no command '" + left.front() + "'; --help lists them");
     return bad(std::string{"failed to read the command line: "} + e.what() + "; --help tells more");
   }
   out.show_only = !out.text.empty();
