@@ -132,7 +132,8 @@ string show_sessions(const json& answer) {
 }
 
 string show_evicted(const json& answer) {
-  return "evicted " + count(answer, "evicted_pages") + " chunks, " + size(answer, "evicted_bytes") + "\n";
+  auto pages = count(answer, "evicted_pages");
+  return "evicted " + pages + (pages == "1" ? " chunk, " : " chunks, ") + size(answer, "evicted_bytes") + "\n";
 }
 
 string show_audit(const json& problems, const json& counts) {
