@@ -15,7 +15,7 @@ struct marud_options {
   // pool
   std::string pool = "/dev/shm/maru/pool";
   std::uint64_t pool_size = 0;  // bytes; 0: an existing pool's size, 256 MiB for a new one
-  std::uint64_t page_min = 0;
+  std::uint64_t page_min = 0;   // bytes; 0: an existing pool's, 64 KiB for a new one
   std::uint64_t region_size = 0;
   std::uint32_t pool_mode = 0600;
   bool format = false;

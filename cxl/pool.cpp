@@ -305,13 +305,13 @@ status pool::adopt(const pool_options& o, const superblock& found, bool contents
   return take_over();
 }
 
-// Empties region table and descriptors.
 status pool::sync() {
   if (auto ok = data_->sync(); !ok)
     return ok;
   return meta_->sync();
 }
 
+// Empties region table and descriptors.
 status pool::wipe_metadata() {
   auto bytes = metadata_.size() - region_table_offset;
   if (meta_->release(region_table_offset, bytes)) {
