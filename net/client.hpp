@@ -9,6 +9,7 @@
 // Shapes: keys are 1 to 1024 opaque bytes, batches at most 4096 items; answers have one item per key, in order.
 // Units: bytes and milliseconds. Errors: see each call; `timeout` when marud did not answer before the deadline,
 // `unavailable` when there is no connection and none came up before it. No call throws.
+// Restarts: a call whose connection is lost under way goes on over the next one, until its deadline.
 // Threading: every member of `client` from any thread. `page_buffer` and `view` belong to one thread at a time.
 // A process that forks opens its client after the fork: one opened before refuses with `session_over`.
 #pragma once
@@ -180,7 +181,8 @@ public:
   future<std::vector<view>> retrieve_async(std::span<const std::string_view> keys, bool prefix_stop = false);
 
   // -- the rest
-  // ok (removed), missing or pinned per key.
+  // ok (removed), missing or pinned per key. Where the connection was lost under way it may be carried out twice: a key
+  // that was removed the first time answers `missing`, one that somebody committed in between is removed as well.
   result<std::vector<ec>> remove(std::span<const std::string_view> keys);
   future<std::vector<ec>> remove_async(std::span<const std::string_view> keys);
   client_info info() const;

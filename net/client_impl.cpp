@@ -174,6 +174,8 @@ status client_impl::fetch(std::size_t n, time_point deadline) {
       held_.add_grants(s.wire_number, *grants);
     } else {
       s.wire->post(give_back_request{encode_grants(*grants)}, [](outcome&) {});
+      if (out.code() == ec::gone)  // the session ended meanwhile, and the pages with it: the next one gives others
+        out = {};
     }
   } else {
     out = reply.error();

@@ -46,10 +46,12 @@ private:
       return codes_;
     auto reply = ask_->finish();
     if (!reply) {
-      if (reply.code() == ec::gone)
+      if (reply.code() == ec::gone && !ask_->in_doubt())
         return with_codes(std::vector<ec>(sent_.size(), ec::gone));
       if (ask_->in_doubt())
         leave_in_doubt();
+      if (reply.code() == ec::gone)
+        return {ec::unavailable, failure("commit keys", "the session ended before the answer came")};
       return reply.error();
     }
     auto codes = decode_codes(reply->codes);

@@ -13,7 +13,7 @@ namespace {
 using namespace std::chrono_literals;
 using steady = std::chrono::steady_clock;
 
-constexpr auto back_off_min = 20ms, back_off_max = 1000ms;
+constexpr auto back_off_min = 20ms, back_off_max = 250ms;
 constexpr auto close_wait = 500ms;
 
 std::chrono::milliseconds renew_interval(const session& s) {

@@ -14,8 +14,10 @@
 
 namespace maru::net {
 
-// Sends at once where there is a connection; otherwise finish() waits for one. `busy` is tried again, with a back-off,
-// until the deadline; so is `session_over`, on the session that the client opens next.
+// Sends at once where there is a connection; otherwise finish() waits for one. Until the deadline it is sent again: after
+// `busy`, with a back-off; after `session_over`, on the session that the client opens next; and when the connection was
+// lost before the answer came, on the next one. So every request must bear to be served twice: pins and grants of an
+// answer that got lost end with its connection, and a commit is answered by its page's state.
 // Concurrency: one thread at a time.
 template <class Request>
 class exchange {
@@ -31,6 +33,8 @@ public:
   bool ready() {
     if (connection_.forked())
       return true;
+    if (call_ && call_->done() && lost(call_->result()))
+      drop_lost();
     if (!call_)
       send(connection_.now());
     return call_ ? call_->done() : std::chrono::steady_clock::now() >= deadline_;
@@ -55,14 +59,14 @@ public:
         in_doubt_ = true;
         return failed(ec::timeout, "marud did not answer before the deadline");
       }
+      if (lost(call_->result())) {
+        drop_lost();
+        continue;
+      }
       auto answered = std::exchange(call_, nullptr);
       auto& o = answered->result();
-      if (o.code != ec::ok) {
-        in_doubt_ = true;
-        if (connection_.closing())
-          return failed(ec::session_over, "the client was closed");
-        return failed(o.code, "the connection was lost before the answer came");
-      }
+      if (o.code != ec::ok)
+        return failed(o.code, "marud does not know the request");
       auto& reply = std::get<reply_of<Request>>(o.reply);
       auto code = reply.code <= static_cast<std::uint8_t>(ec::last_) ? static_cast<ec>(reply.code) : ec::corrupt;
       if (code == ec::ok)
@@ -76,6 +80,9 @@ public:
       pause = std::min(pause * 2, std::chrono::milliseconds{32});
     }
   }
+
+  // The answer came and is void: the next finish() asks again.
+  void repeat() { call_ = nullptr; }
 
   // After finish() failed: the request was sent, and whether it was served is not known.
   bool in_doubt() const { return in_doubt_; }
@@ -101,6 +108,12 @@ private:
     if (call_)
       used_ = s;
     return call_ != nullptr;
+  }
+
+  static bool lost(const outcome& o) { return o.code == ec::unavailable; }
+  void drop_lost() {
+    in_doubt_ = true;
+    call_ = nullptr;
   }
 
   error failed(ec code, const std::string& cause) const {

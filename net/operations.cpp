@@ -58,14 +58,20 @@ public:
   }
 
 protected:
-  result<std::vector<found>> finish() {
-    auto reply = ask_.finish();
-    if (!reply)
-      return reply.error();
-    auto items = decode_found(reply->items);
-    if (!items || items->size() != hashes_.size())
-      return nonsense(what_);
-    return *std::move(items);
+  // The answer, once `keep` took it. Where a reconnect has made its pins void it is asked for again.
+  template <class Keep>
+  result<std::vector<found>> finish(Keep keep) {
+    for (;;) {
+      auto reply = ask_.finish();
+      if (!reply)
+        return reply.error();
+      auto items = decode_found(reply->items);
+      if (!items || items->size() != hashes_.size())
+        return nonsense(what_);
+      if (keep(*items))
+        return *std::move(items);
+      ask_.repeat();
+    }
   }
 
   static std::vector<key_hash> hits(std::span<const key_hash> hashes, std::span<const found> items) {
@@ -76,14 +82,12 @@ protected:
     return out;
   }
 
-  // The pins of the hits as pins by key. An error where a reconnect has made them void.
-  status book_pins(std::span<const found> items) {
-    if (impl_->held().add_pins(ask_.used()->wire_number, hits(hashes_, items)))
-      return {};
-    return lost();
+  // With the pins of the hits in the book as pins by key.
+  result<std::vector<found>> finish_pinned() {
+    return finish([this](std::span<const found> items) {
+      return impl_->held().add_pins(ask_.used()->wire_number, hits(hashes_, items));
+    });
   }
-
-  error lost() const { return {ec::unavailable, failure(what_, "the connection was lost as the answer came")}; }
 
   impl_ptr impl_;
   const char* what_;
@@ -104,12 +108,9 @@ public:
   bool ready() override { return ask_.ready(); }
 
   result<lookup_result> get() override {
-    auto items = finish();
+    auto items = pins_ ? finish_pinned() : finish([](const auto&) { return true; });
     if (!items)
       return items.error();
-    if (pins_)
-      if (auto booked = book_pins(*items); !booked)
-        return booked.error();
     lookup_result out(items->size());
     for (std::size_t i = 0; i < out.size(); ++i)
       if ((*items)[i].code == ec::ok)
@@ -124,11 +125,9 @@ public:
   bool ready() override { return ask_.ready(); }
 
   result<std::vector<bool>> get() override {
-    auto items = finish();
+    auto items = finish_pinned();
     if (!items)
       return items.error();
-    if (auto booked = book_pins(*items); !booked)
-      return booked.error();
     std::vector<bool> out(items->size());
     for (std::size_t i = 0; i < out.size(); ++i)
       out[i] = (*items)[i].code == ec::ok;
@@ -143,20 +142,31 @@ public:
   bool ready() override { return ask_.ready(); }
 
   result<std::vector<view>> get() override {
-    auto items = finish();
-    if (!items)
-      return items.error();
     client_impl::hold guard{*impl_};
-    if (auto open = impl_->open_for_calls(); !open)
-      return open.error();
+    for (;;) {
+      if (auto open = impl_->open_for_calls(); !open)
+        return open.error();
+      auto items = finish([this](std::span<const found> found) {
+        return impl_->held().add_views(ask_.used()->wire_number, hits(hashes_, found));
+      });
+      if (!items)
+        return items.error();
+      auto views = make_views(*items);
+      if (views || views.code() != ec::gone)  // gone: the session ended meanwhile
+        return views;
+      ask_.repeat();
+    }
+  }
+
+private:
+  // REQUIRES: the hits' pins are in the book as views. Each belongs to its view from here on, whatever happens: the
+  // views that go undo it.
+  result<std::vector<view>> make_views(std::span<const found> items) {
     auto s = ask_.used();
-    if (!impl_->held().add_views(s->wire_number, hits(hashes_, *items)))
-      return lost();
-    // From here on each hit's pin belongs to a view, whatever happens: the views that go undo it.
-    std::vector<view> views(items->size());
+    std::vector<view> views(items.size());
     std::vector<page_ref> pages;
     for (std::size_t i = 0; i < views.size(); ++i)
-      if (auto& item = (*items)[i]; item.code == ec::ok) {
+      if (auto& item = items[i]; item.code == ec::ok) {
         views[i] = impl_->make_view(*s, hashes_[i], item.where);
         pages.push_back(item.where.page);
       }
