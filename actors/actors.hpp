@@ -47,6 +47,8 @@ using store_worker_actor = caf::typed_actor<
   answers<put_keys>::with<put_results>,
   // Deletes marked entries and frees their descriptors.
   answers<forget_entries>::with<put_results>,
+  // Looks at bytes that a worker found damaged, and has their entries go where it is so.
+  answers<verify_payloads>::with<put_results>,
   // Makes a session known across restarts.
   answers<save_session>::with<outcome>,
   // Forgets a session that is over.
@@ -76,6 +78,8 @@ using index_shard_actor = caf::typed_actor<
   answers<insert_entries>::with<outcome>,
   // Evicts what was not used for longest.
   answers<evict_coldest>::with<evicted>,
+  // Drops entries whose bytes are damaged, once nobody has them pinned.
+  hears<condemn_entries>,
   // Evicts given entries.
   answers<evict_entries>::with<evicted>,
   // Tells about one entry.

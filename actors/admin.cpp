@@ -177,6 +177,7 @@ json admin::list(const json& arguments) {
                                              if (!record.key.starts_with(prefix))
                                                return true;
                                              auto row = location_json(record.where);
+                                             row["hash"] = to_string(hash);
                                              row["key_hex"] = to_hex(record.key);
                                              row["committed_ms"] = record.committed_ms;
                                              row["owner"] = record.owner;

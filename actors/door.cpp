@@ -49,7 +49,10 @@ door::behavior_type door::make_behavior() {
     auto id = r.record.id;
     unsettled_.insert(id);
     auto record = r.record;
-    sessions_[id] = {record, spawn_session({std::move(r.record), {}, std::move(r.granted), true})};
+    auto pins = r.pinned.size();
+    if (pins > 0)
+      send(to_.ledger, record_pins{id, std::move(r.pinned)});
+    sessions_[id] = {record, spawn_session({std::move(r.record), {}, std::move(r.granted), pins, true})};
   }
   env_->metrics->sessions(sessions_.size());
   return {
@@ -143,7 +146,7 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   auto finish = [this, record, owner, reply](ec code) mutable {
     known_session known{record, {}};
     if (code == ec::ok) {
-      known.handle = spawn_session({record, owner, {}, false});
+      known.handle = spawn_session({record, owner, {}, 0, false});
       sessions_[record.id] = known;
       env_->metrics->sessions(sessions_.size());
     }
@@ -196,6 +199,7 @@ net::hello_reply door::reply_for(const known_session& s) const {
   r.lease_ms = env_->options.lease_ms;
   r.grants_max = env_->options.grants_max;
   r.lock_path = s.record.lock_path;
+  r.checksums = static_cast<std::uint8_t>(env_->checksums);
   const auto& device = env_->pool->data_device();
   r.devices.push_back({bytes_of(block.device.bytes), device.path(), block.data_bytes, device.align()});
   return r;

@@ -14,6 +14,7 @@
 #include "base/options.hpp"
 #include "cxl/pool.hpp"
 #include "metrics/metrics.hpp"
+#include "net/protocol.hpp"
 #include "storage/metadata_store.hpp"
 
 namespace maru::actors {
@@ -24,6 +25,7 @@ struct environment {
   std::string token;     // empty: none asked for
   std::string lock_dir;  // of the sessions' locks
   bool durability_host = false;
+  net::payload_checksums checksums = net::payload_checksums::off;
   std::shared_ptr<cxl::pool> pool;
   std::shared_ptr<region_directory> regions;
   std::shared_ptr<storage::metadata_store> store;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace maru::actors {
 
@@ -69,7 +70,8 @@ std::optional<index::details> index::find(const key_hash& hash) const {
   auto i = locate(hash);
   if (i == none)
     return std::nullopt;
-  return details{where(entries_[i]), entries_[i].pins, entries_[i].state == entry_state::evicting};
+  const auto& e = entries_[i];
+  return details{where(e), e.pins, e.state == entry_state::evicting, e.state == entry_state::condemned};
 }
 
 std::size_t index::unpin(std::span<const key_hash> hashes) {
@@ -87,8 +89,11 @@ std::size_t index::unpin(std::span<const key_hash> hashes) {
     }
     auto& e = entries_[i];
     --pins_;
-    if (--e.pins == 0)
-      classes_[e.size_class].policy->add(i);
+    if (--e.pins > 0)
+      continue;
+    classes_[e.size_class].policy->add(i);
+    if (e.state == entry_state::condemned)
+      ended_condemned_.push_back(mark_at(i));
   }
   return strays;
 }
@@ -144,6 +149,21 @@ ec index::mark(const key_hash& hash, victim& out) {
   out = mark_at(i);
   return ec::ok;
 }
+
+ec index::condemn(const victim& damaged, victim& out) {
+  auto i = locate(damaged.hash);
+  if (i == none || entries_[i].state != entry_state::live || where(entries_[i]).page != damaged.where.page
+      || entries_[i].gen != damaged.where.gen)
+    return ec::missing;
+  if (entries_[i].pins > 0) {
+    entries_[i].state = entry_state::condemned;
+    return ec::pinned;
+  }
+  out = mark_at(i);
+  return ec::ok;
+}
+
+std::vector<victim> index::take_condemned() { return std::exchange(ended_condemned_, {}); }
 
 std::vector<victim> index::mark_coldest(std::uint64_t page_bytes, std::size_t count) {
   std::vector<victim> out;

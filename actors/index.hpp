@@ -52,6 +52,7 @@ public:
     location where;
     std::uint32_t pins = 0;
     bool evicting = false;
+    bool condemned = false;
   };
   std::optional<details> find(const key_hash& hash) const;
 
@@ -66,6 +67,11 @@ public:
   ec mark(const key_hash& hash, victim& out);
   // The same for the coldest entries of a page size, at most `count`.
   std::vector<victim> mark_coldest(std::uint64_t page_bytes, std::size_t count);
+  // The bytes of the entry at this place are damaged: a lookup misses from now on. ok: it is marked evicting and `out` has
+  // it. pinned: it goes when its last pin ends, see take_condemned. missing: it is not there, or going already.
+  ec condemn(const victim& damaged, victim& out);
+  // Condemned entries whose last pin ended since the last call, marked evicting.
+  std::vector<victim> take_condemned();
   // Where the coldest entry of a page size lies; empty when none can be evicted.
   std::optional<location> coldest(std::uint64_t page_bytes) const;
   // Ends an entry that was marked. REQUIRES: mark or mark_coldest gave it.
@@ -79,7 +85,7 @@ public:
   std::uint64_t bytes() const { return bytes_; }  // sum of the lengths of live entries
 
 private:
-  enum class entry_state : std::uint8_t { unused = 0, live = 1, evicting = 2 };
+  enum class entry_state : std::uint8_t { unused = 0, live = 1, evicting = 2, condemned = 3 };
   struct alignas(64) entry {
     key_hash hash;
     std::uint32_t region, page;
@@ -113,6 +119,7 @@ private:
   };
   std::vector<size_class> classes_;
   std::string policy_name_;
+  std::vector<victim> ended_condemned_;
   std::size_t live_ = 0, evicting_ = 0;
   std::uint64_t pins_ = 0, bytes_ = 0;
 };

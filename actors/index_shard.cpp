@@ -6,8 +6,13 @@
 
 namespace maru::actors {
 
-index_shard::index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace)
-    : index_shard_actor::base(cfg), env_(std::move(env)), index_(std::move(entries)), grace_(grace) {
+index_shard::index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace,
+                         std::unordered_set<key_hash> keyless)
+    : index_shard_actor::base(cfg),
+      env_(std::move(env)),
+      index_(std::move(entries)),
+      grace_(grace),
+      keyless_(std::move(keyless)) {
   harden(this, env_, "index_shard");
 }
 
@@ -16,13 +21,17 @@ index_shard::behavior_type index_shard::make_behavior() {
     [this](const shard_lookup& m) { return lookup(m); },
     [this](const shard_exists& m) { return exists(m); },
     [this](const shard_remove& m) { return remove(m); },
-    [this](const end_pins_on& m) { index_->unpin(m.hashes); },
+    [this](const end_pins_on& m) {
+      index_->unpin(m.hashes);
+      forget_condemned(index_->take_condemned());
+    },
     [this](const claim_keys& m) { return claim(m); },
     [this](const insert_entries& m) { return insert(m); },
     [this](const evict_coldest& m) {
       auto n = std::min<std::size_t>(m.count, bounds::slice_pages);
       return evict(grace_ ? std::vector<victim>{} : index_->mark_coldest(m.page_bytes, n), 0, m.reason);
     },
+    [this](const condemn_entries& m) { condemn(m.entries); },
     [this](const evict_entries& m) {
       std::uint32_t pinned = 0;
       auto victims = mark_all(m.entries, pinned);
@@ -73,7 +82,7 @@ caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& 
       positions.push_back(i);
     }
   }
-  forget(std::move(victims),
+  forget(std::move(victims), page_state::free,
          [promise, codes = std::move(codes), positions = std::move(positions)](const std::vector<ec>& outcome) mutable {
            for (std::size_t n = 0; n < positions.size(); ++n)
              codes[positions[n]] = outcome[n];
@@ -82,12 +91,15 @@ caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& 
   return promise;
 }
 
-claims index_shard::claim(const claim_keys& request) const {
+claims index_shard::claim(const claim_keys& request) {
   claims out;
   out.codes.reserve(request.hashes.size());
   for (const auto& hash : request.hashes) {
     auto entry = index_->find(hash);
     out.codes.push_back(!entry ? ec::ok : entry->evicting ? ec::busy : ec::exists);
+    // Where the write fails the key stays unknown until the next start.
+    if (out.codes.back() == ec::exists && keyless_.erase(hash) > 0)
+      out.keyless.push_back({static_cast<std::uint32_t>(out.codes.size() - 1), entry->where});
   }
   return out;
 }
@@ -119,7 +131,7 @@ std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, st
 caf::typed_response_promise<evicted> index_shard::evict(std::vector<victim> victims, std::uint32_t pinned,
                                                         metrics::evicted_for reason) {
   auto promise = make_response_promise<evicted>();
-  forget(std::move(victims), [this, promise, pinned, reason](const std::vector<ec>& outcome) mutable {
+  forget(std::move(victims), page_state::free, [this, promise, pinned, reason](const std::vector<ec>& outcome) mutable {
     auto gone = static_cast<std::uint32_t>(std::count(outcome.begin(), outcome.end(), ec::ok));
     env_->metrics->evicted(reason, gone);
     promise.deliver(evicted{gone, pinned});
@@ -127,18 +139,33 @@ caf::typed_response_promise<evicted> index_shard::evict(std::vector<victim> vict
   return promise;
 }
 
-void index_shard::forget(std::vector<victim> victims, std::function<void(const std::vector<ec>&)> then) {
+void index_shard::condemn(const std::vector<victim>& entries) {
+  std::vector<victim> victims;
+  for (const auto& damaged : entries)
+    if (victim v; index_->condemn(damaged, v) == ec::ok)
+      victims.push_back(v);
+  forget_condemned(std::move(victims));
+}
+
+void index_shard::forget_condemned(std::vector<victim> victims) {
+  forget(std::move(victims), page_state::quarantined, [this](const std::vector<ec>& outcome) {
+    env_->metrics->evicted(metrics::evicted_for::damage, std::count(outcome.begin(), outcome.end(), ec::ok));
+  });
+}
+
+void index_shard::forget(std::vector<victim> victims, page_state to, std::function<void(const std::vector<ec>&)> then) {
   if (victims.empty()) {
     then({});
     return;
   }
   auto marked = std::make_shared<std::vector<victim>>(victims);
-  auto finish = [this, marked, then = std::move(then)](const std::vector<ec>& codes) {
-    move_pages freed{{}, page_state::evicting, page_state::free};
+  auto finish = [this, to, marked, then = std::move(then)](const std::vector<ec>& codes) {
+    move_pages freed{{}, page_state::evicting, to};
     for (std::size_t i = 0; i < marked->size(); ++i) {
       const auto& v = (*marked)[i];
       if (codes[i] == ec::ok) {
         index_->drop(v.hash);
+        keyless_.erase(v.hash);
         freed.pages.push_back(v.where.page);
       } else {
         index_->restore(v.hash);
@@ -148,7 +175,7 @@ void index_shard::forget(std::vector<victim> victims, std::function<void(const s
       send(pool_, std::move(freed));
     then(codes);
   };
-  request(worker_, caf::infinite, forget_entries{std::move(victims)})
+  request(worker_, caf::infinite, forget_entries{std::move(victims), to})
     .then([finish](const put_results& r) { finish(r.codes); },
           [finish, marked](const caf::error&) { finish(std::vector<ec>(marked->size(), ec::storage_failed)); });
 }

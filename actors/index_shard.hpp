@@ -1,6 +1,8 @@
 // Owns one partition of the index. Each handler is one step: a pin and an eviction cannot cross.
 #pragma once
 
+#include <unordered_set>
+
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
 #include "actors/index.hpp"
@@ -10,7 +12,9 @@ namespace maru::actors {
 class index_shard : public index_shard_actor::base {
 public:
   // `entries`: filled by recovery. `grace`: removals and evictions wait for end_grace.
-  index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace);
+  // `keyless`: entries whose key bytes are not known.
+  index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace,
+              std::unordered_set<key_hash> keyless = {});
 
   behavior_type make_behavior() override;
   const char* name() const override { return "index_shard"; }
@@ -20,18 +24,22 @@ private:
   shard_blob lookup(const shard_lookup& request);
   shard_blob exists(const shard_exists& request) const;
   caf::typed_response_promise<shard_blob> remove(const shard_remove& request);
-  claims claim(const claim_keys& request) const;
+  claims claim(const claim_keys& request);
   outcome insert(const insert_entries& request);
   caf::typed_response_promise<evicted> evict(std::vector<victim> victims, std::uint32_t pinned,
                                              metrics::evicted_for reason);
   // Marks them all, or none where one is pinned: a region that cannot become empty is not to lose its entries.
   std::vector<victim> mark_all(const std::vector<victim>& entries, std::uint32_t& pinned);
-  // Has the store_worker forget `victims`, then drops them, returns their pages and calls `then(codes)`.
-  void forget(std::vector<victim> victims, std::function<void(const std::vector<ec>&)> then);
+  void condemn(const std::vector<victim>& entries);
+  // Forgets condemned entries that nobody has pinned: their pages go to quarantine.
+  void forget_condemned(std::vector<victim> victims);
+  // Has the store_worker forget `victims`, then drops them, passes their pages on and calls `then(codes)`.
+  void forget(std::vector<victim> victims, page_state to, std::function<void(const std::vector<ec>&)> then);
 
   environment_ptr env_;
   std::shared_ptr<index> index_;
   bool grace_;
+  std::unordered_set<key_hash> keyless_;
   store_worker_actor worker_;
   pool_manager_actor pool_;
 };

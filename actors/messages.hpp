@@ -134,8 +134,14 @@ struct end_pins_on {
 struct claim_keys {
   std::vector<key_hash> hashes;
 };
+// `keyless`: entries that exist, but whose key bytes are not known (see --rebuild): who puts the key tells them.
 struct claims {
+  struct keyless_entry {
+    std::uint32_t position = 0;
+    location where;
+  };
   std::vector<ec> codes;
+  std::vector<keyless_entry> keyless;
 };
 // Entries that are durable now become visible.
 struct insert_entries {
@@ -151,6 +157,10 @@ struct evict_coldest {
   std::uint64_t page_bytes = 0;
   std::uint32_t count = 0;
   metrics::evicted_for reason{};
+};
+// The bytes of these entries are damaged: they go, and their pages are not used again.
+struct condemn_entries {
+  std::vector<victim> entries;
 };
 // Evicts these entries where they still are at this page.
 struct evict_entries {
@@ -190,9 +200,15 @@ struct put_keys {
 struct put_results {
   std::vector<ec> codes;
 };
-// Forgets marked entries for good: their pages' descriptors are free when this is answered.
+// Forgets marked entries for good: their pages' descriptors are free, or quarantined, when this is answered.
 struct forget_entries {
   std::vector<victim> victims;
+  page_state to = page_state::free;
+};
+// A worker read bytes that do not fit their checksum. Answered by a code per entry: ok, it is so, and the entry goes;
+// exists: the bytes do fit; missing: there is no such entry any more.
+struct verify_payloads {
+  std::vector<victim> entries;
 };
 struct save_session {
   storage::session_record record;
@@ -315,6 +331,7 @@ MARU_LOCAL(claim_keys)
 MARU_LOCAL(claims)
 MARU_LOCAL(insert_entries)
 MARU_LOCAL(evict_coldest)
+MARU_LOCAL(condemn_entries)
 MARU_LOCAL(evict_entries)
 MARU_LOCAL(evicted)
 MARU_LOCAL(ask_entry)
@@ -324,6 +341,7 @@ MARU_LOCAL(shard_status)
 MARU_LOCAL(put_keys)
 MARU_LOCAL(put_results)
 MARU_LOCAL(forget_entries)
+MARU_LOCAL(verify_payloads)
 MARU_LOCAL(save_session)
 MARU_LOCAL(erase_session)
 MARU_LOCAL(flush_group)

@@ -7,6 +7,9 @@
 #include <map>
 #include <unordered_map>
 
+#include "actors/session_files.hpp"
+#include "cxl/pin_record.hpp"
+
 namespace maru::actors {
 
 namespace {
@@ -20,6 +23,7 @@ public:
   result<recovered_state> run() {
     const auto& super = env_.pool->super();
     out_.table = std::make_shared<page_table>(super.data_bytes, super.extent_bytes);
+    out_.keyless.resize(env_.shards);
     for (std::size_t i = 0; i < env_.shards; ++i)
       out_.shards.push_back(std::make_shared<index>(super.data_bytes / super.slot_bytes, env_.options.eviction));
     if (auto added = add_regions(); !added)
@@ -28,9 +32,10 @@ public:
       return lost.error();
     if (auto known = load_sessions(); !known)
       return known.error();
-    if (auto read = read_entries(); !read)
+    if (auto read = rebuilding() ? rebuild_entries() : read_entries(); !read)
       return read.error();
     sort_pages();
+    take_pins();
     if (auto written = write_repairs(); !written)
       return written.error();
     open_regions();
@@ -40,6 +45,10 @@ public:
   }
 
 private:
+  // The pool is one that RocksDB knows nothing of.
+  bool unknown_pool() const { return env_.pool->how() == cxl::opened_as::opened && !store_knows_pool_; }
+  bool rebuilding() const { return env_.options.rebuild && unknown_pool(); }
+
   status add_regions() {
     for (const auto& row : env_.pool->regions()) {
       if (auto added = out_.table->add_region(row); !added) {
@@ -55,7 +64,7 @@ private:
   }
 
   status drop_what_is_lost() {
-    if (env_.pool->how() == cxl::opened_as::opened && !store_knows_pool_)
+    if (unknown_pool())
       return check_unknown_pages();
     if (env_.pool->how() != cxl::opened_as::contents_lost)
       return {};
@@ -76,12 +85,13 @@ private:
     for (const auto& row : out_.table->rows())
       for (std::uint32_t i = 0; i < row.page_count(); ++i)
         used += env_.pool->descriptors().raw_state(*env_.slot_of({row.id, page_index{i}})) != page_state::free ? 1 : 0;
-    if (used == 0 || env_.options.on_damage == "start-empty")
+    if (used == 0 || env_.options.rebuild || env_.options.on_damage == "start-empty")
       return {};
     return {ec::unknown_contents,
             "failed to recover pool " + env_.options.pool + ": it holds " + std::to_string(used)
               + " pages that the state directory " + env_.options.state_dir
-              + " does not know. Give the right --state-dir, or --on-damage=start-empty to free them"};
+              + " does not know. Give the right --state-dir, or --rebuild to make the records anew from the pool, or "
+                "--on-damage=start-empty to free the pages"};
   }
 
   status load_sessions() {
@@ -90,6 +100,14 @@ private:
       return known.error();
     for (auto& record : *known)
       sessions_[record.id].record = record;
+    if (!unknown_pool())
+      return {};
+    // Workers go on using pages, whatever became of the records.
+    for (auto& record : living_sessions(env_.lock_dir))
+      if (!sessions_.contains(record.id)) {
+        repairs_.put_session(record);
+        sessions_[record.id].record = std::move(record);
+      }
     return {};
   }
 
@@ -109,6 +127,8 @@ private:
           return true;
         }
         out_.table->restore(record.where.page, page_state::committed);
+        if (record.key.empty())
+          out_.keyless[shard_of(hash, env_.shards)].insert(hash);
         entries.push_back(
           {hash, record.where, record.committed_ms, env_.regions->find(record.where.page.region)->page_bytes});
         return true;
@@ -125,6 +145,33 @@ private:
     for (const auto& e : entries)
       out_.shards[shard_of(e.hash, out_.shards.size())]->insert(e.hash, e.where, e.page_bytes);
     out_.entries = entries.size();
+    return {};
+  }
+
+  // The descriptors say what is in each page, so the records can be made from them. The order of use is lost.
+  status rebuild_entries() {
+    for (const auto& row : out_.table->rows()) {
+      storage::write_batch batch;
+      for (std::uint32_t i = 0; i < row.page_count(); ++i) {
+        page_ref page{row.id, page_index{i}};
+        auto d = env_.pool->descriptors().read(*env_.slot_of(page));
+        if (!d || d->state != page_state::committed)
+          continue;
+        location where{page, d->length, d->gen, d->checksum};
+        auto s = shard_of(d->hash, env_.shards);
+        // The same key twice: one commit was under way as marud ended, and nobody was told of it. Their bytes are equal.
+        if (out_.shards[s]->insert(d->hash, where, row.page_bytes) != ec::ok)
+          continue;
+        out_.table->restore(page, page_state::committed);
+        out_.keyless[s].insert(d->hash);
+        batch.put_entry(d->hash, {{}, where, 0, {}});
+        ++out_.entries;
+      }
+      if (auto written = env_.store->write(std::move(batch), env_.durability_host); !written)
+        return written;
+    }
+    spdlog::warn("--rebuild: {} records are made anew from the pool; keys come back as they are committed again",
+                 out_.entries);
     return {};
   }
 
@@ -179,6 +226,15 @@ private:
     }
     if (d->state == page_state::free)
       return;
+    if (unknown_pool() && !sessions_.empty() && d->state == page_state::committed) {
+      cxl::descriptor given_up;  // its entry is, and a worker may still read it
+      given_up.state = page_state::quarantined;
+      given_up.gen = d->gen + 1;
+      env_.pool->note_generation(given_up.gen);
+      descriptors.write(slot, given_up);
+      hold(page);
+      return;
+    }
     auto owner = sessions_.find(d->session);
     if (d->state == page_state::quarantined && owner == sessions_.end() && !sessions_.empty()) {
       hold(page);  // held by the recovery before this one: whoever may write it is not settled yet
@@ -200,6 +256,19 @@ private:
     descriptors.write(slot, again);
     out_.table->restore(page, page_state::granted);
     owner->second.granted.push_back({page, d->gen});
+  }
+
+  // What workers have pinned by their own records, whether or not they come back to say so.
+  void take_pins() {
+    for (auto& [id, s] : sessions_) {
+      if (s.record.boot_id != host_boot_id())
+        continue;
+      for (const auto& hash : cxl::read_pin_record(s.record.lock_path)) {
+        auto& shard = *out_.shards[shard_of(hash, out_.shards.size())];
+        if (shard.lookup({&hash, 1}, {.pin = true})[0].code == ec::ok)
+          s.pinned.push_back(hash);
+      }
+    }
   }
 
   void hold(page_ref page) {
@@ -226,7 +295,8 @@ private:
   status write_repairs() {
     if (repairs_.empty())
       return {};
-    spdlog::warn("recovery drops {} entries that the pool does not confirm", repairs_.entries.size());
+    if (!repairs_.entries.empty())
+      spdlog::warn("recovery drops {} entries that the pool does not confirm", repairs_.entries.size());
     return env_.store->write(std::move(repairs_), env_.durability_host);
   }
 
@@ -239,12 +309,12 @@ private:
 
 }  // namespace
 
-result<recovered_state> recover(const environment& env, bool store_knows_pool) {
-  auto start = std::chrono::steady_clock::now();
+result<recovered_state> recover(const environment& env, bool store_knows_pool,
+                                std::chrono::steady_clock::time_point begun) {
   auto out = recovery{env, store_knows_pool}.run();
   if (!out)
     return out;
-  out->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  out->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   env.metrics->recovery(out->seconds, out->entries);
   spdlog::info("recovered {} entries in {:.3f} s; {} dropped, {} sessions to wait for", out->entries, out->seconds,
                out->dropped, out->sessions.size());

@@ -2,7 +2,9 @@
 // descriptors. An entry is kept when both agree; everything else becomes free, granted again, or quarantined.
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <unordered_set>
 #include <vector>
 
 #include "actors/environment.hpp"
@@ -12,26 +14,33 @@
 
 namespace maru::actors {
 
-// A session of before the restart and the pages that were granted to it.
+// A session of before the restart, the pages that were granted to it, and the entries that its worker's record says it has
+// pinned: their pins are taken already.
 struct recovered_session {
   storage::session_record record;
   std::vector<page_grant> granted;
+  std::vector<key_hash> pinned;
 };
 
 struct recovered_state {
   std::shared_ptr<page_table> table;
   std::vector<std::shared_ptr<index>> shards;
   std::vector<recovered_session> sessions;
+  std::vector<std::unordered_set<key_hash>>
+    keyless;                   // one a shard: entries whose key bytes are not known, see --rebuild
   std::vector<page_ref> held;  // quarantined: damaged descriptors, while sessions of before may still write
   std::uint64_t entries = 0;
   std::uint64_t dropped = 0;
   double seconds = 0;
 };
 
+// With --rebuild a pool that RocksDB knows nothing of gets its records from the descriptors: all but the keys' bytes.
 // Reads and repairs; fills `env.regions`. Drops all entries with one clear line when the pool's contents are lost.
 // Killed half-way it starts over from a state that is as good.
 //   unknown_contents: the pool holds pages and RocksDB knows nothing of it (its state is lost), unless
-//   --on-damage=start-empty. storage_failed, corrupt: RocksDB cannot be read.
-result<recovered_state> recover(const environment& env, bool store_knows_pool);
+//   --rebuild or --on-damage=start-empty. storage_failed, corrupt: RocksDB cannot be read.
+// `begun`: when the start began; what the log and the metrics call the time of the recovery counts from there.
+result<recovered_state> recover(const environment& env, bool store_knows_pool,
+                                std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now());
 
 }  // namespace maru::actors

@@ -8,7 +8,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <set>
 #include <thread>
 
 #include "actors/admin.hpp"
@@ -16,6 +15,7 @@
 #include "actors/index_shard.hpp"
 #include "actors/pin_ledger.hpp"
 #include "actors/pool_manager.hpp"
+#include "actors/session_files.hpp"
 #include "actors/store_worker.hpp"
 #include "base/host_port.hpp"
 #include "base/version.hpp"
@@ -32,6 +32,13 @@ std::size_t shard_count(std::uint32_t wanted) {
   return wanted != 0 ? wanted : std::max(1u, cores / 4);
 }
 
+net::payload_checksums checksums_of(const std::string& word) {
+  using net::payload_checksums;
+  return word == "verify"     ? payload_checksums::verify
+         : word == "on_write" ? payload_checksums::on_write
+                              : payload_checksums::off;
+}
+
 result<std::string> read_token(const std::string& path) {
   if (path.empty())
     return std::string{};
@@ -40,17 +47,6 @@ result<std::string> read_token(const std::string& path) {
   if (!in || !(in >> token) || token.size() > bounds::name_bytes_max)
     return {ec::bad_option, "failed to read a token of at most 256 bytes from --token-file " + path};
   return token;
-}
-
-// Lock files of sessions that were ended while marud was killed: nobody asks for them any more.
-void remove_stale_locks(const std::string& lock_dir, const std::vector<recovered_session>& sessions) {
-  std::set<std::string> wanted;
-  for (const auto& s : sessions)
-    wanted.insert(std::filesystem::path{s.record.lock_path}.filename());
-  std::error_code failed;
-  for (const auto& file : std::filesystem::directory_iterator{lock_dir, failed})
-    if (file.path().extension() == ".lock" && !wanted.contains(file.path().filename()))
-      std::filesystem::remove(file.path(), failed);
 }
 
 // What is asked of RocksDB when somebody looks, not before.
@@ -88,6 +84,7 @@ service::service(const marud_options& options) : env_(std::make_shared<environme
   env_->options = options;
   env_->shards = shard_count(options.shards);
   env_->durability_host = options.durability == "host";
+  env_->checksums = checksums_of(options.payload_checksums);
   env_->regions = std::make_shared<region_directory>();
   env_->metrics = std::make_shared<metrics::registry>(version(), revision());
 }
@@ -114,11 +111,12 @@ status service::open_state() {
   options.write_buffer_bytes = env_->options.rocksdb_write_buffer;
   options.block_cache_bytes = env_->options.rocksdb_block_cache;
   auto store = storage::open_rocksdb(options);
-  if (!store && store.code() == ec::corrupt && env_->options.on_damage == "start-empty") {
+  bool go_on = env_->options.rebuild || env_->options.on_damage == "start-empty";
+  if (!store && store.code() == ec::corrupt && go_on) {
     auto aside = options.path + ".damaged-" + to_string(random_uuid());
     std::error_code failed;
     std::filesystem::rename(options.path, aside, failed);
-    spdlog::warn("{}; starting empty, the damaged files are kept at {}", store.error().message, aside);
+    spdlog::warn("{}; starting with new metadata, the damaged files are kept at {}", store.error().message, aside);
     if (!failed)
       store = storage::open_rocksdb(options);
   }
@@ -168,10 +166,10 @@ status service::open_pool() {
 }
 
 status service::start_actors() {
-  auto state = recover(*env_, store_knows_pool_);
+  auto state = recover(*env_, store_knows_pool_, begun_);
   if (!state)
     return state.error();
-  remove_stale_locks(env_->lock_dir, state->sessions);
+  remove_stale_session_files(env_->lock_dir, state->sessions);
   storage::write_batch batch;
   batch.set_pool({env_->pool->super().pool, env_->pool->super().incarnation, env_->pool->data_device().path()});
   if (auto written = env_->store->write(std::move(batch), true); !written)
@@ -189,7 +187,7 @@ status service::start_actors() {
   environment_ptr env = env_;
   bool grace = !state->sessions.empty();
   for (auto& entries : state->shards)
-    shards_.push_back(system_->spawn<index_shard>(env, entries, grace));
+    shards_.push_back(system_->spawn<index_shard>(env, entries, grace, std::move(state->keyless[shards_.size()])));
   preparer_ = system_->spawn<region_preparer, caf::detached>(env);
   pool_manager_ = system_->spawn<pool_manager>(env, state->table, shards_, preparer_, grace, std::move(state->held));
   for (auto& shard : shards_) {

@@ -7,6 +7,7 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,6 +42,7 @@ private:
   status publish();
 
   std::shared_ptr<environment> env_;
+  const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   bool store_knows_pool_ = false;
   std::unique_ptr<caf::actor_system_config> config_;
   std::unique_ptr<caf::actor_system> system_;

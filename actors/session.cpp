@@ -16,6 +16,7 @@ session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours
       lease_(clock().now(),
              std::chrono::milliseconds{c.awaiting_resume ? env_->options.resume_grace_ms : env_->options.lease_ms}),
       opened_(clock().now()),
+      pins_(c.pins),
       settled_(!c.awaiting_resume) {
   for (const auto& g : c.granted)
     granted_.emplace(g.page, g.gen);
@@ -38,6 +39,7 @@ session::behavior_type session::make_behavior() {
     [this](const net::exists_request& m) { return exists(m); },
     [this](const net::unpin_request& m) { return unpin(m); },
     [this](const net::remove_request& m) { return remove(m); },
+    [this](const net::report_request& m) { return report(m); },
     [this](const net::renew_request& m) { return renew(m); },
     [this](const net::regions_request& m) { return regions(m); },
     [this](const net::close_request&) { return close(); },

@@ -29,6 +29,7 @@ public:
     storage::session_record record;
     caf::actor_addr owner;            // who said hello; requests of others are refused
     std::vector<page_grant> granted;  // recovery: pages that were granted to it
+    std::uint64_t pins = 0;           // recovery: the ledger has them already
     bool awaiting_resume = false;     // recovery: the worker has not come back yet
   };
   session(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, config c);
@@ -59,6 +60,9 @@ private:
   ec check_commit(const net::commit_item& item, const key_hash& hash, const commit_plan& plan) const;
   ec code_of_stranger(const net::commit_item& item, const key_hash& hash) const;
   void commit_part_done(commit_plan& plan, std::size_t part, const std::vector<ec>& codes);
+
+  // damaged payloads: session_report.cpp
+  promise<net::codes_reply> report(const net::report_request& m);
 
   // life and end: session_life.cpp
   promise<resumed> resume(const resume_session& m);

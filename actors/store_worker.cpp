@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "actors/payload_check.hpp"
+
 namespace maru::actors {
 
 namespace {
@@ -23,6 +25,7 @@ store_worker::behavior_type store_worker::make_behavior() {
   return {
     [this](put_keys& m) { return begin_put(std::move(m)); },
     [this](const forget_entries& m) { return begin_removal(m); },
+    [this](const verify_payloads& m) { return verify(m); },
     [this](save_session& m) {
       storage::write_batch batch;
       batch.put_session(std::move(m.record));
@@ -65,11 +68,19 @@ void store_worker::ask_claims(std::vector<put_item_ref> items) {
   for (auto ref : items)
     claim.hashes.push_back(item_of(ref).hash);
   request(shard_, caf::infinite, std::move(claim))
-    .then([this, items](const claims& c) { on_claims(items, c.codes); },
-          [this, items](const caf::error&) { on_claims(items, std::vector<ec>(items.size(), ec::stopping)); });
+    .then([this, items](const claims& c) { on_claims(items, c); },
+          [this, items](const caf::error&) {
+            on_claims(items, {std::vector<ec>(items.size(), ec::stopping), {}});
+          });
 }
 
-void store_worker::on_claims(const std::vector<put_item_ref>& items, const std::vector<ec>& codes) {
+void store_worker::on_claims(const std::vector<put_item_ref>& items, const claims& answer) {
+  const auto& codes = answer.codes;
+  for (const auto& k : answer.keyless) {
+    const auto& item = item_of(items[k.position]);
+    const auto& owner = puts_.at(items[k.position].put).request.owner;
+    group_.named.push_back({item.hash, {item.key, k.where, unix_ms(), owner}});
+  }
   std::vector<put_item_ref> again;
   for (std::size_t n = 0; n < items.size(); ++n) {
     switch (codes[n]) {
@@ -119,9 +130,26 @@ caf::typed_response_promise<put_results> store_worker::begin_removal(const forge
   auto promise = make_response_promise<put_results>();
   for (const auto& v : request.victims)
     table_.begin_removal(v.hash);
-  group_.removals.push_back({request.victims, promise});
+  group_.removals.push_back({request, promise});
   schedule_flush();
   return promise;
+}
+
+put_results store_worker::verify(const verify_payloads& request) {
+  put_results out;
+  condemn_entries damaged;
+  for (const auto& entry : request.entries) {
+    out.codes.push_back(find_damage(*env_, entry));
+    if (out.codes.back() != ec::ok)
+      continue;
+    spdlog::error("the bytes in page {} do not fit their checksum: the entry is dropped, the page is not used again",
+                  to_string(entry.where.page));
+    env_->metrics->corrupted(metrics::corruption::payload);
+    damaged.entries.push_back(entry);
+  }
+  if (!damaged.entries.empty())
+    send(shard_, std::move(damaged));
+  return out;
 }
 
 caf::typed_response_promise<outcome> store_worker::write_session(storage::write_batch batch) {
@@ -134,7 +162,7 @@ caf::typed_response_promise<outcome> store_worker::write_session(storage::write_
 // -- the group
 
 void store_worker::schedule_flush() {
-  bool empty = group_.commits.empty() && group_.removals.empty() && group_.sessions.empty();
+  bool empty = group_.named.empty() && group_.commits.empty() && group_.removals.empty() && group_.sessions.empty();
   if (flush_scheduled_ || empty)
     return;
   flush_scheduled_ = true;
@@ -166,6 +194,9 @@ void store_worker::stage(const group& g, storage::write_batch& batch) {
   batch.entries.reserve(g.commits.size());
   std::vector<page_ref> committed, evicting;
   committed.reserve(g.commits.size());
+  // Ahead of the removals: a name comes from the shard before a removal of its entry does.
+  for (const auto& [hash, record] : g.named)
+    batch.put_entry(hash, record);
   for (auto ref : g.commits) {
     const auto& item = item_of(ref);
     write_descriptor(ref, page_state::committed);
@@ -173,7 +204,7 @@ void store_worker::stage(const group& g, storage::write_batch& batch) {
     committed.push_back(item.where.page);
   }
   for (const auto& r : g.removals)
-    for (const auto& v : r.victims) {
+    for (const auto& v : r.request.victims) {
       if (auto slot = env_->slot_of(v.where.page))
         env_->pool->descriptors().set_state(*slot, page_state::evicting);
       batch.delete_entry(v.hash);
@@ -255,10 +286,11 @@ void store_worker::finish_removals(std::vector<removal>& removals, bool written)
   auto& descriptors = env_->pool->descriptors();
   for (auto& r : removals) {
     put_results results;
-    for (const auto& v : r.victims) {
+    for (const auto& v : r.request.victims) {
       auto slot = env_->slot_of(v.where.page);
       if (written && slot) {
         cxl::descriptor d;
+        d.state = r.request.to;
         d.gen = v.where.gen + 1;
         env_->pool->note_generation(d.gen);
         descriptors.write(*slot, d);
@@ -269,7 +301,7 @@ void store_worker::finish_removals(std::vector<removal>& removals, bool written)
       results.codes.push_back(written ? ec::ok : ec::storage_failed);
     }
     r.promise.deliver(std::move(results));
-    for (const auto& v : r.victims)
+    for (const auto& v : r.request.victims)
       pass_on(v.hash, again);
   }
   tell_pool(std::move(kept), page_state::evicting, page_state::committed);

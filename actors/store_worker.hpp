@@ -31,10 +31,12 @@ private:
     caf::typed_response_promise<put_results> promise;
   };
   struct removal {
-    std::vector<victim> victims;
+    forget_entries request;
     caf::typed_response_promise<put_results> promise;
   };
   struct group {
+    // Entries that are there already, under a key whose bytes were not known.
+    std::vector<std::pair<key_hash, storage::entry_record>> named;
     std::vector<put_item_ref> commits;
     std::vector<removal> removals;
     std::vector<std::pair<storage::write_batch, caf::typed_response_promise<outcome>>> sessions;
@@ -42,8 +44,9 @@ private:
 
   caf::typed_response_promise<put_results> begin_put(put_keys request);
   void ask_claims(std::vector<put_item_ref> items);
-  void on_claims(const std::vector<put_item_ref>& items, const std::vector<ec>& codes);
+  void on_claims(const std::vector<put_item_ref>& items, const claims& answer);
   caf::typed_response_promise<put_results> begin_removal(const forget_entries& request);
+  put_results verify(const verify_payloads& request);
   caf::typed_response_promise<outcome> write_session(storage::write_batch batch);
 
   void schedule_flush();

@@ -57,6 +57,11 @@ void add_rpc(CLI::App& app, command_line& line) {
     ->check(CLI::Range(0.1, 60.0))
     ->capture_default_str();
   sub->add_option("--only", o.only, "Only cells of this operation: lookup, exists, pin+unpin, put, put-evict or echo");
+  sub
+    ->add_option("--durability", o.durability,
+                 "process, or host: what an acknowledged put survives (then the pool is a file on the disk)")
+    ->check(CLI::IsMember({"process", "host"}))
+    ->capture_default_str();
   sub->add_option("--json", o.json_path, "Write the rows to this file too");
   sub->add_flag("--append", o.append, "Keep the rows that the file has already");
   auto* targets = app.add_subcommand("targets", "Hold the rows of a JSON file against what Maru promises");

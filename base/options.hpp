@@ -23,7 +23,9 @@ struct marud_options {
   // state
   std::string state_dir = "/var/lib/maru";
   std::string durability = "process";
+  std::string payload_checksums = "off";
   std::string on_damage = "stop";
+  bool rebuild = false;
   std::uint64_t rocksdb_write_buffer = 32 * bounds::MiB;
   std::uint64_t rocksdb_block_cache = 16 * bounds::MiB;
   // doors

@@ -25,6 +25,8 @@ constexpr std::uint64_t value_bytes = 32;             // what Maru keeps for a k
 
 struct compare_options {
   std::string system, server, json_path, job;
+  std::string only;   // one operation; empty: all
+  std::string label;  // what the rows are called; empty: the system
   pid_t pid = -1;
   std::uint64_t keys = 100'000;
   double seconds = 2;
@@ -70,7 +72,7 @@ result<row> one_cell(const compare_options& o, const char* op, unsigned batch, u
                         .server = o.pid});
   if (!r)
     return r.error();
-  r->system = o.system;
+  r->system = o.label.empty() ? o.system : o.label;
   r->op = op;
   r->batch = batch;
   if (r->errors != 0)
@@ -83,17 +85,20 @@ result<row> one_cell(const compare_options& o, const char* op, unsigned batch, u
 result<std::vector<row>> compare(const compare_options& o) {
   if (auto filled = fill(o); !filled)
     return filled.error();
-  progress bar(o.system, 12);
+  progress bar(o.system, o.only.empty() ? 12 : 4);
   std::vector<row> rows;
-  for (const char* op : {"lookup", "exists", "put"})
+  for (std::string op : {"lookup", "exists", "put"}) {
+    if (!o.only.empty() && op != o.only)
+      continue;
     for (unsigned batch : {1u, 128u})
       for (unsigned clients : {1u, 4u}) {
-        auto r = one_cell(o, op, batch, clients);
+        auto r = one_cell(o, op.c_str(), batch, clients);
         if (!r)
           return r.error();
         rows.push_back(*std::move(r));
         bar.update(rows.size(), op);
       }
+  }
   return rows;
 }
 
@@ -133,6 +138,8 @@ int main(int argc, char** argv) {
     app.add_option("--seconds", o.seconds, "Measured time of each cell")
       ->check(CLI::Range(0.1, 60.0))
       ->capture_default_str();
+    app.add_option("--only", o.only, "Only cells of this operation: lookup, exists or put");
+    app.add_option("--label", o.label, "What the rows are called, if not like the system");
     app.add_option("--json", o.json_path, "Rows are added to this file");
     auto* client = app.add_subcommand("client", "INTERNAL: one client process")->group("");
     client->add_option("job", o.job)->required();

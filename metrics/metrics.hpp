@@ -25,16 +25,17 @@ enum class op : std::uint8_t {
   remove,
   renew,
   regions,
+  report,
   close
 };
-inline constexpr std::size_t op_count = 12;
+inline constexpr std::size_t op_count = 13;
 std::string_view to_string(op o);
 
 // Why pages were evicted, keys dropped on recovery, sessions ended: label values are given as these enums.
-enum class evicted_for : std::uint8_t { reserve, request, region, operator_ };
+enum class evicted_for : std::uint8_t { reserve, request, region, operator_, damage };
 enum class ended_by : std::uint8_t { close, death, lease, operator_, shutdown };
 enum class dropped_for : std::uint8_t { no_region, state, generation, hash, descriptor, record, contents_lost };
-enum class corruption : std::uint8_t { descriptor, superblock, region_row, record };
+enum class corruption : std::uint8_t { descriptor, superblock, region_row, record, payload };
 
 // Gauges that one owner sets as a whole.
 struct page_counts {

@@ -24,22 +24,24 @@ constexpr std::size_t ec_count = static_cast<std::size_t>(ec::last_) + 1;
 constexpr std::size_t dynamic_labels_max = 64;  // label values that are not an enum: more than these become "other"
 
 // Names of enumerators, in their order.
-constexpr std::array<std::string_view, op_count> op_names = {
-  "hello", "grant", "give_back", "commit", "lookup", "exists", "pin", "unpin", "remove", "renew", "regions", "close"};
-constexpr std::array<std::string_view, 4> evicted_names = {"reserve", "request", "region", "operator"};
+constexpr std::array<std::string_view, op_count> op_names = {"hello",   "grant",  "give_back", "commit", "lookup",
+                                                             "exists",  "pin",    "unpin",     "remove", "renew",
+                                                             "regions", "report", "close"};
+constexpr std::array<std::string_view, 5> evicted_names = {"reserve", "request", "region", "operator", "damage"};
 constexpr std::array<std::string_view, 5> ended_names = {"close", "death", "lease", "operator", "shutdown"};
 constexpr std::array<std::string_view, 7> dropped_names = {"no_region",  "state",  "generation",   "hash",
                                                            "descriptor", "record", "contents_lost"};
-constexpr std::array<std::string_view, 4> corruption_names = {"descriptor", "superblock", "region_row", "record"};
+constexpr std::array<std::string_view, 5> corruption_names = {"descriptor", "superblock", "region_row", "record",
+                                                              "payload"};
 constexpr std::array<std::string_view, 6> page_states = {"free",     "granted",     "committed",
                                                          "evicting", "quarantined", "unassigned"};
 constexpr std::array<std::string_view, 3> put_results = {"ok", "exists", "failed"};
 
 static_assert(op_names.size() == static_cast<std::size_t>(op::close) + 1);
-static_assert(evicted_names.size() == static_cast<std::size_t>(evicted_for::operator_) + 1);
+static_assert(evicted_names.size() == static_cast<std::size_t>(evicted_for::damage) + 1);
 static_assert(ended_names.size() == static_cast<std::size_t>(ended_by::shutdown) + 1);
 static_assert(dropped_names.size() == static_cast<std::size_t>(dropped_for::contents_lost) + 1);
-static_assert(corruption_names.size() == static_cast<std::size_t>(corruption::record) + 1);
+static_assert(corruption_names.size() == static_cast<std::size_t>(corruption::payload) + 1);
 
 // 25 us, about what waking a thread costs, up to the bound of a grant's wait.
 const Histogram::BucketBoundaries latency_buckets = {0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
@@ -156,10 +158,11 @@ struct registry::impl {
                                            "Time grants waited for a page; above 0 where the reserve was empty and "
                                            "pages had to be evicted first.")
                             .Add({}, latency_buckets);
-  by_label<Counter, 4> evicted{
+  by_label<Counter, 5> evicted{
     counter_family("maru_evicted_total",
                    "Entries evicted, by reason. reserve: ahead of the demand; request: a grant had to wait for it; "
-                   "region: to give a region to another page size; operator: asked for."),
+                   "region: to give a region to another page size; operator: asked for; damage: its bytes did not fit "
+                   "their checksum."),
     "reason", evicted_names};
 
   Gauge& sessions = gauge("maru_sessions", "Sessions of workers that are open.");
@@ -176,14 +179,15 @@ struct registry::impl {
   by_words<Counter> rejections{counter_family(
     "maru_rejected_total", "Input refused before it did anything, by door (where it came in) and reason.")};
 
-  Gauge& recovery_seconds = gauge("maru_recovery_seconds", "Time the last start took to recover the pool.");
+  Gauge& recovery_seconds =
+    gauge("maru_recovery_seconds", "Time from the last start to a recovered pool, the opening of RocksDB included.");
   Gauge& recovered_entries = gauge("maru_recovered_entries", "Entries the last start found intact and kept.");
   by_label<Counter, 7> dropped{
     counter_family("maru_recovery_dropped_total",
                    "Entries the last start had to drop, by what did not agree with the record. state, generation: an "
                    "eviction was under way at the crash; contents_lost: the memory was new."),
     "reason", dropped_names};
-  by_label<Counter, 4> corrupted{
+  by_label<Counter, 5> corrupted{
     counter_family("maru_corruption_total",
                    "Stored bytes that did not check out and were not used, by kind. 0 in health."),
     "kind", corruption_names};

@@ -37,7 +37,8 @@ struct client_options {
   std::string pool_path;  // where this process sees the pool's data; empty: MARU_POOL_PATH, else marud's path
   std::chrono::milliseconds timeout = bounds::request_timeout;  // for open and for every call
   std::size_t grant_batch = bounds::grant_batch;                // pages fetched ahead by one message
-  bool fetch_ahead = true;                                      // refill grants in the background before they run out
+  bool verify_payloads = false;  // hold chunks against their checksums also where marud does not ask for it
+  bool fetch_ahead = true;       // refill grants in the background before they run out
 };
 
 namespace net {
@@ -126,6 +127,7 @@ struct client_info {
   std::string pool;              // UUID
   std::string pool_path;
   std::size_t grants_in_reserve = 0;
+  std::uint64_t damaged = 0;       // chunks read whose bytes did not fit their checksum: each was a miss
   std::size_t pages_in_doubt = 0;  // commits whose answer never came: never reused by this client
   bool connected = false;
 };
@@ -172,7 +174,7 @@ public:
   result<std::vector<bool>> unpin(std::span<const std::string_view> keys);
   future<std::vector<bool>> unpin_async(std::span<const std::string_view> keys);
   // The bytes of a location that a lookup of this client found and pinned. Maps the region on first use.
-  //   missing: no such region or page any more.
+  //   missing: no such region or page any more, or its bytes are damaged.
   result<std::span<const std::byte>> bytes(const location& where);
   // Pins and maps in one step. missing: no such key.
   result<view> retrieve(std::string_view key);

@@ -6,6 +6,7 @@
 
 #include "base/bounds.hpp"
 #include "base/uuid.hpp"
+#include "cxl/checksum.hpp"
 #include "cxl/visibility.hpp"
 
 namespace maru::net {
@@ -87,6 +88,7 @@ client_info client_impl::info() const {
   }
   out.grants_in_reserve = held_.idle();
   out.pages_in_doubt = held_.in_doubt();
+  out.damaged = damaged_;
   return out;
 }
 
@@ -230,7 +232,19 @@ result<std::span<const std::byte>> client_impl::bytes(const location& where) {
   if (!found)
     return found.error();
   cxl::acquire(*found);
+  if (!sound(*s, where, *found))
+    return {ec::missing, "failed to read a page: its bytes are damaged, as their checksum tells"};
   return std::span<const std::byte>{*found};
+}
+
+bool client_impl::sound(const session& s, const location& where, std::span<const std::byte> bytes) {
+  bool asked = options_.verify_payloads || s.checksums == payload_checksums::verify;
+  if (!asked || where.checksum == 0 || cxl::payload_checksum(bytes) == where.checksum)
+    return true;
+  ++damaged_;
+  page_grant page{where.page, where.gen};
+  s.wire->post(report_request{encode_grants({&page, 1})}, [](outcome&) {});
+  return false;
 }
 
 view client_impl::make_view(const session& s, const key_hash& hash, const location& where) {
@@ -243,11 +257,13 @@ view client_impl::make_view(const session& s, const key_hash& hash, const locati
   return v;
 }
 
-status client_impl::show(view& v) {
+status client_impl::show(const session& s, view& v) {
   auto bytes = v.life_->pool->regions->bytes(v.where_.page, v.where_.length);
   if (!bytes)
     return bytes.error();
   cxl::acquire(*bytes);
+  if (!sound(s, v.where_, *bytes))
+    return {ec::corrupt, "the bytes do not fit their checksum"};
   v.bytes_ = *bytes;
   return {};
 }

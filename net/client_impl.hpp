@@ -44,8 +44,9 @@ public:
   status map_regions(const session& s, std::span<const page_ref> pages, time_point deadline);
   // REQUIRES: the view's pin is in the book.
   view make_view(const session& s, const key_hash& hash, const location& where);
-  // Gives a view its bytes. REQUIRES: map_regions was asked for its page.
-  static status show(view& v);
+  // Gives a view its bytes; `corrupt` where they do not fit their checksum, which marud is told. REQUIRES: map_regions was
+  // asked for its page.
+  status show(const session& s, view& v);
 
   // Keeps the session from being ended while pages and views are made: take one, then ask whether the client is open.
   class hold {
@@ -87,6 +88,8 @@ private:
   void end_fetch();
   static std::vector<page_ref> pages_of(std::span<const page_grant> grants);
   result<std::vector<page_buffer>> make_pages(const session& s, const holdings::taken& taken, std::size_t size);
+  // False, and reported, where checksums are verified and the bytes do not fit theirs.
+  bool sound(const session& s, const location& where, std::span<const std::byte> bytes);
   void release_hold();
   session_ptr session_of(std::uint64_t wire_number) const;
 
@@ -103,6 +106,7 @@ private:
   std::mutex fetch_mutex_;
   std::condition_variable fetched_;
   bool fetching_ = false;
+  std::atomic<std::uint64_t> damaged_{0};
   std::atomic<bool> ahead_{false};  // pages are in demand: keep the reserve filled
 
   std::mutex finish_mutex_;

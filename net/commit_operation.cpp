@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/bounds.hpp"
+#include "cxl/checksum.hpp"
 #include "cxl/visibility.hpp"
 #include "net/operations.hpp"
 #include "net/request_checks.hpp"
@@ -112,6 +113,8 @@ pending_ptr<std::vector<ec>> start_commit(const impl_ptr& impl, key_list keys, s
   if (auto fits = check_batch(what, keys.size()); !fits)
     return answered<std::vector<ec>>(fits.error());
   auto tenure = impl->held().tenure();
+  auto s = impl->wire().latest();
+  bool sums = s && s->checksums != payload_checksums::off;
   std::vector<ec> codes(keys.size());
   std::vector<std::size_t> sent;
   std::vector<commit_item> items;
@@ -127,7 +130,8 @@ pending_ptr<std::vector<ec>> start_commit(const impl_ptr& impl, key_list keys, s
       continue;
     cxl::publish(pages[i].bytes());
     auto& grant = pages[i].grant();
-    items.push_back({keys[i], {grant.page, static_cast<std::uint32_t>(pages[i].bytes().size()), grant.gen, 0}});
+    auto sum = sums ? cxl::payload_checksum(pages[i].bytes()) : 0;
+    items.push_back({keys[i], {grant.page, static_cast<std::uint32_t>(pages[i].bytes().size()), grant.gen, sum}});
     sent.push_back(i);
     bytes += keys[i].size();
   }

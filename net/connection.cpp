@@ -201,6 +201,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   auto known = latest();
   bool resumed = previous && previous->id == reply.session;
   auto life = std::make_shared<session_life>();
+  std::unique_ptr<cxl::pin_record> record;
   if (resumed && previous->life->lock_path == reply.lock_path) {
     life->alive = previous->life->alive;
   } else {
@@ -208,6 +209,12 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
     if (!alive)
       return alive.error();
     life->alive = *std::move(alive);
+    if (life->alive) {
+      auto opened = cxl::pin_record::open(reply.lock_path);
+      if (!opened)
+        return opened.error();
+      record = *std::move(opened);
+    }
   }
   life->lock_path = reply.lock_path;
   if (known && known->life->pool->id == reply.pool && known->life->pool->incarnation == reply.incarnation) {
@@ -227,6 +234,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   made->epoch = reply.epoch;
   made->page_bytes = reply.page_bytes;
   made->lease = std::chrono::milliseconds{reply.lease_ms};
+  made->checksums = static_cast<payload_checksums>(reply.checksums);
   // Callers that find the new tenure must find the new session too: both change before this mutex is free.
   std::lock_guard lock(mutex_);
   if (resumed)
@@ -234,7 +242,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   else {
     // Pins by key of the session that is over: marud holds them while this process holds that session's lock, and the
     // caller may still read what they cover. So the lock is kept until the client closes.
-    if (held_.start_over() && known)
+    if (held_.start_over(std::move(record)) && known)
       ended_lives_.push_back(known->life);
   }
   life->tenure = held_.tenure();

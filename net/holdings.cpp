@@ -21,12 +21,12 @@ void holdings::resume(const declaration& declared, std::span<const ec> kept) {
         grants_.forget(declared.grants[i]);
 }
 
-bool holdings::start_over() {
+bool holdings::start_over(std::unique_ptr<cxl::pin_record> record) {
   std::lock_guard lock(mutex_);
   ++tenure_;
   grants_.clear();
   bool by_key = !pins_.drop_all_pins().empty();
-  pins_.clear();
+  pins_ = pin_book{std::move(record)};
   unpins_.clear();
   resends_.clear();
   return by_key;

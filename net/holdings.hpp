@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -42,9 +43,9 @@ public:
   // The session goes on; `kept` has a code per declared grant: all but `ok` are no longer ours. Grants in doubt stay:
   // their commit is asked again.
   void resume(const declaration& declared, std::span<const ec> kept);
-  // A new session begins with nothing.
-  // True when pins by key, which no view stands for, were among what is given up.
-  bool start_over();
+  // A new session begins with nothing; its pins are kept in `record` (may be null). What the record of the session before
+  // holds stays there. True when pins by key, which no view stands for, were among what is given up.
+  bool start_over(std::unique_ptr<cxl::pin_record> record = nullptr);
   std::uint64_t tenure() const;
 
   // -- pages

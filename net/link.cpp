@@ -260,6 +260,7 @@ template std::shared_ptr<call> link::send(lookup_request);
 template std::shared_ptr<call> link::send(exists_request);
 template std::shared_ptr<call> link::send(unpin_request);
 template std::shared_ptr<call> link::send(remove_request);
+template std::shared_ptr<call> link::send(report_request);
 template std::shared_ptr<call> link::send(renew_request);
 template std::shared_ptr<call> link::send(regions_request);
 template std::shared_ptr<call> link::send(close_request);

@@ -58,6 +58,10 @@ struct answer_to<remove_request> {
   using type = codes_reply;
 };
 template <>
+struct answer_to<report_request> {
+  using type = codes_reply;
+};
+template <>
 struct answer_to<renew_request> {
   using type = renew_reply;
 };

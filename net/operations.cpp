@@ -138,7 +138,8 @@ public:
 class retrieve_operation final : public pending<std::vector<view>>, private lookup_base {
 public:
   retrieve_operation(impl_ptr impl, std::vector<key_hash> hashes, bool prefix_stop)
-      : lookup_base(std::move(impl), "retrieve keys", std::move(hashes), {true, prefix_stop}) {}
+      : lookup_base(std::move(impl), "retrieve keys", std::move(hashes), {true, prefix_stop}),
+        prefix_stop_(prefix_stop) {}
   bool ready() override { return ask_.ready(); }
 
   result<std::vector<view>> get() override {
@@ -175,12 +176,19 @@ private:
       return may.error();
     if (auto mapped = impl_->map_regions(*s, pages, until); !mapped)
       return mapped.error();
-    for (auto& v : views)
-      if (v)
-        if (auto shown = client_impl::show(v); !shown)
-          return shown.error();
+    for (std::size_t i = 0; i < views.size(); ++i) {
+      auto shown = views[i] ? impl_->show(*s, views[i]) : status{};
+      if (shown)
+        continue;
+      if (shown.code() != ec::corrupt)
+        return shown.error();
+      for (auto n = i; n < (prefix_stop_ ? views.size() : i + 1); ++n)  // damaged: a miss
+        views[n] = view{};
+    }
     return views;
   }
+
+  bool prefix_stop_;
 };
 
 // -- a code per key

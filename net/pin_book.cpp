@@ -4,13 +4,26 @@
 
 namespace maru::net {
 
+pin_book::counts& pin_book::entry_of(const key_hash& hash) {
+  auto [at, first] = entries_.try_emplace(hash);
+  if (first && record_)
+    at->second.slot = record_->add(hash);
+  return at->second;
+}
+
+pin_book::entries::iterator pin_book::erase(entries::iterator at) {
+  if (record_)
+    record_->drop(at->second.slot);
+  return entries_.erase(at);
+}
+
 void pin_book::add_pin(const key_hash& hash) {
-  ++entries_[hash].pins;
+  ++entry_of(hash).pins;
   ++size_;
 }
 
 void pin_book::add_view(const key_hash& hash) {
-  ++entries_[hash].views;
+  ++entry_of(hash).views;
   ++size_;
 }
 
@@ -21,7 +34,7 @@ bool pin_book::drop(const key_hash& hash, std::uint32_t counts::*which) {
   --(it->second.*which);
   --size_;
   if (it->second.pins == 0 && it->second.views == 0)
-    entries_.erase(it);
+    erase(it);
   return true;
 }
 
@@ -42,15 +55,10 @@ std::vector<key_hash> pin_book::drop_all_pins() {
   for (auto it = entries_.begin(); it != entries_.end();) {
     dropped.insert(dropped.end(), it->second.pins, it->first);
     it->second.pins = 0;
-    it = it->second.views == 0 ? entries_.erase(it) : std::next(it);
+    it = it->second.views == 0 ? erase(it) : std::next(it);
   }
   size_ -= dropped.size();
   return dropped;
-}
-
-void pin_book::clear() {
-  entries_.clear();
-  size_ = 0;
 }
 
 }  // namespace maru::net

@@ -18,6 +18,7 @@ void add_protocol_types(caf::actor_system_config& cfg) {
     .add_message_type<remove_request>("rm")
     .add_message_type<codes_reply>("cdr")
     .add_message_type<found_reply>("fdr")
+    .add_message_type<report_request>("rp")
     .add_message_type<renew_request>("rn")
     .add_message_type<renew_reply>("rnr")
     .add_message_type<regions_request>("rg")

@@ -18,7 +18,7 @@ class actor_system_config;
 
 namespace maru::net {
 
-inline constexpr std::uint32_t protocol_version = 1;
+inline constexpr std::uint32_t protocol_version = 2;
 
 // First message of a worker. `resume_session` != 0 asks to go on with a session known to the pool, proven by
 // `resume_secret`; `pinned` are the hashes it holds pinned (one per pin), `grants` the pages it still uses.
@@ -66,6 +66,10 @@ struct unpin_request {
 };
 struct remove_request {
   std::string hashes;
+};
+// Tells of pages whose bytes do not fit the checksum that a lookup gave with them.
+struct report_request {
+  std::string pages;  // grants: page and generation
 };
 // Keeps the lease. `seen_epoch` is the epoch the worker knows.
 struct renew_request {
@@ -126,12 +130,17 @@ using session_actor = caf::typed_actor<
   caf::replies_to<unpin_request>::with<codes_reply>,
   // ok (removed), missing or pinned per hash.
   caf::replies_to<remove_request>::with<codes_reply>,
+  // Per page: ok, it is damaged and its entry goes; exists, its bytes are right; missing, nothing (else) is there.
+  caf::replies_to<report_request>::with<codes_reply>,
   // Keeps the lease.
   caf::replies_to<renew_request>::with<renew_reply>,
   // Rows of the regions that exist.
   caf::replies_to<regions_request>::with<regions_reply>,
   // Ends the session: pins and grants end with it.
   caf::replies_to<close_request>::with<close_reply>>;
+
+// Who computes checksums of chunks: nobody, their writers, or writers and readers.
+enum class payload_checksums : std::uint8_t { off, on_write, verify };
 
 struct device_row {
   std::string id;    // 16 bytes
@@ -152,8 +161,9 @@ struct hello_reply {
   std::uint64_t page_bytes = 0;  // granted page size: asked for, rounded up
   std::uint32_t lease_ms = 0;
   std::uint32_t grants_max = 0;
-  std::string lock_path;  // file the worker locks to prove that it lives
-  std::string kept;       // resume: code per declared grant (ok, or gone: committed or lost)
+  std::string lock_path;       // file the worker locks to prove that it lives
+  std::uint8_t checksums = 0;  // a payload_checksums
+  std::string kept;            // resume: code per declared grant (ok, or gone: committed or lost)
   std::vector<device_row> devices;
 };
 
@@ -192,6 +202,7 @@ MARU_INSPECT(lookup_request, "lo", x.flags, x.hashes)
 MARU_INSPECT(exists_request, "ex", x.flags, x.hashes)
 MARU_INSPECT(unpin_request, "un", x.hashes)
 MARU_INSPECT(remove_request, "rm", x.hashes)
+MARU_INSPECT(report_request, "rp", x.pages)
 MARU_INSPECT(renew_request, "rn", x.seen_epoch)
 MARU_INSPECT(regions_request, "rg", x.ids)
 MARU_INSPECT(close_request, "cl", x.reason)
@@ -204,7 +215,8 @@ MARU_INSPECT(regions_reply, "rgr", x.code, x.rows)
 MARU_INSPECT(close_reply, "clr", x.code)
 MARU_INSPECT(device_row, "dev", x.id, x.path, x.size, x.align)
 MARU_INSPECT(hello_reply, "hellor", x.code, x.reason, x.server_version, x.session, x.handle, x.pool, x.incarnation,
-             x.secret, x.resume_secret, x.epoch, x.page_bytes, x.lease_ms, x.grants_max, x.lock_path, x.kept, x.devices)
+             x.secret, x.resume_secret, x.epoch, x.page_bytes, x.lease_ms, x.grants_max, x.lock_path, x.checksums,
+             x.kept, x.devices)
 MARU_INSPECT(admin_request, "adm", x.verb, x.arguments)
 MARU_INSPECT(admin_reply, "admr", x.code, x.body)
 

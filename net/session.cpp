@@ -28,7 +28,8 @@ std::string instance_name(const client_options& options) {
 bool sound(const hello_reply& reply) {
   return reply.pool.size() == 16 && reply.incarnation.size() == 16 && reply.secret.size() == 16 && reply.handle
          && reply.session != 0 && reply.lease_ms > 0 && reply.page_bytes >= bounds::page_bytes_min
-         && reply.page_bytes <= bounds::page_bytes_max && !reply.devices.empty();
+         && reply.page_bytes <= bounds::page_bytes_max && !reply.devices.empty()
+         && reply.checksums <= static_cast<std::uint8_t>(payload_checksums::verify);
 }
 
 }  // namespace

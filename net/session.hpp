@@ -44,6 +44,7 @@ struct session {
   std::uint64_t epoch = 0;
   std::uint64_t page_bytes = 0;
   std::chrono::milliseconds lease{};
+  payload_checksums checksums = payload_checksums::off;
   std::shared_ptr<const session_life> life;
 };
 using session_ptr = std::shared_ptr<const session>;

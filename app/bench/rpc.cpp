@@ -137,7 +137,7 @@ private:
   }
 
   void add(row r, const char* op, unsigned batch, const cell& c) {
-    r.system = "maru";
+    r.system = options_.durability == "host" ? "maru-host" : "maru";
     r.op = op;
     r.batch = batch;
     if (r.errors != 0)
@@ -189,7 +189,8 @@ private:
     auto server = server_process::start({.pages = options_.keys + put_round_keys + reserve + 4 * grants_each,
                                          .page_bytes = page_bytes,
                                          .reserve_pages = reserve,
-                                         .prefault = "start"});
+                                         .prefault = "start",
+                                         .durability = options_.durability});
     if (!server)
       return server.error();
     if (auto filled = fill(*server, options_.keys, true); !filled)
@@ -221,8 +222,11 @@ private:
 
   // Writers on a full pool: every put has to evict. One more client looks keys up meanwhile, most of which are gone.
   status put_evict() {
-    auto server = server_process::start(
-      {.pages = evict_pages + reserve, .page_bytes = page_bytes, .reserve_pages = reserve, .prefault = "start"});
+    auto server = server_process::start({.pages = evict_pages + reserve,
+                                         .page_bytes = page_bytes,
+                                         .reserve_pages = reserve,
+                                         .prefault = "start",
+                                         .durability = options_.durability});
     if (!server)
       return server.error();
     if (auto filled = fill(*server, evict_pages, false); !filled)

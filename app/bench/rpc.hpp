@@ -10,7 +10,8 @@ namespace maru::bench {
 struct rpc_options {
   std::uint64_t keys = 100'000;
   double seconds = 2;
-  std::string only;  // one operation; empty: all
+  std::string only;                    // one operation; empty: all
+  std::string durability = "process";  // of the server; its rows are called maru-host with "host"
   std::string json_path;
   bool append = false;
 };

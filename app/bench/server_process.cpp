@@ -123,10 +123,13 @@ result<server_process> server_process::start(const server_options& options) {
   auto bytes = options.pages * options.page_bytes;
   // One descriptor of 64 bytes a page, and the rest of the metadata, lie beside the data.
   auto needed = bytes + options.pages * 64 + 4 * bounds::layout_align;
-  if (needed > pool_bytes_available())
+  bool on_disk = options.durability == "host";
+  auto available = on_disk ? free_file_system_bytes(temporary_parent()) : pool_bytes_available();
+  if (needed > available)
     return error{ec::no_space, "failed to start marud: its pool needs " + format_size(needed) + ", but only "
-                                 + format_size(pool_bytes_available()) + " of tmpfs and memory are free"};
-  auto pool = temporary_folder::create(shared_folder);
+                                 + format_size(available) + " of " + (on_disk ? "disk" : "tmpfs and memory")
+                                 + " are free"};
+  auto pool = temporary_folder::create(on_disk ? temporary_parent() : shared_folder);
   if (!pool)
     return pool.error();
   out.pool_ = *std::move(pool);
@@ -146,18 +149,32 @@ result<server_process> server_process::start(const server_options& options) {
     out.http_ = "127.0.0.1:" + std::to_string(*http_port);
     auto child = child_process::start({
       .program = program_beside("marud"),
-      .arguments = {"--pool",          out.pool_.path() + "/pool",
-                    "--pool-size",     std::to_string(bytes),
-                    "--page-min",      std::to_string(options.page_bytes),
-                    "--region-size",   std::to_string(std::min(region, bytes)),
-                    "--state-dir",     out.state_.path() + "/state",
-                    "--listen",        out.listen_,
-                    "--http",          out.http_,
-                    "--reserve-pages", std::to_string(options.reserve_pages),
-                    "--grants-max",    std::to_string(options.grants_max),
-                    "--prefault",      options.prefault,
-                    "--durability",    options.durability,
-                    "--log-level",     options.log_level},
+      .arguments = {"--pool",
+                    out.pool_.path() + "/pool",
+                    "--pool-size",
+                    std::to_string(bytes),
+                    "--page-min",
+                    std::to_string(options.page_bytes),
+                    "--region-size",
+                    std::to_string(std::min(region, bytes)),
+                    "--state-dir",
+                    out.state_.path() + "/state",
+                    "--listen",
+                    out.listen_,
+                    "--http",
+                    out.http_,
+                    "--reserve-pages",
+                    std::to_string(options.reserve_pages),
+                    "--grants-max",
+                    std::to_string(options.grants_max),
+                    "--prefault",
+                    options.prefault,
+                    "--durability",
+                    options.durability,
+                    "--payload-checksums",
+                    options.checksums,
+                    "--log-level",
+                    options.log_level},
       .log_path = out.state_.path() + "/marud.log",
     });
     if (!child)

@@ -15,7 +15,8 @@ struct server_options {
   std::uint64_t reserve_pages = 0;  // that eviction keeps free
   std::uint64_t grants_max = 4096;  // a session
   std::string prefault = "background";
-  std::string durability = "process";
+  std::string durability = "process";  // with "host" the pool is a file in the temporary folder, not in tmpfs
+  std::string checksums = "off";
   std::string log_level = "warn";
 };
 

@@ -107,7 +107,7 @@ string show_entries(const json& entries) {
   for (const auto& entry : entries) {
     auto key = from_hex(text(entry, "key_hex"));
     rows.add({count(entry, "length"), place(entry), date(number(entry, "committed_ms")), text(entry, "owner"),
-              key ? show_key(*key) : text(entry, "key_hex")});
+              key && !key->empty() ? show_key(*key) : "unknown, of hash " + text(entry, "hash")});
   }
   return rows.text();
 }

@@ -236,5 +236,37 @@ TEST(EvictionPolicy, UnknownNameGivesNone) {
   EXPECT_NE(make_eviction_policy("lru", 4), nullptr);
 }
 
+TEST(Index, ACondemnedEntryIsAMissAndGoesWithItsLastPin) {
+  auto i = index_with(3);
+  i.lookup(hashes{hash_of(1), hash_of(1)}, {.pin = true});
+  victim out;
+  EXPECT_EQ(i.condemn({hash_of(0), place_of(0)}, out), ec::ok);
+  EXPECT_EQ(out.hash, hash_of(0));
+  EXPECT_EQ(i.condemn({hash_of(0), place_of(0)}, out), ec::missing) << "it is on its way out";
+  EXPECT_EQ(i.condemn({hash_of(1), place_of(1)}, out), ec::pinned);
+  EXPECT_FALSE(i.contains(hash_of(1)));
+  EXPECT_TRUE(i.find(hash_of(1))->condemned);
+  EXPECT_EQ(i.lookup(hashes{hash_of(1)}, {.pin = true})[0].code, ec::missing) << "no new pin holds it";
+  EXPECT_EQ(i.mark(hash_of(1), out), ec::missing);
+  i.unpin(hashes{hash_of(1)});
+  EXPECT_TRUE(i.take_condemned().empty()) << "one pin is left";
+  i.unpin(hashes{hash_of(1)});
+  auto gone = i.take_condemned();
+  ASSERT_EQ(gone.size(), 1u);
+  EXPECT_EQ(gone[0].hash, hash_of(1));
+  EXPECT_EQ(i.evicting(), 2u);
+  EXPECT_TRUE(i.take_condemned().empty());
+}
+
+TEST(Index, AnEntryThatMovedOnIsNotCondemned) {
+  auto i = index_with(1);
+  auto older = place_of(0);
+  --older.gen;
+  victim out;
+  EXPECT_EQ(i.condemn({hash_of(0), older}, out), ec::missing);
+  EXPECT_EQ(i.condemn({hash_of(0), place_of(1)}, out), ec::missing);
+  EXPECT_TRUE(i.contains(hash_of(0)));
+}
+
 }  // namespace
 }  // namespace maru::actors

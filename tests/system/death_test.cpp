@@ -63,6 +63,55 @@ TEST(Death, AStoppedWorkersViewKeepsItsBytesWhileOthersFillThePool) {
   EXPECT_EQ(w.ask("look"), "ok");
 }
 
+// Fills a full pool over and over, so that everything goes that may.
+void evict_all(marud& m) {
+  auto c = m.open();
+  ASSERT_TRUE(c);
+  auto evicted = m.ask("status")["evicted"].get<std::uint64_t>();
+  for (int i = 0; i < 3000; ++i)
+    ASSERT_TRUE(put(*c, "filler" + std::to_string(i))) << i;
+  EXPECT_GT(m.ask("status")["evicted"].get<std::uint64_t>(), evicted + 1000);
+}
+
+TEST(Death, Invariant4_AWorkerStoppedAcrossARestartKeepsWhatItsViewsCover) {
+  marud m{{"--lease-ms=1000", "--resume-grace-ms=500", "--pool-size=4MiB"}};
+  worker w{m.address()};
+  ASSERT_EQ(w.ask("put a b"), "ok");
+  ASSERT_EQ(w.ask("view a"), "ok");
+  ASSERT_EQ(w.ask("pin b"), "1");
+  w.body().signal(SIGSTOP);
+  m.kill_hard();
+  ASSERT_TRUE(m.start());
+  ASSERT_TRUE(eventually([&] { return m.ask("status")["pins_held_dead"] == 2; }, 15s)) << m.ask("sessions").dump();
+  evict_all(m);
+  w.body().signal(SIGCONT);
+  EXPECT_EQ(w.ask("look"), "ok");
+  EXPECT_EQ(w.ask("get b"), "ok");
+  w.body().signal(SIGKILL);
+  EXPECT_TRUE(eventually([&] { return m.ask("status")["pins"] == 0 && pages(m, "quarantined") == 0; }, 2s));
+  EXPECT_EQ(m.audit(), "");
+}
+
+TEST(Death, Invariant4_AViewOfASessionThatIsOverOutlivesARestart) {
+  marud m{{"--lease-ms=1000", "--resume-grace-ms=500", "--pool-size=4MiB"}};
+  worker w{m.address()};
+  ASSERT_EQ(w.ask("put a"), "ok");
+  ASSERT_EQ(w.ask("view a"), "ok");
+  w.body().signal(SIGSTOP);
+  ASSERT_TRUE(eventually([&] { return m.ask("status")["pins_held_dead"] == 1; }, 15s));
+  w.body().signal(SIGCONT);
+  ASSERT_EQ(w.ask("put b"), "ok") << "in a new session";
+  m.kill_hard();
+  ASSERT_TRUE(m.start());
+  ASSERT_TRUE(eventually([&] { return m.ask("status")["pins_held_dead"] == 1; }, 15s));
+  evict_all(m);
+  EXPECT_EQ(w.ask("look"), "ok");
+  ASSERT_EQ(w.ask("view none"), "missing");
+  EXPECT_EQ(w.ask("drop"), "ok");
+  EXPECT_TRUE(eventually([&] { return m.ask("status")["pins"] == 0; }, 2s))
+    << "with its last view the session's lock goes";
+}
+
 TEST(Death, AWorkerThatComesBackAfterItsLeaseOpensANewSession) {
   marud m{{"--lease-ms=1000"}};
   worker w{m.address()};

@@ -159,8 +159,10 @@ std::vector<std::string> marud::command() const {
   return all;
 }
 
-bool marud::start() {
-  process_ = process{command()};
+bool marud::start(const std::vector<std::string>& more) {
+  auto all = command();
+  all.insert(all.end(), more.begin(), more.end());
+  process_ = process{all};
   log_.clear();
   for (;;) {
     auto line = process_.hear(20s);
@@ -195,6 +197,32 @@ std::shared_ptr<client> marud::open(client_options options) {
 nlohmann::json marud::ask(const std::string& verb, const nlohmann::json& arguments) {
   auto answer = net::ask_admin(address(), verb, arguments.dump(), 10s);
   return answer ? nlohmann::json::parse(*answer, nullptr, false) : nlohmann::json{};
+}
+
+std::string marud::metric(const std::string& name) const {
+  constexpr std::string_view before = "metrics on port ";
+  auto at = log_.rfind(before);
+  if (at == log_.npos)
+    return {};
+  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  a.sin_port = htons(static_cast<std::uint16_t>(std::stoi(log_.substr(at + before.size()))));
+  std::string text;
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&a), sizeof a) == 0) {
+    std::string_view request = "GET /metrics HTTP/1.1\r\nHost: maru\r\nConnection: close\r\n\r\n";
+    (void)!::write(fd, request.data(), request.size());
+    char buffer[4096];
+    for (ssize_t n; (n = ::read(fd, buffer, sizeof buffer)) > 0;)
+      text.append(buffer, static_cast<std::size_t>(n));
+  }
+  ::close(fd);
+  auto line = text.find("\n" + name + " ");
+  if (line == text.npos)
+    return {};
+  auto value = line + name.size() + 2;
+  return text.substr(value, text.find('\n', value) - value);
 }
 
 std::string marud::audit() {

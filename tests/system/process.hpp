@@ -60,7 +60,8 @@ public:
   explicit marud(std::vector<std::string> options = {});
   ~marud();
   // Starts it (again) on the same pool, state and port; false when it was not ready in time.
-  bool start();
+  // `more`: options for this time only.
+  bool start(const std::vector<std::string>& more = {});
   int stop();        // SIGTERM; its exit code
   void kill_hard();  // SIGKILL
   process& body() { return process_; }
@@ -69,6 +70,8 @@ public:
   std::shared_ptr<client> open(client_options options = {});
   // An operator's question; null when nobody answers.
   nlohmann::json ask(const std::string& verb, const nlohmann::json& arguments = nlohmann::json::object());
+  // The value of a metric, as /metrics writes it: metric("maru_pins"); empty where there is none.
+  std::string metric(const std::string& name) const;
   // Problems that the audit finds, one a line; empty when the pool is clean.
   std::string audit();
   const std::string& log() const { return log_; }

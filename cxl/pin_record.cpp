@@ -1,0 +1,88 @@
+#include "cxl/pin_record.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <fstream>
+
+namespace maru::cxl {
+
+namespace {
+
+constexpr std::size_t slot_bytes = sizeof(key_hash);
+constexpr std::size_t record_bytes_max = bounds::pins_max * slot_bytes;
+constexpr std::uint32_t slots_first = 4096 / slot_bytes;  // then doubled
+
+}  // namespace
+
+result<std::unique_ptr<pin_record>> pin_record::open(const std::string& path) {
+  auto what = "open session file " + path;
+  int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0)
+    return errno_error(what, errno);
+  // Mapped whole at once: no address changes as the file grows, and nothing beyond its end is touched.
+  void* at = MAP_FAILED;
+  if (::ftruncate(fd, 0) == 0)
+    at = ::mmap(nullptr, record_bytes_max, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) {
+    auto cause = errno_error(what, errno);
+    ::close(fd);
+    return cause;
+  }
+  ::madvise(at, record_bytes_max, MADV_DONTFORK);
+  return std::unique_ptr<pin_record>{new pin_record{fd, static_cast<std::uint64_t*>(at)}};
+}
+
+pin_record::~pin_record() {
+  ::munmap(words_, record_bytes_max);
+  ::close(fd_);
+}
+
+bool pin_record::grow() {
+  auto wanted = std::min<std::uint32_t>(std::max(slots_first, 2 * slots_), bounds::pins_max);
+  // Storage first: a store to a page of a full tmpfs would kill the worker with SIGBUS.
+  auto from = static_cast<off_t>(slots_ * slot_bytes), size = static_cast<off_t>((wanted - slots_) * slot_bytes);
+  if (wanted == slots_ || ::posix_fallocate(fd_, from, size) != 0)
+    return false;
+  slots_ = wanted;
+  return true;
+}
+
+std::uint32_t pin_record::add(const key_hash& hash) {
+  std::uint32_t slot = none;
+  if (!free_.empty()) {
+    slot = free_.back();
+    free_.pop_back();
+  } else if (used_ < slots_ || grow()) {
+    slot = used_++;
+  } else {
+    return none;
+  }
+  std::atomic_ref{words_[2 * slot]}.store(hash.low, std::memory_order_relaxed);
+  std::atomic_ref{words_[2 * slot + 1]}.store(hash.high, std::memory_order_release);
+  return slot;
+}
+
+void pin_record::drop(std::uint32_t slot) {
+  if (slot == none)
+    return;
+  std::atomic_ref{words_[2 * slot]}.store(0, std::memory_order_relaxed);
+  std::atomic_ref{words_[2 * slot + 1]}.store(0, std::memory_order_relaxed);
+  free_.push_back(slot);
+}
+
+std::vector<key_hash> read_pin_record(const std::string& path) {
+  std::vector<key_hash> out;
+  std::ifstream in{path, std::ios::binary};
+  key_hash hash;
+  for (std::size_t n = 0; n < bounds::pins_max && in.read(reinterpret_cast<char*>(&hash), sizeof hash); ++n)
+    if (hash != key_hash{})
+      out.push_back(hash);
+  return out;
+}
+
+}  // namespace maru::cxl
