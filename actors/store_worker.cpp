@@ -67,6 +67,7 @@ void store_worker::ask_claims(std::vector<put_item_ref> items) {
   claim.hashes.reserve(items.size());
   for (auto ref : items)
     claim.hashes.push_back(item_of(ref).hash);
+  ++open_claims_;
   request(shard_, caf::infinite, std::move(claim))
     .then([this, items](const claims& c) { on_claims(items, c); },
           [this, items](const caf::error&) {
@@ -75,6 +76,7 @@ void store_worker::ask_claims(std::vector<put_item_ref> items) {
 }
 
 void store_worker::on_claims(const std::vector<put_item_ref>& items, const claims& answer) {
+  --open_claims_;
   const auto& codes = answer.codes;
   for (const auto& k : answer.keyless) {
     const auto& item = item_of(items[k.position]);
@@ -165,6 +167,9 @@ void store_worker::schedule_flush() {
   bool empty = group_.named.empty() && group_.commits.empty() && group_.removals.empty() && group_.sessions.empty();
   if (flush_scheduled_ || empty)
     return;
+  // Syncing is what costs: commits that are about to join are worth waiting for. Their claims call here again.
+  if (env_->durability_host && open_claims_ > 0 && group_.commits.size() < bounds::slice_pages)
+    return;
   flush_scheduled_ = true;
   send(this, flush_group{});  // behind everything that waits in the mailbox already: that joins the group
 }
@@ -180,7 +185,9 @@ void store_worker::flush() {
     written =
       env_->pool->sync();  // before RocksDB knows them: a record never tells of bytes that a crash can take back
   if (written)
-    written = env_->store->write(std::move(batch), env_->durability_host);
+    // Sessions need not outlive the host: their workers do not.
+    written =
+      env_->store->write(std::move(batch), env_->durability_host && (!g.commits.empty() || !g.removals.empty()));
   if (!written)
     spdlog::error("{}", to_string(written.error()));
   for (auto& [changes, promise] : g.sessions)

@@ -70,6 +70,7 @@ private:
   std::unordered_map<std::uint64_t, put> puts_;
   std::uint64_t next_put_ = 1;
   group group_;
+  std::size_t open_claims_ = 0;  // requests to the shard that are not answered yet
   bool flush_scheduled_ = false;
 };
 
