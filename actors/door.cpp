@@ -200,6 +200,7 @@ net::hello_reply door::reply_for(const known_session& s) const {
   r.grants_max = env_->options.grants_max;
   r.lock_path = s.record.lock_path;
   r.checksums = static_cast<std::uint8_t>(env_->checksums);
+  r.visibility = static_cast<std::uint8_t>(block.mode);
   const auto& device = env_->pool->data_device();
   r.devices.push_back({bytes_of(block.device.bytes), device.path(), block.data_bytes, device.align()});
   return r;

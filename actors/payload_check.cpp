@@ -32,7 +32,10 @@ ec find_damage(const environment& env, const victim& entry) {
   if (!memory)
     return ec::io;
   std::span<const std::byte> bytes = memory->bytes().subspan(at - begin, before->length);
-  cxl::acquire(bytes);
+  auto visible = cxl::make_visibility(env.pool->super().mode);
+  if (!visible)
+    return ec::io;
+  (*visible)->acquire(bytes);
   bool fits = cxl::payload_checksum(bytes) == before->checksum;
   // Evicted and granted again meanwhile, the page is somebody's to write.
   if (!holds(env.pool->descriptors().read(*slot), entry))

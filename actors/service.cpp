@@ -145,6 +145,7 @@ status service::open_pool() {
     options.size = 256 * bounds::MiB;
   options.page_min = o.page_min;
   options.extent_bytes = o.region_size;
+  options.mode = o.visibility == "software" ? cxl::coherence::software : cxl::coherence::hardware;
   options.file_mode = o.pool_mode;
   options.contents_survive_reboot = env_->durability_host;
   options.format_foreign = o.format;

@@ -165,6 +165,8 @@ const std::vector<row>& table() {
     size(pool, "region-size", &options::region_size, {layout_align, 16 * TiB, layout_align, true},
          "Slab given to one page size at a time. 0: 1/64 of the pool, at least 2MiB and one page"),
     file_mode(pool, "pool-mode", &options::pool_mode, "Mode of the pool's files: who may map them, in octal"),
+    choice(pool, "visibility", &options::visibility, {"hardware", "software"},
+           "Who keeps caches in step: one host or CXL 3, or the workers by writing lines back. Fixed at format"),
     flag(pool, "format", &options::format,
          "Overwrite what the device holds when it is no pool or another marud's pool"),
     choice(pool, "prefault", &options::prefault, {"off", "background", "start"},

@@ -18,6 +18,7 @@ struct marud_options {
   std::uint64_t page_min = 0;   // bytes; 0: an existing pool's, 64 KiB for a new one
   std::uint64_t region_size = 0;
   std::uint32_t pool_mode = 0600;
+  std::string visibility = "hardware";
   bool format = false;
   std::string prefault = "background";
   // state

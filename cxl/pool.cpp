@@ -14,6 +14,7 @@
 
 #include "base/size.hpp"
 #include "cxl/superblock_pair.hpp"
+#include "cxl/visibility.hpp"
 
 namespace maru::cxl {
 
@@ -100,6 +101,12 @@ std::optional<error> mismatch(const pool_options& o, const findings& f, const st
     return refuse(o, ec::bad_option,
                   "it has regions of " + format_size(sb.extent_bytes) + ", and " + format_size(o.extent_bytes)
                     + " was asked for; leave the region size out, or --format it anew");
+  // Bytes that were published for one mode are not where readers of the other one look.
+  if (o.mode != sb.mode)
+    return refuse(o, ec::bad_option,
+                  "it was formatted for " + std::string{to_string(sb.mode)} + " visibility, and "
+                    + std::string{to_string(o.mode)} + " was asked for; give --visibility "
+                    + std::string{to_string(sb.mode)} + ", or --format it anew");
   auto meta = metadata_bytes(sb.data_bytes, sb.slot_bytes);
   if (f.meta_bytes < meta)
     return refuse(o, ec::corrupt,
@@ -236,6 +243,7 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
                   "its size, " + format_size(o.size) + ", is less than one page of " + format_size(o.page_min));
   super_.data_bytes = align_down(o.size, o.page_min);
   super_.slot_bytes = o.page_min;
+  super_.mode = o.mode;
   super_.pool = known ? known->pool : random_uuid();
   super_.device = random_uuid();
   super_.incarnation = random_uuid();

@@ -22,7 +22,8 @@ struct pool_options {
   std::string path;            // of the data; metadata is at path + ".meta", the serving lock at path + ".lock"
   std::uint64_t size = 0;      // bytes of data; 0: as the existing pool has it
   std::uint64_t page_min = 0;  // slot size; 0: as the existing pool has it, 64 KiB for a new one. A mismatch is refused
-  std::uint64_t extent_bytes = 0;  // 0: default_extent_bytes()
+  std::uint64_t extent_bytes = 0;        // 0: default_extent_bytes()
+  coherence mode = coherence::hardware;  // of payloads; a mismatch is refused
   unsigned file_mode = 0600;
   bool contents_survive_reboot = false;  // durability=host on a device that keeps its contents
   bool format_foreign = false;           // --format: overwrite unknown contents or another pool

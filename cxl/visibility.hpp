@@ -1,31 +1,71 @@
 // Making a chunk's bytes visible to readers: a contract of its own, with a mode per pool.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
+#include <memory>
+#include <optional>
 #include <span>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "cxl/layout.hpp"
 
 namespace maru::cxl {
 
-// `hardware`: writer and readers share one coherence domain, so ordering is all that is needed; the messages that
-// carry the commit order it across processes too. A `software` mode (cache-line write-back and invalidation between
-// hosts without coherence) has the same two calls.
+// How bytes get from a writer to readers. Rules for both modes:
+//   * the writer publishes after its last store to a chunk and before it commits;
+//   * a reader acquires after its lookup and before its first load from the chunk;
+//   * who was granted a page and does not commit it publishes what it may have written before anybody else can be
+//     granted the page: a dirty line is written back some day, and must not fall on the bytes of the next writer;
+//   * a line has one writer: nobody else stores to a page between its grant and its reuse.
+// Payloads only: descriptors, superblocks and the region table are read and written by the service alone, and the
+// service does not touch payloads. (Should it ever read them, it acquires first, as everybody does.)
+// Concurrency: all members from any thread.
+class visibility {
+public:
+  virtual ~visibility() = default;
+  virtual void publish(std::span<const std::byte> bytes) const = 0;
+  virtual void acquire(std::span<const std::byte> bytes) const = 0;
+};
 
-// GCC warns that ThreadSanitizer does not understand fences. There is nothing here for it to miss: the other side is
-// another process, which it cannot see.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wtsan"
-#endif
+// Writer and readers share one coherence domain (one host, or CXL 3 back-invalidate): ordering is all that is needed.
+// The messages that carry the commit order it across processes too.
+class hardware_visibility final : public visibility {
+public:
+  void publish(std::span<const std::byte> bytes) const override;
+  void acquire(std::span<const std::byte> bytes) const override;
+};
 
-// The writer calls this after its last store to a chunk, before it commits.
-inline void publish(std::span<const std::byte>) { std::atomic_thread_fence(std::memory_order_release); }
+// Several hosts without coherence between their caches: publish writes the lines back to the device, acquire drops the
+// reader's copies of them. x86 only.
+// Limits: a coherent machine behaves the same without any of it, so what is forgotten shows only in the tests over
+// tests/support/incoherent_memory.hpp. The dirty lines of a process that is killed stay in its host's caches: see
+// docs/architecture.md.
+class software_visibility final : public visibility {
+public:
+  // Which of the two newer instructions to use; without them it is clflush, which every x86-64 has.
+  struct instructions {
+    bool clflushopt = false;
+    bool clwb = false;
+  };
+  // What CPUID says of this machine; empty where the architecture is not supported.
+  static std::optional<instructions> of_this_cpu();
 
-// A reader calls this after its lookup, before its first load from a chunk.
-inline void acquire(std::span<const std::byte>) { std::atomic_thread_fence(std::memory_order_acquire); }
+  // REQUIRES: this CPU has them.
+  explicit software_visibility(instructions have);
+  void publish(std::span<const std::byte> bytes) const override;
+  void acquire(std::span<const std::byte> bytes) const override;
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif
+private:
+  using line_loop = void (*)(const std::byte* line, const std::byte* end);
+  line_loop write_back_;
+  line_loop invalidate_;
+};
+
+// "hardware", "software"
+std::string_view to_string(coherence mode);
+
+// The visibility of a pool with this mode. `invalid`: this machine has no such mode.
+result<std::shared_ptr<const visibility>> make_visibility(coherence mode);
 
 }  // namespace maru::cxl

@@ -82,10 +82,7 @@ template class future<std::vector<view>>;
 // -- client
 
 result<std::shared_ptr<client>> client::open(client_options options) {
-  auto impl = net::client_impl::open(std::move(options));
-  if (!impl)
-    return impl.error();
-  return std::shared_ptr<client>{new client(*std::move(impl))};
+  return net::client_impl::open_client(std::move(options), net::map_pool);
 }
 
 client::~client() { close(); }

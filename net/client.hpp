@@ -190,6 +190,7 @@ public:
   client_info info() const;
 
 private:
+  friend class net::client_impl;
   explicit client(std::shared_ptr<net::client_impl> impl) : impl_(std::move(impl)) {}
   std::shared_ptr<net::client_impl> impl_;
 };

@@ -7,7 +7,6 @@
 #include "base/bounds.hpp"
 #include "base/uuid.hpp"
 #include "cxl/checksum.hpp"
-#include "cxl/visibility.hpp"
 
 namespace maru::net {
 
@@ -19,7 +18,7 @@ constexpr std::chrono::milliseconds close_wait = 500ms;
 
 }  // namespace
 
-result<std::shared_ptr<client_impl>> client_impl::open(client_options options) {
+result<std::shared_ptr<client_impl>> client_impl::open(client_options options, pool_mapper map) {
   auto server = parse_host_port(options.server);
   if (!server)
     return server.error();
@@ -27,7 +26,7 @@ result<std::shared_ptr<client_impl>> client_impl::open(client_options options) {
   if (!owner)
     return owner.error();
   options.grant_batch = std::clamp<std::size_t>(options.grant_batch, 1, bounds::batch_items_max);
-  auto* made = new client_impl(std::move(options), *std::move(server), *std::move(owner));
+  auto* made = new client_impl(std::move(options), *std::move(server), *std::move(owner), std::move(map));
   // In a forked child its threads are not there, so nothing of it can be taken down: it stays.
   std::shared_ptr<client_impl> impl{made, [](client_impl* p) {
                                       if (!p->connection_.forked())
@@ -39,12 +38,13 @@ result<std::shared_ptr<client_impl>> client_impl::open(client_options options) {
   return impl;
 }
 
-client_impl::client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner)
+client_impl::client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner, pool_mapper map)
     : options_(std::move(options)),
       jobs_(std::make_shared<job_queue>()),
       runtime_(std::move(owner)),
-      connection_(options_, std::move(server), runtime_, held_, jobs_,
-                  [this](const session& s, std::size_t n) { give_back(s, n); }) {
+      connection_(
+        options_, std::move(server), runtime_, held_, jobs_,
+        [this](const session& s, std::size_t n) { give_back(s, n); }, std::move(map)) {
   signals_blocked quiet;
   keeper_ = std::make_unique<std::thread>([this] { keep_house(); });
 }
@@ -52,6 +52,13 @@ client_impl::client_impl(client_options options, host_port server, std::shared_p
 client_impl::~client_impl() {
   connection_.begin_close();
   keeper_->join();
+}
+
+result<std::shared_ptr<client>> client_impl::open_client(client_options options, pool_mapper map) {
+  auto impl = open(std::move(options), std::move(map));
+  if (!impl)
+    return impl.error();
+  return std::shared_ptr<client>{new client(*std::move(impl))};
 }
 
 void client_impl::close() {
@@ -231,7 +238,7 @@ result<std::span<const std::byte>> client_impl::bytes(const location& where) {
   auto found = s->life->pool->regions->bytes(where.page, where.length);
   if (!found)
     return found.error();
-  cxl::acquire(*found);
+  s->life->pool->visible->acquire(*found);
   if (!sound(*s, where, *found))
     return {ec::missing, "failed to read a page: its bytes are damaged, as their checksum tells"};
   return std::span<const std::byte>{*found};
@@ -261,7 +268,7 @@ status client_impl::show(const session& s, view& v) {
   auto bytes = v.life_->pool->regions->bytes(v.where_.page, v.where_.length);
   if (!bytes)
     return bytes.error();
-  cxl::acquire(*bytes);
+  v.life_->pool->visible->acquire(*bytes);
   if (!sound(s, v.where_, *bytes))
     return {ec::corrupt, "the bytes do not fit their checksum"};
   v.bytes_ = *bytes;

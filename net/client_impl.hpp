@@ -26,7 +26,8 @@ namespace maru::net {
 // Limits: must not be destroyed on one of its own threads; so nothing that runs there owns it.
 class client_impl : public std::enable_shared_from_this<client_impl> {
 public:
-  static result<std::shared_ptr<client_impl>> open(client_options options);
+  // A client whose pool's memory and visibility come from `map`: net::map_pool, or a test's own.
+  static result<std::shared_ptr<client>> open_client(client_options options, pool_mapper map);
   ~client_impl();
   void close();
 
@@ -65,6 +66,8 @@ public:
   static void let_go(view& v);
   // The page was committed, is gone or in doubt: empties the handle, the reserve knows the rest.
   static void empty(page_buffer& page);
+  // Before its commit, and before anybody else may be granted it: see cxl/visibility.hpp.
+  static void publish(const page_buffer& page) { page.life_->pool->visible->publish(page.bytes_); }
   static const session_life* life_of(const page_buffer& page) { return page.life_.get(); }
   bool owns(const page_buffer& page) const { return page.owner_.get() == this; }
 
@@ -75,7 +78,8 @@ public:
   void settle_late(doubtful_commit commit, outcome& o);
 
 private:
-  client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner);
+  static result<std::shared_ptr<client_impl>> open(client_options options, pool_mapper map);
+  client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner, pool_mapper map);
   void keep_house();
   time_point tend_holdings(const session& s);
   void send_unpins(const session& s);

@@ -4,7 +4,6 @@
 
 #include "base/bounds.hpp"
 #include "cxl/checksum.hpp"
-#include "cxl/visibility.hpp"
 #include "net/operations.hpp"
 #include "net/request_checks.hpp"
 
@@ -128,7 +127,7 @@ pending_ptr<std::vector<ec>> start_commit(const impl_ptr& impl, key_list keys, s
       codes[i] = ec::gone;
     if (codes[i] != ec::ok)
       continue;
-    cxl::publish(pages[i].bytes());
+    client_impl::publish(pages[i]);
     auto& grant = pages[i].grant();
     auto sum = sums ? cxl::payload_checksum(pages[i].bytes()) : 0;
     items.push_back({keys[i], {grant.page, static_cast<std::uint32_t>(pages[i].bytes().size()), grant.gen, sum}});

@@ -37,13 +37,15 @@ std::vector<ec> decode_kept(std::string_view blob) {
 }  // namespace
 
 connection::connection(client_options options, host_port server, std::shared_ptr<runtime> owner, holdings& held,
-                       std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall)
+                       std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall,
+                       pool_mapper map)
     : options_(std::move(options)),
       server_(std::move(server)),
       runtime_(std::move(owner)),
       held_(held),
       jobs_(std::move(jobs)),
-      recall_(std::move(recall)) {}
+      recall_(std::move(recall)),
+      map_pool_(std::move(map)) {}
 
 session_ptr connection::latest() const {
   std::lock_guard lock(mutex_);
@@ -220,7 +222,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   if (known && known->life->pool->id == reply.pool && known->life->pool->incarnation == reply.incarnation) {
     life->pool = known->life->pool;
   } else {
-    auto pool = map_pool(options_, reply);
+    auto pool = map_pool_(options_, reply);
     if (!pool)
       return pool.error();
     life->pool = *std::move(pool);

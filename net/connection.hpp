@@ -28,7 +28,7 @@ class connection {
 public:
   // `recall` is called on the housekeeping thread with the number of unused grants that marud wants back.
   connection(client_options options, host_port server, std::shared_ptr<runtime> owner, holdings& held,
-             std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall);
+             std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall, pool_mapper map);
 
   // -- any thread
   bool forked() const { return runtime_->forked(); }
@@ -69,6 +69,7 @@ private:
   holdings& held_;
   const std::shared_ptr<job_queue> jobs_;
   const std::function<void(const session&, std::size_t)> recall_;
+  const pool_mapper map_pool_;
 
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<const session_life>> ended_lives_;  // whose pins by key the caller may still rely on

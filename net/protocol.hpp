@@ -161,9 +161,10 @@ struct hello_reply {
   std::uint64_t page_bytes = 0;  // granted page size: asked for, rounded up
   std::uint32_t lease_ms = 0;
   std::uint32_t grants_max = 0;
-  std::string lock_path;       // file the worker locks to prove that it lives
-  std::uint8_t checksums = 0;  // a payload_checksums
-  std::string kept;            // resume: code per declared grant (ok, or gone: committed or lost)
+  std::string lock_path;        // file the worker locks to prove that it lives
+  std::uint8_t checksums = 0;   // a payload_checksums
+  std::uint8_t visibility = 0;  // cxl::coherence of the pool
+  std::string kept;             // resume: code per declared grant (ok, or gone: committed or lost)
   std::vector<device_row> devices;
 };
 
@@ -216,7 +217,7 @@ MARU_INSPECT(close_reply, "clr", x.code)
 MARU_INSPECT(device_row, "dev", x.id, x.path, x.size, x.align)
 MARU_INSPECT(hello_reply, "hellor", x.code, x.reason, x.server_version, x.session, x.handle, x.pool, x.incarnation,
              x.secret, x.resume_secret, x.epoch, x.page_bytes, x.lease_ms, x.grants_max, x.lock_path, x.checksums,
-             x.kept, x.devices)
+             x.visibility, x.kept, x.devices)
 MARU_INSPECT(admin_request, "adm", x.verb, x.arguments)
 MARU_INSPECT(admin_reply, "admr", x.code, x.body)
 

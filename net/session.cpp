@@ -29,7 +29,8 @@ bool sound(const hello_reply& reply) {
   return reply.pool.size() == 16 && reply.incarnation.size() == 16 && reply.secret.size() == 16 && reply.handle
          && reply.session != 0 && reply.lease_ms > 0 && reply.page_bytes >= bounds::page_bytes_min
          && reply.page_bytes <= bounds::page_bytes_max && !reply.devices.empty()
-         && reply.checksums <= static_cast<std::uint8_t>(payload_checksums::verify);
+         && reply.checksums <= static_cast<std::uint8_t>(payload_checksums::verify)
+         && reply.visibility <= static_cast<std::uint8_t>(cxl::coherence::software);
 }
 
 }  // namespace
@@ -108,11 +109,15 @@ result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& option
   if ((*device)->size() != row.size)
     return {ec::unknown_contents, "failed to map the pool: " + path + " has " + std::to_string((*device)->size())
                                     + " bytes, marud's pool has " + std::to_string(row.size) + advice};
+  auto visible = cxl::make_visibility(static_cast<cxl::coherence>(reply.visibility));
+  if (!visible)
+    return visible.error();
   auto pool = std::make_shared<mapped_pool>();
   pool->id = reply.pool;
   pool->incarnation = reply.incarnation;
   pool->path = path;
   pool->regions = std::make_shared<region_map>(std::shared_ptr<const cxl::device>{*std::move(device)});
+  pool->visible = *std::move(visible);
   return std::shared_ptr<const mapped_pool>{std::move(pool)};
 }
 

@@ -4,12 +4,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "base/error.hpp"
 #include "base/file_lock.hpp"
 #include "base/key_hash.hpp"
+#include "cxl/visibility.hpp"
 #include "net/client.hpp"
 #include "net/holdings.hpp"
 #include "net/link.hpp"
@@ -23,6 +25,7 @@ struct mapped_pool {
   std::string incarnation;  // 16 bytes
   std::string path;
   std::shared_ptr<region_map> regions;
+  std::shared_ptr<const cxl::visibility> visible;
 };
 
 // What pages and views of a session keep as long as they live: the memory they lie in, and the proof that this process
@@ -60,7 +63,9 @@ result<hello_reply> greet(link& wire, hello message, time_point deadline);
 result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_point deadline);
 
 // Opens the pool's data where this process sees it. `io`: it cannot be opened. `unknown_contents`: it is something
-// else. Both name the path and the option.
+// else. Both name the path and the option. `invalid`: this machine lacks the pool's mode of visibility.
 result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& options, const hello_reply& reply);
+// Stands in for map_pool where memory and visibility are a test's own.
+using pool_mapper = std::function<decltype(map_pool)>;
 
 }  // namespace maru::net

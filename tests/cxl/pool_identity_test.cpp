@@ -107,6 +107,17 @@ TEST_F(pool_identity, ForeignFormatOpensAPoolThatFits) {
   EXPECT_EQ(must_open(o, known)->how(), opened_as::opened);
 }
 
+TEST_F(pool_identity, VisibilityIsFixedAtFormat) {
+  auto o = options();
+  o.mode = coherence::software;
+  EXPECT_EQ(must_open(o)->super().mode, coherence::software);
+  EXPECT_EQ(must_open(o)->super().mode, coherence::software) << "the same is accepted";
+  o.mode = coherence::hardware;
+  expect_refused(pool::open(o, std::nullopt), ec::bad_option, {"software", "hardware", "--visibility", "--format"});
+  o.format_foreign = true;
+  EXPECT_EQ(must_open(o)->super().mode, coherence::hardware);
+}
+
 TEST_F(pool_identity, ZeroHeadOfAKnownPoolMeansItsContentsAreLost) {
   auto known = make_pool();
   overwrite(meta(), 0, std::vector<std::byte>(descriptors_offset));

@@ -48,6 +48,7 @@ public:
   std::atomic<bool> forget_sessions{false};  // resume answers session_over
   std::atomic<std::uint32_t> pages_max{1000000};
   std::atomic<std::uint64_t> claimed_bytes{data_bytes};  // the size that hello_reply tells
+  std::atomic<std::uint8_t> visibility{0};
 
   // -- looking in
   std::string path() const { return folder_ / "pool"; }

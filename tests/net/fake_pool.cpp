@@ -87,6 +87,7 @@ net::hello_reply fake_pool::greeting(std::uint64_t id, const session& s) const {
   r.grants_max = bounds::grants_max;
   r.lock_path = folder_ / (std::to_string(id) + ".lock");
   std::ofstream{r.lock_path, std::ios::app};  // marud makes it, the worker locks it
+  r.visibility = visibility;
   r.devices.push_back({sixteen('d'), path(), claimed_bytes, 4096});
   return r;
 }
