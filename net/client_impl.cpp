@@ -284,6 +284,7 @@ void client_impl::let_go(page_buffer& page) {
   auto owner = std::move(page.owner_);
   if (!owner || owner->connection_.forked())
     return;
+  publish(page);
   owner->held_.put_back(page.life_->tenure, page.grant_);
   page.life_.reset();
   owner->release_hold();
