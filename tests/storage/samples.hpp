@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <random>
 #include <string>
@@ -12,16 +11,11 @@
 #include "base/codec.hpp"
 #include "storage/metadata_store.hpp"
 #include "storage/records.hpp"
+#include "tests/support/random_run.hpp"
 
 namespace maru::storage::test {
 
-// The finalizer of SplitMix64 (Steele, Lea and Flood 2014).
-inline std::uint64_t mixed(std::uint64_t n) {
-  n += 0x9e3779b97f4a7c15;
-  n = (n ^ n >> 30) * 0xbf58476d1ce4e5b9;
-  n = (n ^ n >> 27) * 0x94d049bb133111eb;
-  return n ^ n >> 31;
-}
+using maru::test::mixed;
 
 inline key_hash hash_of(std::uint64_t n) { return {mixed(n), mixed(~n)}; }
 
@@ -69,10 +63,6 @@ inline contents read_all(const metadata_store& store) {
   return out;
 }
 
-// The seed of a random test: MARU_SEED, or a new one.
-inline std::uint64_t test_seed() {
-  const char* given = std::getenv("MARU_SEED");
-  return given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-}
+using maru::test::test_seed;
 
 }  // namespace maru::storage::test

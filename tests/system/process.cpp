@@ -105,12 +105,27 @@ void process::signal(int number) const {
     ::kill(pid_, number);
 }
 
-int process::wait(std::chrono::milliseconds deadline) {
+std::optional<int> process::ended(std::chrono::milliseconds deadline) {
   int how = -1;
   if (pid_ <= 0 || !eventually([&] { return ::waitpid(pid_, &how, WNOHANG) == pid_; }, deadline))
-    return -1;
+    return std::nullopt;
   pid_ = -1;
-  return WIFEXITED(how) ? WEXITSTATUS(how) : -1;
+  return how;
+}
+
+int process::wait(std::chrono::milliseconds deadline) {
+  auto how = ended(deadline);
+  return how && WIFEXITED(*how) ? WEXITSTATUS(*how) : -1;
+}
+
+int process::wait_signal(std::chrono::milliseconds deadline) {
+  auto how = ended(deadline);
+  return !how ? -1 : WIFSIGNALED(*how) ? WTERMSIG(*how) : 0;
+}
+
+void process::hang_up() {
+  if (in_ >= 0)
+    ::close(std::exchange(in_, -1));
 }
 
 worker::worker(const std::string& server, std::uint64_t chunk_bytes)
@@ -226,11 +241,14 @@ std::string marud::metric(const std::string& name) const {
 }
 
 std::string marud::audit() {
+  auto connection = net::admin::open(address(), 10s);  // one for all slices: a pool has many
   std::string problems, cursor;
   do {
-    auto slice = ask("check", {{"cursor", cursor}});
-    if (slice.is_null())
-      return "nobody answers";
+    auto answer = connection ? connection->ask("check", nlohmann::json{{"cursor", cursor}}.dump(), 10s)
+                             : result<std::string>{connection.error()};
+    if (!answer)
+      return to_string(answer.error());
+    auto slice = nlohmann::json::parse(*answer);
     for (const auto& p : slice["problems"])
       problems += p["page"].get<std::string>() + ": " + p["problem"].get<std::string>() + "\n";
     cursor = slice["cursor"];

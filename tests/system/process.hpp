@@ -6,6 +6,7 @@
 #include <chrono>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,9 +36,15 @@ public:
   void signal(int number) const;
   // Exit code, or -1 for a signal or when it did not end before the deadline.
   int wait(std::chrono::milliseconds deadline = 10s);
+  // The signal that ended it: 0 when it exited, -1 when it did not end before the deadline.
+  int wait_signal(std::chrono::milliseconds deadline = 10s);
+  // The end of its input.
+  void hang_up();
   pid_t pid() const { return pid_; }
 
 private:
+  std::optional<int> ended(std::chrono::milliseconds deadline);
+
   pid_t pid_ = -1;
   int in_ = -1, out_ = -1;
   std::string heard_;
