@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/kill_point.hpp"
+
 namespace maru::actors {
 
 namespace {
@@ -136,6 +138,8 @@ granted_pages pool_manager::take(const grant_pages& request) {
     write_granted(grant, request.session, *slot);
     out.grants.push_back(grant);
   }
+  if (!out.grants.empty())
+    kill_point(kill_at::after_grant);
   class_of(request.page_bytes).granted_this_tick += out.grants.size();
   return out;
 }

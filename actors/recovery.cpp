@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "actors/session_files.hpp"
+#include "base/kill_point.hpp"
 #include "cxl/pin_record.hpp"
 
 namespace maru::actors {
@@ -36,8 +37,10 @@ public:
       return read.error();
     sort_pages();
     take_pins();
+    kill_point(kill_at::before_repairs);
     if (auto written = write_repairs(); !written)
       return written.error();
+    kill_point(kill_at::after_repairs);
     open_regions();
     for (auto& [id, s] : sessions_)
       out_.sessions.push_back(std::move(s));
@@ -122,6 +125,7 @@ private:
     auto scanned = env_.store->scan_entries(
       {},
       [&](const key_hash& hash, const storage::entry_record& record) {
+        kill_point(kill_at::recovery_entry);
         if (auto why = disagreement(hash, record.where)) {
           drop(hash, *why);
           return true;
@@ -202,6 +206,7 @@ private:
   void sort_pages() {
     for (const auto& row : out_.table->rows())
       for (std::uint32_t i = 0; i < row.page_count(); ++i) {
+        kill_point(kill_at::recovery_page);
         page_ref page{row.id, page_index{i}};
         auto slot = *env_.slot_of(page);
         auto d = env_.pool->descriptors().read(slot);

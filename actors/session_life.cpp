@@ -3,6 +3,7 @@
 
 #include "actors/session_scatter.hpp"
 #include "base/file_lock.hpp"
+#include "base/kill_point.hpp"
 
 namespace maru::actors {
 
@@ -116,6 +117,7 @@ void session::run_resume() {
   state_ = session_state::active;
   lease_ = {clock().now(), std::chrono::milliseconds{env_->options.lease_ms}};  // before, it may have been the grace
   auto kept = keep_grants(m.grants);
+  kill_point(kill_at::resume_grants);
   auto wanted = std::make_shared<std::vector<key_hash>>(hashes_of(m.pinned));
   resume_pins(wanted, 0, std::make_shared<std::vector<key_hash>>(), p, std::move(kept));
 }
@@ -155,6 +157,7 @@ void session::resume_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::si
     pins_ = taken->size();
     send(to_.ledger, replace_pins{record_.id, std::move(*taken)});
     settle_after_restart();
+    kill_point(kill_at::resume_reply);
     reply.deliver(resumed{ec::ok, std::move(kept)});
     if (state_ == session_state::ending)  // the worker died meanwhile
       continue_end();

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "actors/payload_check.hpp"
+#include "base/kill_point.hpp"
 
 namespace maru::actors {
 
@@ -180,16 +181,25 @@ void store_worker::flush() {
   auto g = std::exchange(group_, {});
   storage::write_batch batch;
   stage(g, batch);
+  bool commits = !g.commits.empty(), removals = !g.removals.empty();
+  if (commits)
+    kill_point(kill_at::after_descriptors);
+  if (removals)
+    kill_point(kill_at::after_mark_evicting);
   status written;
-  if (env_->durability_host && !g.commits.empty())
+  if (env_->durability_host && commits)
     written =
       env_->pool->sync();  // before RocksDB knows them: a record never tells of bytes that a crash can take back
+  // Sessions need not outlive the host: their workers do not.
+  bool sync = env_->durability_host && (commits || removals);
   if (written)
-    // Sessions need not outlive the host: their workers do not.
-    written =
-      env_->store->write(std::move(batch), env_->durability_host && (!g.commits.empty() || !g.removals.empty()));
+    written = env_->store->write(std::move(batch), sync);
   if (!written)
     spdlog::error("{}", to_string(written.error()));
+  if (commits)
+    kill_point(kill_at::after_record);
+  if (removals)
+    kill_point(kill_at::after_record_deleted);
   for (auto& [changes, promise] : g.sessions)
     promise.deliver(outcome{written.code()});
   finish_removals(g.removals, bool{written});
@@ -266,6 +276,7 @@ void store_worker::finish_commits(std::vector<put_item_ref> commits, bool writte
     ask_claims(std::move(again));
     return;
   }
+  kill_point(kill_at::before_insert);
   insert_entries insert;
   insert.items.reserve(commits.size());
   for (auto ref : commits) {
@@ -280,6 +291,7 @@ void store_worker::finish_commits(std::vector<put_item_ref> commits, bool writte
 }
 
 void store_worker::inserted(const std::vector<put_item_ref>& commits) {
+  kill_point(kill_at::before_reply);
   for (auto ref : commits) {
     auto hash = item_of(ref).hash;
     settle(ref, ec::ok);
@@ -307,6 +319,7 @@ void store_worker::finish_removals(std::vector<removal>& removals, bool written)
       }
       results.codes.push_back(written ? ec::ok : ec::storage_failed);
     }
+    kill_point(kill_at::after_free);
     r.promise.deliver(std::move(results));
     for (const auto& v : r.request.victims)
       pass_on(v.hash, again);

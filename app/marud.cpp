@@ -3,10 +3,12 @@
 #include <unistd.h>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 
 #include <thread>
 
 #include "actors/service.hpp"
+#include "base/kill_point.hpp"
 #include "base/options.hpp"
 
 namespace {
@@ -49,6 +51,11 @@ int main(int argc, char** argv) {
   const auto& options = parsed->options;
   spdlog::set_level(spdlog::level::from_str(options.log_level));
   spdlog::flush_on(spdlog::level::info);
+  const char* point = std::getenv("MARU_KILL_POINT");
+  if (auto armed = maru::arm_kill_point(point); !armed)
+    return fail(armed.error());
+  if (point)
+    spdlog::warn("MARU_KILL_POINT={}: this marud kills itself", point);
 
   auto service = maru::actors::service::start(options);
   if (!service)

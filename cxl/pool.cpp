@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/kill_point.hpp"
 #include "base/size.hpp"
 #include "cxl/superblock_pair.hpp"
 #include "cxl/visibility.hpp"
@@ -355,7 +356,10 @@ status pool::take_over() {
 status pool::write_superblock() {
   ++super_.sequence;
   superblock_pair heads{metadata_.bytes()};
-  for (auto offset : heads.write_order()) {
+  auto order = heads.write_order();
+  for (auto offset : order) {
+    if (offset == order.back())
+      kill_point(kill_at::between_superblocks);
     heads.write(offset, super_);
     if (flush_)
       if (auto ok = metadata_.flush(offset, superblock_bytes); !ok)

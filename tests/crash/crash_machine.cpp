@@ -1,6 +1,7 @@
 #include "tests/crash/crash_machine.hpp"
 
 #include <csignal>
+#include <cstdlib>
 #include <sstream>
 
 namespace maru::test {
@@ -34,10 +35,22 @@ void crash_machine::kill() {
   ++kills_;
 }
 
+bool crash_machine::start(const std::string& kill_point) {
+  if (!kill_point.empty())
+    ::setenv("MARU_KILL_POINT", kill_point.c_str(), 1);
+  bool ready = marud_.start();
+  ::unsetenv("MARU_KILL_POINT");
+  return ready;
+}
+
 bool crash_machine::died(std::chrono::milliseconds deadline) {
   bool by_kill = marud_.body().wait_signal(deadline) == SIGKILL;
   kills_ += by_kill ? 1 : 0;
   return by_kill;
+}
+
+bool crash_machine::worked(std::uint64_t keys) {
+  return eventually([&] { return board_.counts().puts >= keys; }, 60s);
 }
 
 std::string crash_machine::pause() {

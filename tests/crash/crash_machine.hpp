@@ -29,11 +29,13 @@ public:
 
   // SIGKILL, now.
   void kill();
-  // Starts marud again; false when it was not ready in time, or died.
-  bool start() { return marud_.start(); }
+  // Starts marud again, with MARU_KILL_POINT as given; false when it was not ready in time, or died.
+  bool start(const std::string& kill_point = {});
   // True when marud died of SIGKILL by itself before the deadline.
   bool died(std::chrono::milliseconds deadline);
 
+  // True when the workers have put so many keys, all together, before long.
+  bool worked(std::uint64_t keys);
   // Has the workers stand still, reads all keys of the board, audits, has the workers go on. Problems, one a line; empty
   // when everything is as it was acknowledged. REQUIRES: marud runs.
   std::string check();
