@@ -21,10 +21,6 @@ namespace maru::test {
 
 inline constexpr std::uint32_t crash_workers = 4, crash_slots = 20'000, crash_page_bytes = 4096;
 
-// The switch: while false, an error that a worker's call ends with is counted, asked again and forgiven; when true, it
-// fails the test.
-inline constexpr bool an_error_is_a_failure = false;
-
 enum class expected : std::uint8_t {
   absent,    // removed, and that was acknowledged; or never put
   present,   // put, and that was acknowledged
