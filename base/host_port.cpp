@@ -16,13 +16,15 @@ result<host_port> parse_host_port(std::string_view text) {
     return bad();
   auto host = text.substr(0, colon);
   auto port = text.substr(colon + 1);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+  bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed)
     host = host.substr(1, host.size() - 2);
-  else if (host.find_first_of("[]:") != host.npos)
+  if (host.find_first_of(bracketed ? "[]" : "[]:") != host.npos)
     return bad();
   host_port out;
   auto [end, code] = std::from_chars(port.data(), port.data() + port.size(), out.port);
-  if (host.empty() || host.find_first_of(" \t/") != host.npos || code != std::errc{}
+  constexpr std::string_view in_no_host{" \t/\0", 4};  // system calls would take a name up to a NUL
+  if (host.empty() || host.find_first_of(in_no_host) != host.npos || code != std::errc{}
       || end != port.data() + port.size())
     return bad();
   // No resolver is asked for this name (RFC 6761, 6.3): it may not know it, or say what is no loopback.

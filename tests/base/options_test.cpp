@@ -206,9 +206,10 @@ TEST(HostPort, SplitsNamesAndAddresses) {
   EXPECT_EQ(v6->port, 80);
   EXPECT_EQ(parse_host_port("node7:80")->host, "node7");
   EXPECT_EQ(parse_host_port("localhost:80")->host, "127.0.0.1") << "also where no resolver knows the name";
-  for (auto bad :
-       {"", ":", "a", "a:", ":1", "a:65536", "a:-1", "a:1x", "::1:80", "[::1]80", "[]:1", "a b:1", "tcp://a:1"})
+  for (auto bad : {"", ":", "a", "a:", ":1", "a:65536", "a:-1", "a:1x", "::1:80", "[::1]80", "[]:1", "a b:1",
+                   "tcp://a:1", "[::1[::1]]:80", "[a]b]:80"})
     EXPECT_FALSE(parse_host_port(bad)) << bad;
+  EXPECT_FALSE(parse_host_port({"127.0.0.1\0.example:80", 22})) << "what a system call would take for loopback";
 }
 
 // Uncomments `# name = value` lines: comments that explain have no '=' right after their first word.
