@@ -83,9 +83,26 @@ TEST(BaspGate, PayloadIsBoundedBeforeItArrives) {
 
 TEST(BaspGate, CommandingTypesAreForbidden) {
   auto gate = accepted();
-  for (const char* types :
-       {"@exit", "@down", "@error", "@timeout", "@message", "@actor", "@strong_actor_ptr", "@group", "@open_stream_msg",
-        "@upstream_msg", "@downstream_msg", "@config_value", "@strvec", "@unknown", "@i32+@exit", "hello+@exit", ""}) {
+  for (const char* types : {"@exit",
+                            "@down",
+                            "@error",
+                            "@timeout",
+                            "@message",
+                            "@actor",
+                            "@strong_actor_ptr",
+                            "@group",
+                            "@open_stream_msg",
+                            "@upstream_msg",
+                            "@downstream_msg",
+                            "@config_value",
+                            "@strvec",
+                            "@unknown",
+                            "@i32+@exit",
+                            "hello+@exit",
+                            "float",
+                            "hello+double",
+                            "bool",
+                            ""}) {
     auto f = plain();
     f.payload = std::string(1, '\0') + big_endian(std::uint16_t{0}) + text_bytes(std::string("@<>+") + types);
     EXPECT_EQ(judge(gate, f), refusal::forbidden) << types;
