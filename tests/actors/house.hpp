@@ -8,6 +8,7 @@
 #include <caf/all.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,6 +33,28 @@ struct house_options {
   std::uint64_t page_min = 1 * bounds::MiB;
   std::size_t shards = 1;
   std::int64_t reserve_pages = 0;
+  std::uint32_t lease_ms = marud_options{}.lease_ms, resume_grace_ms = marud_options{}.resume_grace_ms;
+  // Called in the middle of handlers: before and after each message to an actor that is not a session or a worker's end.
+  std::function<void()> pause;
+};
+
+// An actor whose senders can be interrupted. The scheduler runs a handler as one step; in marud others go on while it
+// sends one message after the other, and it may be killed between two of them.
+template <class Actor>
+class interrupting : public Actor {
+public:
+  template <class... Ts>
+  interrupting(caf::actor_config& cfg, std::function<void()> pause, Ts&&... xs)
+      : Actor(cfg, std::forward<Ts>(xs)...), pause_(std::move(pause)) {}
+  using Actor::enqueue;
+  void enqueue(caf::mailbox_element_ptr message, caf::execution_unit* where) override {
+    pause_();
+    Actor::enqueue(std::move(message), where);
+    pause_();
+  }
+
+private:
+  std::function<void()> pause_;
 };
 
 // An answer that may still be on its way.
@@ -54,18 +77,24 @@ pending<Reply> request_as(const caf::actor& sender, const Handle& to, Request re
 
 class house {
 public:
-  explicit house(const house_options& o = {}) : pool(o.pool_bytes, o.page_min) {
+  explicit house(const house_options& o = {}) : pool(o.pool_bytes, o.page_min), pause_(o.pause) {
     pool.env->shards = o.shards;
     pool.env->options.reserve_pages = o.reserve_pages;
+    pool.env->options.lease_ms = o.lease_ms;
+    pool.env->options.resume_grace_ms = o.resume_grace_ms;
     start();
   }
   ~house() { stop(); }
   house(const house&) = delete;
 
-  // marud is killed and starts again; the workers of before are left with dead handles.
-  void restart() {
+  // marud is killed and starts again; the workers of before are left with dead handles. With an `image`, it was killed at
+  // the moment of that image.
+  void restart(const pool_environment::image* at = nullptr) {
     stop();
-    pool.restart();
+    if (at)
+      pool.restart_at(*at);
+    else
+      pool.restart();
     start();
   }
 
@@ -168,6 +197,12 @@ public:
   }
 
 private:
+  template <class Actor, class... Ts>
+  auto spawn(Ts&&... xs) {
+    return pause_ ? system->spawn<interrupting<Actor>>(pause_, std::forward<Ts>(xs)...)
+                  : system->spawn<Actor>(std::forward<Ts>(xs)...);
+  }
+
   void start() {
     auto state = pool.must_recover();
     table = state.table;
@@ -178,16 +213,16 @@ private:
     environment_ptr env = pool.env;
     bool grace = !state.sessions.empty();
     for (auto& i : indexes)
-      shards.push_back(system->spawn<index_shard>(env, i, grace));
-    preparer = system->spawn<region_preparer>(env);
-    manager = system->spawn<pool_manager>(env, table, shards, preparer, grace, std::move(state.held));
+      shards.push_back(spawn<index_shard>(env, i, grace));
+    preparer = spawn<region_preparer>(env);
+    manager = spawn<pool_manager>(env, table, shards, preparer, grace, std::move(state.held));
     for (auto& shard : shards) {
-      workers.push_back(system->spawn<store_worker>(env, shard, manager));
+      workers.push_back(spawn<store_worker>(env, shard, manager));
       caf::anon_send(shard, wire_shard{workers.back(), manager});
     }
-    ledger = system->spawn<pin_ledger>(env, shards);
+    ledger = spawn<pin_ledger>(env, shards);
     session_neighbours neighbours{shards, workers, manager, ledger, {}};
-    door = system->spawn<actors::door>(env, neighbours, admin_actor{}, std::move(state.sessions));
+    door = spawn<actors::door>(env, neighbours, admin_actor{}, std::move(state.sessions));
     new_end();
   }
 
@@ -214,6 +249,8 @@ private:
     others.clear();
     system.reset();
   }
+
+  std::function<void()> pause_;
 };
 
 // A worker process as marud sees it: who sends the requests, a session, and the lock that says that it lives.

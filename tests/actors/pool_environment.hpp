@@ -4,8 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "actors/environment.hpp"
 #include "actors/recovery.hpp"
@@ -38,6 +40,38 @@ public:
   void restart_with(const uuid& incarnation) {
     cxl::known_pool known{env->pool->super().pool, incarnation};
     env->pool.reset();
+    open(known);
+  }
+
+  // What a kill at this moment would leave: the used beginning of each part of the metadata (the file is 8 MiB of mostly
+  // nothing), and the records.
+  struct image {
+    std::vector<std::string> metadata;
+    std::shared_ptr<storage::metadata_store> records;
+  };
+  image take_image() const {
+    image out{{}, store->copy()};
+    std::ifstream file{metadata(), std::ios::binary};
+    for (auto offset : metadata_parts) {
+      auto& part = out.metadata.emplace_back(part_bytes, '\0');
+      file.seekg(static_cast<std::streamoff>(offset)).read(part.data(), part_bytes);
+    }
+    EXPECT_TRUE(file.good());
+    return out;
+  }
+  // marud was killed at that moment and starts again.
+  void restart_at(const image& at) {
+    cxl::known_pool known{env->pool->super().pool, env->pool->super().incarnation};
+    env->pool.reset();
+    std::fstream file{metadata(), std::ios::binary | std::ios::in | std::ios::out};
+    for (std::size_t i = 0; i < at.metadata.size(); ++i)
+      file.seekp(static_cast<std::streamoff>(metadata_parts[i])).write(at.metadata[i].data(), part_bytes);
+    file.close();
+    EXPECT_TRUE(file.good());
+    store->go_back_to(*at.records);
+    auto sessions = at.records->sessions();
+    for (const auto& session : *sessions)
+      std::ofstream{session.lock_path, std::ios::app};  // there again where it was deleted after that moment
     open(known);
   }
 
@@ -117,6 +151,11 @@ public:
   std::shared_ptr<environment> env = std::make_shared<environment>();
 
 private:
+  static constexpr std::uint64_t metadata_parts[] = {cxl::superblock_a_offset, cxl::superblock_b_offset,
+                                                     cxl::region_table_offset, cxl::descriptors_offset};
+  static constexpr std::streamsize part_bytes = 16 * bounds::KiB;  // 256 regions, 256 pages
+
+  std::string metadata() const { return env->options.pool + ".meta"; }
   void open(const std::optional<cxl::known_pool>& known) {
     cxl::pool_options options;
     options.path = env->options.pool;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -44,6 +45,18 @@ public:
     return changed_.wait_for(lock, limit, [&] { return held_ >= n; });
   }
 
+  // `look` runs before and after each write, in the thread that writes.
+  void watch_writes(std::function<void()> look) { look_ = std::move(look); }
+
+  // What is in it now, and back to that. No failure that was ordered is left. No write may be under way.
+  std::shared_ptr<storage::metadata_store> copy() const { return copy_of(*live()); }
+  void go_back_to(const storage::metadata_store& then) {
+    std::lock_guard guard{mutex_};
+    live_ = copy_of(then);
+    unsynced_.clear();
+    failures_.clear();
+  }
+
   // Back to what the last synced write or flush left. No write may be under way.
   void forget_unsynced() {
     std::lock_guard guard{mutex_};
@@ -57,15 +70,10 @@ public:
   }
 
   status write(storage::write_batch batch, bool sync) override {
-    std::unique_lock lock{mutex_};
-    auto failure = next_write(lock);
-    if (failure && failure->effect == stored::no)
-      return failure->cause;
-    if (auto s = live_->write(batch, sync); !s)
-      return s;
-    unsynced_.push_back(std::move(batch));
-    auto s = sync ? settle() : status{};
-    return failure ? failure->cause : s;
+    look_();
+    auto s = write_unwatched(std::move(batch), sync);
+    look_();
+    return s;
   }
 
   result<std::optional<storage::entry_record>> entry(const key_hash& hash) const override {
@@ -103,6 +111,18 @@ private:
     error cause;
     stored effect = stored::no;
   };
+
+  status write_unwatched(storage::write_batch batch, bool sync) {
+    std::unique_lock lock{mutex_};
+    auto failure = next_write(lock);
+    if (failure && failure->effect == stored::no)
+      return failure->cause;
+    if (auto s = live_->write(batch, sync); !s)
+      return s;
+    unsynced_.push_back(std::move(batch));
+    auto s = sync ? settle() : status{};
+    return failure ? failure->cause : s;
+  }
 
   // Counts the write, waits if it is to be held, and tells how it is to fail.
   std::optional<failure_plan> next_write(std::unique_lock<std::mutex>& lock) {
@@ -148,6 +168,7 @@ private:
     return live_;
   }
 
+  std::function<void()> look_ = [] {};
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<storage::metadata_store> live_ = storage::make_memory_store();
