@@ -513,7 +513,13 @@ void schedule::finish() {
   }
   while (deliver_one() || run_one())
     ;
-  ASSERT_TRUE(calm());
+  std::string left;
+  for (const auto& p : crowd_)
+    left += "worker of session " + std::to_string(p.session) + (p.settled ? " settled, " : " not settled, ")
+            + std::to_string(p.asked) + " requests and " + std::to_string(p.doubts.size()) + " commits open\n";
+  for (const auto& s : in_.sessions())
+    left += "session " + std::to_string(s.id) + " " + s.state + ", " + std::to_string(s.in_flight) + " in flight\n";
+  ASSERT_TRUE(calm()) << left;
   in_.expect_sound();
   std::uint64_t granted = 0, pins = 0;
   for (const auto& p : crowd_) {
