@@ -143,10 +143,10 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
     return;
   }
   // On disk before the answer: a marud that is killed right after it still knows whom to wait for.
-  auto finish = [this, record, owner, reply](ec code) mutable {
+  auto finish = [this, record, owner, reply, wire = m.wire](ec code) mutable {
     known_session known{record, {}};
     if (code == ec::ok) {
-      known.handle = spawn_session({record, owner, {}, 0, false});
+      known.handle = spawn_session({record, owner, {}, 0, false, wire});
       sessions_[record.id] = known;
       env_->metrics->sessions(sessions_.size());
     }
@@ -179,7 +179,7 @@ void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise repl
     answer.kept = kept;
     reply.deliver(std::move(answer));
   };
-  request(known.handle, caf::infinite, resume_session{owner, m.pinned, m.grants})
+  request(known.handle, caf::infinite, resume_session{owner, m.pinned, m.grants, m.wire})
     .then([finish](const resumed& r) mutable { finish(r.code, r.kept); },
           [finish](const caf::error&) mutable { finish(ec::session_over, {}); });
 }

@@ -74,13 +74,23 @@ caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& 
   std::vector<ec> codes(hashes.size());
   std::vector<victim> victims;
   std::vector<std::size_t> positions;
+  bool going = false;
   for (std::size_t i = 0; i < hashes.size(); ++i) {
     victim v;
     codes[i] = index_->mark(hashes[i], v);
+    going |= codes[i] == ec::missing && index_->find(hashes[i]);
     if (codes[i] == ec::ok) {
       victims.push_back(v);
       positions.push_back(i);
     }
+  }
+  // An entry on its way out is back where marud is killed now, so `missing` waits until it is gone for good: behind its
+  // removal in the same store_worker, even if there is nothing else to forget.
+  if (victims.empty() && going) {
+    request(worker_, caf::infinite, forget_entries{})
+      .then([promise, codes](const put_results&) mutable { promise.deliver(shard_blob{net::encode_codes(codes)}); },
+            [promise](const caf::error& e) mutable { promise.deliver(e); });
+    return promise;
   }
   forget(std::move(victims), page_state::free,
          [promise, codes = std::move(codes), positions = std::move(positions)](const std::vector<ec>& outcome) mutable {

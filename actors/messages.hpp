@@ -261,6 +261,7 @@ struct pin_counts {
 struct resume_session {
   caf::actor_addr owner;
   std::string pinned, grants;
+  std::uint64_t wire = 0;
 };
 struct resumed {
   ec code = ec::ok;

@@ -17,6 +17,7 @@ session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours
              std::chrono::milliseconds{c.awaiting_resume ? env_->options.resume_grace_ms : env_->options.lease_ms}),
       opened_(clock().now()),
       pins_(c.pins),
+      wire_(c.wire),
       settled_(!c.awaiting_resume) {
   for (const auto& g : c.granted)
     granted_.emplace(g.page, g.gen);

@@ -31,6 +31,7 @@ public:
     std::vector<page_grant> granted;  // recovery: pages that were granted to it
     std::uint64_t pins = 0;           // recovery: the ledger has them already
     bool awaiting_resume = false;     // recovery: the worker has not come back yet
+    std::uint64_t wire = 0;           // of the hello that opened it
   };
   session(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, config c);
 
@@ -111,6 +112,7 @@ private:
     promise<resumed> reply;
   };
   std::optional<waiting_resume> waiting_resume_;
+  std::uint64_t wire_;  // the newest hello's: what a lost connection still delivers must not undo what came after it
   bool resuming_ = false;
   bool settled_;            // false: the door waits for the fate of a session of before the restart
   std::uint64_t tick_ = 0;  // number of the ticks that count

@@ -91,6 +91,10 @@ session::promise<resumed> session::resume(const resume_session& m) {
     p.deliver(resumed{ec::invalid, {}});
     return p;
   }
+  if (m.wire != 0 && m.wire <= wire_) {
+    p.deliver(resumed{ec::refused, {}});
+    return p;
+  }
   if (waiting_resume_ || resuming_) {
     p.deliver(resumed{ec::busy, {}});  // one at a time: the worker tries again
     return p;
@@ -98,6 +102,7 @@ session::promise<resumed> session::resume(const resume_session& m) {
   if (owner_)
     demonitor(owner_);
   owner_ = nullptr;  // nothing new comes in over the old connection
+  wire_ = m.wire;
   waiting_resume_ = {m, p};
   if (in_flight_ == 0)
     run_resume();

@@ -34,6 +34,7 @@ struct hello {
   std::string resume_secret;  // 16 bytes
   std::string pinned;         // hashes
   std::string grants;         // grants
+  std::uint64_t wire = 0;     // one more with each hello of a client: one that comes late, after a newer one, is void
 };
 
 // Asks for the pages of `count` more chunks. `ahead`: nobody waits for them yet, so they come from what is free now and
@@ -195,7 +196,7 @@ void add_protocol_types(caf::actor_system_config& cfg);
   }
 
 MARU_INSPECT(hello, "hello", x.version, x.client_version, x.instance, x.host, x.boot_id, x.page_bytes, x.token,
-             x.resume_session, x.resume_secret, x.pinned, x.grants)
+             x.resume_session, x.resume_secret, x.pinned, x.grants, x.wire)
 MARU_INSPECT(grant_request, "gr", x.count, x.ahead)
 MARU_INSPECT(give_back_request, "gb", x.grants)
 MARU_INSPECT(commit_request, "co", x.items)

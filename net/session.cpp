@@ -43,6 +43,7 @@ hello introduce(const client_options& options, const session* previous, const ho
   message.boot_id = bytes_of(host_boot_id());
   message.page_bytes = options.chunk_bytes;
   message.token = options.token;
+  message.wire = held.wire;
   if (previous) {
     message.resume_session = previous->id;
     message.resume_secret = previous->resume_secret;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cxl/pin_record.hpp"
 #include "tests/actors/house.hpp"
 #include "tests/crash/truth.hpp"
 
@@ -27,10 +28,11 @@ struct wire {
       request_as<Reply>(self->end, to, request, heard);
     });
   }
-  // Nothing more arrives on either side; marud learns of it some time.
-  void lose(const std::shared_ptr<wire>& self) {
+  // No answer arrives any more; nor does what is on its way to marud, unless that is `late`. marud learns of it some time.
+  void lose(const std::shared_ptr<wire>& self, bool late) {
     cut = true;
-    on_its_way.clear();
+    if (!late)
+      on_its_way.clear();
     on_its_way.push_back([self] { caf::anon_send_exit(self->end, caf::exit_reason::kill); });
   }
 
@@ -45,6 +47,7 @@ struct player {
   struct pin {
     std::size_t key = 0;
     location where;
+    std::uint32_t slot = cxl::pin_record::none;
   };
 
   std::uint64_t page_bytes = 0;
@@ -54,12 +57,13 @@ struct player {
   std::string secret;
   session_actor handle;
   file_lock lock;
+  std::unique_ptr<cxl::pin_record> record;
+  std::uint64_t hellos = 0;
   std::vector<page_grant> grants;  // to write into
   std::vector<items> doubts;       // commits without an answer: their pages are out of use
   std::vector<pin> pins;
   std::size_t asked = 0;                    // requests without an answer
   std::chrono::milliseconds safe_until{0};  // its session cannot be over before
-  std::chrono::milliseconds pins_until{0};  // a kill of marud ends its pins then, unless it is back; 0: no kill since
   std::chrono::milliseconds silent_until{0};
 
   // Its session is over, or it never had one: nothing is its own.

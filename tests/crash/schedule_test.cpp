@@ -161,7 +161,7 @@ void schedule::look() {
   for (const auto& p : crowd_) {
     expect_held(p);
     for (const auto& pin : p.pins)
-      pins[pin.key] += p.pins_until == 0ms ? 1 : 0;
+      ++pins[pin.key];
   }
   for (std::size_t k = 0; k < keys; ++k)
     EXPECT_GE(truth_.pins(k), pins[k]) << "Invariant 4: a pin of " << truth::name(k) << " is not counted";
@@ -195,8 +195,6 @@ void schedule::pass_time() {
   now_ += tick;
   in_.scheduler().advance_time(tick);
   for (auto& p : crowd_) {
-    if (p.pins_until > 0ms && now_ >= p.pins_until)
-      p.pins.clear();  // a known limit: pins of who stays away beyond the grace are lost
     if (now_ >= p.silent_until && p.settled && now_.count() % 500 == 0)
       renew(p);
   }
@@ -213,7 +211,6 @@ void schedule::kill_and_restart() {
     p.settled = false;
     p.asked = 0;
     p.safe_until = now_ + grace;
-    p.pins_until = now_ + grace;
   }
   in_.restart(&*killed_);
   killed_.reset();
@@ -241,6 +238,7 @@ void schedule::send(player& p, Request request, std::function<void(const Reply&)
 void schedule::connect(player& p) {
   p.line = wires_.emplace_back(std::make_shared<wire>(in_));
   auto m = worker::hello_of({p.page_bytes, p.session, p.secret, {}, {}});
+  m.wire = ++p.hellos;
   if (p.session != 0) {
     auto declared = p.grants;
     for (const auto& items : p.doubts)
@@ -272,7 +270,6 @@ void schedule::welcomed(player& p, const net::hello& m, std::chrono::millisecond
   p.settled = true;
   p.handle = caf::actor_cast<session_actor>(r.handle);
   p.safe_until = sent + lease;
-  p.pins_until = 0ms;
   if (m.resume_session != 0) {
     resumed(p, r.kept);
     return;
@@ -282,6 +279,9 @@ void schedule::welcomed(player& p, const net::hello& m, std::chrono::millisecond
   auto lock = file_lock::acquire(r.lock_path);
   ASSERT_TRUE(lock) << lock.error().message;
   p.lock = std::move(*lock);
+  auto record = cxl::pin_record::open(r.lock_path);
+  ASSERT_TRUE(record) << record.error().message;
+  p.record = std::move(*record);
 }
 
 void schedule::resumed(player& p, std::string_view kept) {
@@ -295,8 +295,8 @@ void schedule::resumed(player& p, std::string_view kept) {
 void schedule::lose_connection(player& p) {
   if (p.line) {
     for (auto n = random_.below(p.line->on_its_way.size() + 1); n > 0; --n)
-      deliver(*p.line);  // what still arrives does so before anything on the next connection
-    p.line->lose(p.line);
+      deliver(*p.line);
+    p.line->lose(p.line, random_.chance(30));
   }
   p.line.reset();
   p.handle = nullptr;
@@ -398,7 +398,8 @@ void schedule::pin(player& p) {
                                continue;
                              EXPECT_FALSE(missed && prefix) << "a hit after the first miss";
                              ++hits;
-                             p.pins.push_back({wanted[i], (*found)[i].where});
+                             auto slot = p.record->add(truth_.hash(wanted[i]));
+                             p.pins.push_back({wanted[i], (*found)[i].where, slot});
                            }
                            look();
                          });
@@ -407,6 +408,7 @@ void schedule::pin(player& p) {
 void schedule::unpin(player& p) {
   auto at = p.pins.begin() + static_cast<long>(random_.below(p.pins.size()));
   auto key = at->key;
+  p.record->drop(at->slot);
   p.pins.erase(at);
   send<net::codes_reply>(p, net::unpin_request{blob({key})},
                          [](const net::codes_reply& r) { EXPECT_EQ(worker::codes(r), std::vector{ec::ok}); });
