@@ -68,13 +68,32 @@ void crash_machine::go() {
     w.say("go");
 }
 
+std::string crash_machine::complaints() {
+  auto problems = pause();
+  go();
+  return problems;
+}
+
 std::string crash_machine::check() {
   auto problems = pause();
   if (problems.empty())
-    problems = check_keys() + marud_.audit();
-  ++checks_;
+    problems = check_all();
   go();
   return problems;
+}
+
+std::string crash_machine::start_and_check_before_workers() {
+  for (auto& w : workers_)
+    w.signal(SIGSTOP);
+  auto problems = start() ? check_all() : "marud does not start\n";
+  for (auto& w : workers_)
+    w.signal(SIGCONT);
+  return problems;
+}
+
+std::string crash_machine::check_all() {
+  ++checks_;
+  return check_keys() + marud_.audit();
 }
 
 std::string crash_machine::check_keys() {

@@ -39,6 +39,11 @@ public:
   // Has the workers stand still, reads all keys of the board, audits, has the workers go on. Problems, one a line; empty
   // when everything is as it was acknowledged. REQUIRES: marud runs.
   std::string check();
+  // Starts marud and does the same with the workers stopped where its death met them: before they ask again for what they
+  // had no answer to, and so put right what recovery did wrong. REQUIRES: marud is dead.
+  std::string start_and_check_before_workers();
+  // What workers have found wrong.
+  std::string complaints();
   // Ends the workers; nothing may be held after them. REQUIRES: marud runs.
   std::string finish();
   // What was done, for people.
@@ -48,6 +53,7 @@ public:
 private:
   std::string pause();
   void go();
+  std::string check_all();
   std::string check_keys();
   std::string check_slots(client& c, const std::vector<std::pair<std::uint32_t, std::uint64_t>>& keys);
 
