@@ -41,8 +41,10 @@ void session::on_tick(std::uint64_t number) {
   if (state_ == session_state::ending || number != tick_)
     return;
   bool calm = state_ == session_state::active;
-  std::chrono::milliseconds interval =
-    calm ? std::chrono::milliseconds{lease_check_interval} : bounds::death_check_interval;
+  // A standstill of marud is noticed from one interval on: what goes unnoticed must be little of a lease.
+  auto interval = std::min<std::chrono::milliseconds>(
+    calm ? std::chrono::milliseconds{lease_check_interval} : bounds::death_check_interval,
+    std::chrono::milliseconds{env_->options.lease_ms} / 10);
   if (!calm && proven_dead()) {
     begin_end(metrics::ended_by::death);
     return;
