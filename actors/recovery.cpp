@@ -63,6 +63,7 @@ private:
       env_.regions->add(row);
     }
     env_.metrics->corrupted(metrics::corruption::region_row, env_.pool->damaged_rows());
+    env_.metrics->corrupted(metrics::corruption::superblock, env_.pool->damaged_superblock() ? 1 : 0);
     return {};
   }
 

@@ -229,6 +229,7 @@ result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std:
     const auto& sb = found.top.super;
     bool rebooted = sb.boot_id != host_boot_id() && !o->contents_survive_reboot;
     bool lost = rebooted || found.data_bytes == 0 || (known && known->incarnation != sb.incarnation);
+    p->damaged_superblock_ = found.top.one_damaged;
     done = p->adopt(*o, sb, lost);
   }
   if (!done)

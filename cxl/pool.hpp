@@ -62,6 +62,8 @@ public:
   // Region table, by id. Rows that were damaged on open are dropped and counted.
   const std::vector<region_row>& regions() const { return regions_; }
   std::size_t damaged_rows() const { return damaged_rows_; }
+  // One of the two superblocks was damaged on open; it was written anew.
+  bool damaged_superblock() const { return damaged_superblock_; }
   const region_row* find_region(region_id id) const;
   // Writes a new row with the next id (persisted before use; ids are never reused). Does not reserve storage.
   // `invalid`: not on an extent's start, past the end, over another region, or a page that does not fit.
@@ -108,6 +110,7 @@ private:
   std::vector<region_row> regions_;
   std::vector<std::size_t> row_slots_;  // where in the table each of regions_ lies
   std::size_t damaged_rows_ = 0;
+  bool damaged_superblock_ = false;
   file_lock lock_;
 };
 

@@ -36,8 +36,11 @@ void set_magic(std::byte* copy, std::uint64_t magic) {
 head read_head(std::span<const std::byte> copy_a, std::span<const std::byte> copy_b, std::span<const std::byte> table) {
   auto a = decode_superblock(copy_a);
   auto b = decode_superblock(copy_b);
-  if (a || b)
-    return {head_kind::valid, a && (!b || a->sequence > b->sequence) ? *a : *b};
+  if (a || b) {
+    head found{head_kind::valid, a && (!b || a->sequence > b->sequence) ? *a : *b};
+    found.one_damaged = !(a && b) && magic_of(a ? copy_b : copy_a) != 0;  // a kill while it is written leaves no magic
+    return found;
+  }
   if (magic_of(copy_a) == formatting_magic || magic_of(copy_b) == formatting_magic)
     return {head_kind::unfinished};
   for (auto copy : {copy_a, copy_b})

@@ -22,8 +22,9 @@ enum class head_kind : std::uint8_t {
 
 struct head {
   head_kind kind = head_kind::blank;
-  superblock super;         // where valid: the copy with the higher sequence
-  std::uint16_t major = 0;  // where other_version
+  superblock super;          // where valid: the copy with the higher sequence
+  std::uint16_t major = 0;   // where other_version
+  bool one_damaged = false;  // where valid: the other copy is no more what was written, and no kill left it so
 };
 
 // How many bytes at the start of each copy, and of the region table, are looked at to tell a blank device.
