@@ -209,19 +209,41 @@ private:
   const std::vector<rocksdb::ColumnFamilyHandle*> families_;
 };
 
-// Is this the folder of a database? CURRENT is made before the first log file and the first table.
-enum class folder { empty, database, headless, unreadable };
+// Is this the folder of a database? CURRENT is made before the first log file and the first table; `unused` is one that
+// nothing was written to, as a kill during its making leaves it.
+enum class folder { empty, unused, database, headless, unreadable };
 
 folder look_at(const fs::path& path, std::error_code& code) {
-  if (fs::exists(path / "CURRENT", code))
-    return folder::database;
-  bool data = false;
+  bool named = fs::exists(path / "CURRENT", code), files = false, data = false;
   if (!code)
-    for (fs::directory_iterator file{path, code}, end; !code && file != end; file.increment(code))
-      data |= file->path().extension() == ".log" || file->path().extension() == ".sst";
+    for (fs::directory_iterator file{path, code}, end; !code && file != end; file.increment(code)) {
+      bool table = file->path().extension() == ".sst", log = file->path().extension() == ".log";
+      files |= table || log;
+      data |= table || (log && file->file_size(code) > 0);
+    }
   if (code)
     return folder::unreadable;
-  return data ? folder::headless : folder::empty;
+  if (named)
+    return data ? folder::database : folder::unused;
+  return files ? folder::headless : folder::empty;
+}
+
+// What an open takes for new files, at most: what the logs hold becomes tables. Where the disk is full RocksDB may end
+// the process (an assertion of its own, in builds that have them) before it says why.
+constexpr std::uint64_t open_bytes = 2u << 20;
+
+status check_space(const fs::path& path) {
+  std::error_code code;
+  std::uint64_t wanted = open_bytes;
+  for (fs::directory_iterator file{path, code}, end; !code && file != end; file.increment(code))
+    if (file->path().extension() == ".log")
+      wanted += file->file_size(code);
+  auto space = fs::space(path, code);
+  if (code || space.available >= wanted)
+    return {};
+  return {ec::no_space, "failed to open metadata in " + path.string() + ": its file system has "
+                          + std::to_string(space.available) + " bytes left, and a start may take "
+                          + std::to_string(wanted)};
 }
 
 error damaged(const std::string& path, const std::string& cause) {
@@ -240,8 +262,9 @@ error cannot_open(const std::string& path, const rocksdb::Status& cause) {
               "failed to open metadata in " + path + ": another process has it open (" + cause.ToString() + ")"};
     env->UnlockFile(lock);
   }
-  // A path that is not found is a file that CURRENT or the manifest names.
-  if (cause.IsCorruption() || cause.IsPathNotFound())
+  // A path that is not found is a file that CURRENT or the manifest names; an invalid argument is a family of ours that
+  // the manifest does not name.
+  if (cause.IsCorruption() || cause.IsPathNotFound() || cause.IsInvalidArgument())
     return damaged(path, cause.ToString());
   return failed("open metadata in " + path, cause);
 }
@@ -258,20 +281,28 @@ result<std::unique_ptr<metadata_store>> open_rocksdb(const rocksdb_options& opti
   auto found = look_at(options.path, code);
   if (found == folder::unreadable)
     return errno_error("read metadata folder " + options.path, code.value());
+  if (auto enough = check_space(options.path); !enough)
+    return enough.error();
   // RocksDB would make a new database here and delete what is left of the old one.
   if (found == folder::headless)
     return damaged(options.path, "the file CURRENT is missing");
 
   auto database = database_options(options);
   database.create_if_missing = found == folder::empty;
+  // A database that was cut off before the record of a family would get it anew, and lose what its log holds of it.
+  database.create_missing_column_families = found != folder::database;
   auto cache = make_block_cache(options);
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   rocksdb::DB* opened = nullptr;
   auto s = rocksdb::DB::Open(database, options.path, column_families(options, cache), &families, &opened);
   if (!s.ok())
     return cannot_open(options.path, s);
-  return std::unique_ptr<metadata_store>{
-    std::make_unique<rocksdb_store>(options.path, std::unique_ptr<rocksdb::DB>{opened}, std::move(families))};
+  auto store = std::make_unique<rocksdb_store>(options.path, std::unique_ptr<rocksdb::DB>{opened}, std::move(families));
+  // All tables, now: later, when somebody reads the damaged one, it is too late to start without it.
+  if (auto checked = opened->VerifyChecksum(); !checked.ok())
+    return checked.IsCorruption() ? damaged(options.path, checked.ToString())
+                                  : failed("verify metadata in " + options.path, checked);
+  return std::unique_ptr<metadata_store>{std::move(store)};
 }
 
 }  // namespace maru::storage

@@ -76,7 +76,6 @@ rocksdb::ColumnFamilyOptions small_options(const std::shared_ptr<rocksdb::Cache>
 
 rocksdb::DBOptions database_options(const rocksdb_options& options) {
   rocksdb::DBOptions db;
-  db.create_missing_column_families = true;
   db.max_background_jobs = options.background_jobs;
 
   // Memory: memtables, cache and table readers each have a bound.
