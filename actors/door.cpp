@@ -49,16 +49,13 @@ door::behavior_type door::make_behavior() {
     auto id = r.record.id;
     unsettled_.insert(id);
     auto record = r.record;
-    auto pins = r.pinned.size();
-    if (pins > 0)
-      send(to_.ledger, record_pins{id, std::move(r.pinned)});
-    sessions_[id] = {record, spawn_session({std::move(r.record), {}, std::move(r.granted), pins, true})};
+    sessions_[id] = {record, spawn_session({std::move(r.record), {}, std::move(r.granted), true})};
   }
   env_->metrics->sessions(sessions_.size());
   return {
     [this](const net::hello& m) { return welcome(m); },
     [this](const net::admin_request& m) { return ask_admin(m); },
-    [this](const session_settled& m) { settled(m.session, m.lapsed); },
+    [this](const session_settled& m) { settled(m.session, m.may_touch); },
     [this](const session_ended& m) { ended(m); },
     [this](const ask_sessions&) { return list(); },
     [this](const drain&) { return drain_sessions(); },
@@ -146,7 +143,7 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   auto finish = [this, record, owner, reply, wire = m.wire](ec code) mutable {
     known_session known{record, {}};
     if (code == ec::ok) {
-      known.handle = spawn_session({record, owner, {}, 0, false, wire});
+      known.handle = spawn_session({record, owner, {}, false, wire});
       sessions_[record.id] = known;
       env_->metrics->sessions(sessions_.size());
     }
@@ -228,10 +225,10 @@ caf::typed_response_promise<net::admin_reply> door::ask_admin(const net::admin_r
 
 // -- ends
 
-void door::settled(session_id id, bool lapsed) {
+void door::settled(session_id id, bool may_touch) {
   if (unsettled_.erase(id) == 0)
     return;
-  if (lapsed)
+  if (may_touch)
     unproven_.insert(id);
   tell_grace();
 }

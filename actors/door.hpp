@@ -38,7 +38,7 @@ private:
   session_actor spawn_session(session::config config);
   net::hello_reply reply_for(const known_session& s) const;
   std::uint64_t page_bytes_for(std::uint64_t wanted) const;
-  void settled(session_id id, bool lapsed);
+  void settled(session_id id, bool may_touch);
   void tell_grace();
   void ended(const session_ended& m);
   caf::typed_response_promise<session_list> list();
@@ -51,7 +51,7 @@ private:
   admin_actor admin_;
   std::unordered_map<session_id, known_session> sessions_;
   std::set<session_id> unsettled_;  // of before the restart, neither resumed nor dead nor out of time
-  std::set<session_id> unproven_;   // of before the restart, out of time: may still touch the pool
+  std::set<session_id> unproven_;   // of before the restart, out of time, or with pins that were lost
   std::uint32_t next_session_ = 1;
   std::vector<recovered_session> recovered_;
 };

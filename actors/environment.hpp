@@ -4,6 +4,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <caf/all.hpp>
 #include <cstdlib>
@@ -33,6 +34,8 @@ struct environment {
   // Set once, when marud begins to stop: sessions refuse new requests, those in flight finish.
   std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
 
+  // Not before a worker's own lease is over: until then it hands out what it has pinned.
+  std::uint32_t resume_grace_ms() const { return std::max(options.resume_grace_ms, options.lease_ms); }
   // Slot of a page's descriptor; empty for a page that does not exist.
   std::optional<std::uint64_t> slot_of(page_ref page) const { return regions->slot_of(page, pool->super().slot_bytes); }
 };

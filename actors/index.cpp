@@ -37,7 +37,10 @@ std::vector<net::found> index::lookup(std::span<const key_hash> hashes, lookup_f
   hits.reserve(hashes.size());
   for (std::size_t n = 0; n < hashes.size(); ++n) {
     auto i = locate(hashes[n]);
-    if (i == none || entries_[i].state != entry_state::live) {
+    bool hit = i != none
+               && (entries_[i].state == entry_state::live
+                   || (flags.condemned_too && entries_[i].state == entry_state::condemned));
+    if (!hit) {
       if (flags.prefix_stop)
         break;
       continue;
@@ -150,12 +153,12 @@ ec index::mark(const key_hash& hash, victim& out) {
   return ec::ok;
 }
 
-ec index::condemn(const victim& damaged, victim& out) {
+ec index::condemn(const victim& damaged, bool keep, victim& out) {
   auto i = locate(damaged.hash);
-  if (i == none || entries_[i].state != entry_state::live || where(entries_[i]).page != damaged.where.page
+  if (i == none || entries_[i].state == entry_state::evicting || where(entries_[i]).page != damaged.where.page
       || entries_[i].gen != damaged.where.gen)
     return ec::missing;
-  if (entries_[i].pins > 0) {
+  if (keep || entries_[i].pins > 0) {
     entries_[i].state = entry_state::condemned;
     return ec::pinned;
   }

@@ -39,6 +39,7 @@ public:
   struct lookup_flags {
     bool pin = false;
     bool prefix_stop = false;
+    bool condemned_too = false;
   };
 
   // One item per hash, in order. Hits count as used, earlier ones more recently than later ones (a prefix cache cannot
@@ -68,8 +69,9 @@ public:
   // The same for the coldest entries of a page size, at most `count`.
   std::vector<victim> mark_coldest(std::uint64_t page_bytes, std::size_t count);
   // The bytes of the entry at this place are damaged: a lookup misses from now on. ok: it is marked evicting and `out` has
-  // it. pinned: it goes when its last pin ends, see take_condemned. missing: it is not there, or going already.
-  ec condemn(const victim& damaged, victim& out);
+  // it. pinned: it goes when its last pin ends, see take_condemned; with `keep` also where it has none, to be condemned
+  // again. missing: it is not there, or going already.
+  ec condemn(const victim& damaged, bool keep, victim& out);
   // Condemned entries whose last pin ended since the last call, marked evicting.
   std::vector<victim> take_condemned();
   // Where the coldest entry of a page size lies; empty when none can be evicted.
@@ -79,6 +81,7 @@ public:
   // Takes the mark back: forgetting failed, the entry stays. It counts as just used.
   void restore(const key_hash& hash);
 
+  std::size_t capacity() const { return capacity_; }
   std::size_t size() const { return live_; }  // without those marked
   std::size_t evicting() const { return evicting_; }
   std::uint64_t pins() const { return pins_; }

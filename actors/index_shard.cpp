@@ -41,7 +41,10 @@ index_shard::behavior_type index_shard::make_behavior() {
     [this](const ask_shard_status&) {
       return shard_status{index_->size(), index_->pins(), index_->bytes()};
     },
-    [this](const end_grace&) { grace_ = false; },
+    [this](const end_grace&) {
+      grace_ = false;
+      condemn(std::exchange(condemned_in_grace_, {}));
+    },
     [this](const wire_shard& m) {
       worker_ = m.worker;
       pool_ = m.pool;
@@ -52,8 +55,8 @@ index_shard::behavior_type index_shard::make_behavior() {
 shard_blob index_shard::lookup(const shard_lookup& request) {
   env_->metrics->mailbox_length(name(), mailbox().size());
   auto hashes = hashes_of(request.hashes);
-  auto found =
-    index_->lookup(hashes, {(request.flags & net::flag_pin) != 0, (request.flags & net::flag_prefix_stop) != 0});
+  auto found = index_->lookup(hashes, {(request.flags & net::flag_pin) != 0,
+                                       (request.flags & net::flag_prefix_stop) != 0, (request.flags & flag_held) != 0});
   return {net::encode_found(found)};
 }
 
@@ -87,7 +90,7 @@ caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& 
   // An entry on its way out is back where marud is killed now, so `missing` waits until it is gone for good: behind its
   // removal in the same store_worker, even if there is nothing else to forget.
   if (victims.empty() && going) {
-    request(worker_, caf::infinite, forget_entries{})
+    this->request(worker_, caf::infinite, forget_entries{})
       .then([promise, codes](const put_results&) mutable { promise.deliver(shard_blob{net::encode_codes(codes)}); },
             [promise](const caf::error& e) mutable { promise.deliver(e); });
     return promise;
@@ -151,14 +154,22 @@ caf::typed_response_promise<evicted> index_shard::evict(std::vector<victim> vict
 
 void index_shard::condemn(const std::vector<victim>& entries) {
   std::vector<victim> victims;
-  for (const auto& damaged : entries)
-    if (victim v; index_->condemn(damaged, v) == ec::ok)
+  for (const auto& damaged : entries) {
+    victim v;
+    auto code = index_->condemn(damaged, grace_, v);
+    if (code == ec::ok)
       victims.push_back(v);
+    else if (code == ec::pinned && grace_)  // by whom is not known before the grace is over
+      condemned_in_grace_.push_back(damaged);
+  }
   forget_condemned(std::move(victims));
 }
 
 void index_shard::forget_condemned(std::vector<victim> victims) {
-  forget(std::move(victims), page_state::quarantined, [this](const std::vector<ec>& outcome) {
+  // A share of the pool at most: a worker that lies about its checksums must not use it up.
+  bool room = condemned_pages_ + victims.size() <= index_->capacity() / bounds::condemned_share;
+  condemned_pages_ += room ? victims.size() : 0;
+  forget(std::move(victims), room ? page_state::quarantined : page_state::free, [this](const std::vector<ec>& outcome) {
     env_->metrics->evicted(metrics::evicted_for::damage, std::count(outcome.begin(), outcome.end(), ec::ok));
   });
 }

@@ -40,6 +40,8 @@ private:
   std::shared_ptr<index> index_;
   bool grace_;
   std::unordered_set<key_hash> keyless_;
+  std::vector<victim> condemned_in_grace_;
+  std::size_t condemned_pages_ = 0;  // in quarantine for their bytes
   store_worker_actor worker_;
   pool_manager_actor pool_;
 };

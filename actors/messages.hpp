@@ -112,6 +112,8 @@ struct prepare_region {
 
 // -- to an index_shard
 
+// `flags`: those of the protocol, and flag_held.
+inline constexpr std::uint8_t flag_held = 0x80;  // pins that are held already: they count on condemned entries too
 struct shard_lookup {
   std::uint8_t flags = 0;
   std::string hashes;
@@ -285,7 +287,7 @@ struct session_status {
 // A session of before the restart is settled: resumed, dead or out of time.
 struct session_settled {
   session_id session;
-  bool lapsed = false;  // its process may still touch the pool
+  bool may_touch = false;  // its process may still touch pages that marud does not know it to hold
 };
 // A session is over and holds nothing any more.
 struct session_ended {

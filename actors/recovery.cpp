@@ -7,6 +7,7 @@
 #include <map>
 #include <unordered_map>
 
+#include "actors/payload_check.hpp"
 #include "actors/session_files.hpp"
 #include "base/kill_point.hpp"
 #include "cxl/pin_record.hpp"
@@ -36,7 +37,6 @@ public:
     if (auto read = rebuilding() ? rebuild_entries() : read_entries(); !read)
       return read.error();
     sort_pages();
-    take_pins();
     kill_point(kill_at::before_repairs);
     if (auto written = write_repairs(); !written)
       return written.error();
@@ -89,6 +89,9 @@ private:
     for (const auto& row : out_.table->rows())
       for (std::uint32_t i = 0; i < row.page_count(); ++i)
         used += env_.pool->descriptors().raw_state(*env_.slot_of({row.id, page_index{i}})) != page_state::free ? 1 : 0;
+    if (used > 0 && !env_.options.rebuild && env_.options.on_damage == "start-empty")
+      spdlog::warn("the state directory {} does not know this pool: its {} used pages are given up",
+                   env_.options.state_dir, used);
     if (used == 0 || env_.options.rebuild || env_.options.on_damage == "start-empty")
       return {};
     return {ec::unknown_contents,
@@ -104,14 +107,19 @@ private:
       return known.error();
     for (auto& record : *known)
       sessions_[record.id].record = record;
-    if (!unknown_pool())
-      return {};
     // Workers go on using pages, whatever became of the records.
-    for (auto& record : living_sessions(env_.lock_dir))
+    auto living = living_sessions(env_.lock_dir);
+    if (!living)
+      return living.error();
+    for (auto& record : *living)
       if (!sessions_.contains(record.id)) {
         repairs_.put_session(record);
         sessions_[record.id].record = std::move(record);
       }
+    for (const auto& [id, s] : sessions_)
+      if (s.record.boot_id == host_boot_id())
+        for (const auto& hash : cxl::read_pin_record(s.record.lock_path))
+          pinned_.insert(hash);
     return {};
   }
 
@@ -163,6 +171,9 @@ private:
         if (!d || d->state != page_state::committed)
           continue;
         location where{page, d->length, d->gen, d->checksum};
+        // After a crash of the host a descriptor may be older than its page's bytes: only a checksum can vouch for them.
+        if (env_.pool->rebooted() && (d->checksum == 0 || find_damage(env_, {d->hash, where}) != ec::exists))
+          continue;
         auto s = shard_of(d->hash, env_.shards);
         // The same key twice: one commit was under way as marud ended, and nobody was told of it. Their bytes are equal.
         if (out_.shards[s]->insert(d->hash, where, row.page_bytes) != ec::ok)
@@ -232,8 +243,10 @@ private:
     }
     if (d->state == page_state::free)
       return;
-    if (unknown_pool() && !sessions_.empty() && d->state == page_state::committed) {
-      cxl::descriptor given_up;  // its entry is, and a worker may still read it
+    // Its entry is lost, and a worker may still read it: one that says so, or any where nothing is known of the pool.
+    bool read = unknown_pool() ? !sessions_.empty() : pinned_.contains(d->hash);
+    if (read && d->state == page_state::committed) {
+      cxl::descriptor given_up;
       given_up.state = page_state::quarantined;
       given_up.gen = d->gen + 1;
       env_.pool->note_generation(given_up.gen);
@@ -262,19 +275,6 @@ private:
     descriptors.write(slot, again);
     out_.table->restore(page, page_state::granted);
     owner->second.granted.push_back({page, d->gen});
-  }
-
-  // What workers have pinned by their own records, whether or not they come back to say so.
-  void take_pins() {
-    for (auto& [id, s] : sessions_) {
-      if (s.record.boot_id != host_boot_id())
-        continue;
-      for (const auto& hash : cxl::read_pin_record(s.record.lock_path)) {
-        auto& shard = *out_.shards[shard_of(hash, out_.shards.size())];
-        if (shard.lookup({&hash, 1}, {.pin = true})[0].code == ec::ok)
-          s.pinned.push_back(hash);
-      }
-    }
   }
 
   void hold(page_ref page) {
@@ -310,6 +310,7 @@ private:
   bool store_knows_pool_;
   recovered_state out_;
   std::map<session_id, recovered_session> sessions_;
+  std::unordered_set<key_hash> pinned_;  // by what workers wrote into their sessions' files
   storage::write_batch repairs_;
 };
 

@@ -14,12 +14,10 @@
 
 namespace maru::actors {
 
-// A session of before the restart, the pages that were granted to it, and the entries that its worker's record says it has
-// pinned: their pins are taken already.
+// A session of before the restart and the pages that were granted to it.
 struct recovered_session {
   storage::session_record record;
   std::vector<page_grant> granted;
-  std::vector<key_hash> pinned;
 };
 
 struct recovered_state {

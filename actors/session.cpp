@@ -14,9 +14,8 @@ session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours
       owner_(std::move(c.owner)),
       state_(c.awaiting_resume ? session_state::awaiting_resume : session_state::active),
       lease_(clock().now(),
-             std::chrono::milliseconds{c.awaiting_resume ? env_->options.resume_grace_ms : env_->options.lease_ms}),
+             std::chrono::milliseconds{c.awaiting_resume ? env_->resume_grace_ms() : env_->options.lease_ms}),
       opened_(clock().now()),
-      pins_(c.pins),
       wire_(c.wire),
       settled_(!c.awaiting_resume) {
   for (const auto& g : c.granted)

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -29,7 +31,6 @@ public:
     storage::session_record record;
     caf::actor_addr owner;            // who said hello; requests of others are refused
     std::vector<page_grant> granted;  // recovery: pages that were granted to it
-    std::uint64_t pins = 0;           // recovery: the ledger has them already
     bool awaiting_resume = false;     // recovery: the worker has not come back yet
     std::uint64_t wire = 0;           // of the hello that opened it
   };
@@ -67,8 +68,9 @@ private:
 
   // life and end: session_life.cpp
   promise<resumed> resume(const resume_session& m);
-  void resume_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
-                   std::shared_ptr<std::vector<key_hash>> taken, promise<resumed> reply, std::string kept);
+  // Takes pins that the worker holds already, a slice at a time; `then` gets those that could be taken.
+  void take_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
+                 std::shared_ptr<std::vector<key_hash>> taken, std::function<void(std::vector<key_hash>)> then);
   void run_resume();
   std::string keep_grants(std::string_view declared);
   void on_down();
@@ -76,7 +78,8 @@ private:
   bool proven_dead() const;
   void lapse();
   void quarantine(const std::vector<page_grant>& grants);
-  void settle_after_restart();
+  void settle_after_restart(bool may_touch);
+  void take_recorded_pins();
   void begin_end(metrics::ended_by reason);
   void continue_end();
   void return_pages();

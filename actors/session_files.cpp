@@ -13,12 +13,16 @@ namespace {
 namespace fs = std::filesystem;
 
 // Paths of all session files; none where the folder is not there.
-std::vector<fs::path> session_files(const std::string& lock_dir) {
+result<std::vector<fs::path>> session_files(const std::string& lock_dir) {
   std::vector<fs::path> out;
   std::error_code failed;
-  for (const auto& file : fs::directory_iterator{lock_dir, failed})
-    if (file.path().extension() == ".lock")
-      out.push_back(file.path());
+  if (!fs::exists(lock_dir, failed) && !failed)
+    return out;
+  for (fs::directory_iterator file{lock_dir, failed}, end; !failed && file != end; file.increment(failed))
+    if (file->path().extension() == ".lock")
+      out.push_back(file->path());
+  if (failed)
+    return {ec::io, "failed to look for living workers in " + lock_dir + ": " + failed.message()};
   return out;
 }
 
@@ -31,11 +35,14 @@ session_id id_of(const fs::path& file) {
 
 }  // namespace
 
-std::vector<storage::session_record> living_sessions(const std::string& lock_dir) {
+result<std::vector<storage::session_record>> living_sessions(const std::string& lock_dir) {
   std::vector<storage::session_record> out;
-  for (const auto& file : session_files(lock_dir)) {
+  auto files = session_files(lock_dir);
+  if (!files)
+    return files.error();
+  for (const auto& file : *files) {
     auto id = id_of(file);
-    if (id == session_id::none || file_lock::acquire_existing(file).code() != ec::in_use)
+    if (id == session_id::none || file_lock::acquire_existing(file))  // whoever can take the lock proves the end
       continue;
     storage::session_record s;
     s.id = id;
@@ -52,7 +59,8 @@ void remove_stale_session_files(const std::string& lock_dir, const std::vector<r
   std::set<std::string> wanted;
   for (const auto& s : sessions)
     wanted.insert(fs::path{s.record.lock_path}.filename());
-  for (const auto& file : session_files(lock_dir)) {
+  auto files = session_files(lock_dir);
+  for (const auto& file : files ? *files : std::vector<fs::path>{}) {
     std::error_code failed;
     if (!wanted.contains(file.filename()))
       fs::remove(file, failed);

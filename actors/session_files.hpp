@@ -11,8 +11,8 @@
 namespace maru::actors {
 
 // Sessions whose workers live, as their locks tell, made up as far as nothing else is known of them: nobody can resume
-// them, but what they hold is theirs until they are proven dead.
-std::vector<storage::session_record> living_sessions(const std::string& lock_dir);
+// them, but what they hold is theirs until they are proven dead. `io`: the folder cannot be read.
+result<std::vector<storage::session_record>> living_sessions(const std::string& lock_dir);
 
 // Removes the files that belong to none of these sessions: of sessions that ended while no marud ran.
 void remove_stale_session_files(const std::string& lock_dir, const std::vector<recovered_session>& sessions);

@@ -4,6 +4,7 @@
 #include "actors/session_scatter.hpp"
 #include "base/file_lock.hpp"
 #include "base/kill_point.hpp"
+#include "cxl/pin_record.hpp"
 
 namespace maru::actors {
 
@@ -60,12 +61,11 @@ void session::lapse() {
                value_of(record_.id), record_.instance);
   state_ = session_state::lapsed;
   lapsed_ = true;
-  settle_after_restart();
   std::vector<page_grant> held;
   for (const auto& [page, gen] : granted_)
     held.push_back({page, gen});
   quarantine(held);
-  send(to_.ledger, hold_pins{record_.id});
+  take_recorded_pins();
 }
 
 void session::quarantine(const std::vector<page_grant>& grants) {
@@ -76,9 +76,28 @@ void session::quarantine(const std::vector<page_grant>& grants) {
     send(to_.pool, std::move(held));
 }
 
-void session::settle_after_restart() {
+void session::settle_after_restart(bool may_touch) {
   if (!std::exchange(settled_, true))
-    send(to_.door, session_settled{record_.id, lapsed_});
+    send(to_.door, session_settled{record_.id, may_touch});
+}
+
+// The worker did not come back to say what it holds pinned. What it wrote into its session's file stays pinned until it is
+// proven dead; nothing old was evicted before this.
+void session::take_recorded_pins() {
+  if (settled_ || record_.boot_id != host_boot_id()) {
+    settle_after_restart(true);
+    send(to_.ledger, hold_pins{record_.id});
+    return;
+  }
+  auto wanted = std::make_shared<std::vector<key_hash>>(cxl::read_pin_record(record_.lock_path));
+  take_pins(wanted, 0, std::make_shared<std::vector<key_hash>>(), [this](std::vector<key_hash> taken) {
+    pins_ = taken.size();
+    send(to_.ledger, replace_pins{record_.id, std::move(taken)});
+    settle_after_restart(true);
+    send(to_.ledger, hold_pins{record_.id});
+    if (state_ == session_state::ending)  // the worker died meanwhile
+      continue_end();
+  });
 }
 
 // -- resume
@@ -126,7 +145,19 @@ void session::run_resume() {
   auto kept = keep_grants(m.grants);
   kill_point(kill_at::resume_grants);
   auto wanted = std::make_shared<std::vector<key_hash>>(hashes_of(m.pinned));
-  resume_pins(wanted, 0, std::make_shared<std::vector<key_hash>>(), p, std::move(kept));
+  take_pins(wanted, 0, std::make_shared<std::vector<key_hash>>(),
+            [this, wanted, p = p, kept = std::move(kept)](std::vector<key_hash> taken) mutable {
+              resuming_ = false;
+              pins_ = taken.size();
+              // What it declared and is not there any more was lost to damage: it may still be reading the page.
+              bool all = taken.size() == wanted->size();
+              send(to_.ledger, replace_pins{record_.id, std::move(taken)});
+              settle_after_restart(!all);
+              kill_point(kill_at::resume_reply);
+              p.deliver(resumed{ec::ok, std::move(kept)});
+              if (state_ == session_state::ending)  // the worker died meanwhile
+                continue_end();
+            });
 }
 
 std::string session::keep_grants(std::string_view declared) {
@@ -157,32 +188,24 @@ std::string session::keep_grants(std::string_view declared) {
   return net::encode_codes(codes);
 }
 
-void session::resume_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
-                          std::shared_ptr<std::vector<key_hash>> taken, promise<resumed> reply, std::string kept) {
+void session::take_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
+                        std::shared_ptr<std::vector<key_hash>> taken, std::function<void(std::vector<key_hash>)> then) {
   if (from >= wanted->size()) {
-    resuming_ = false;
-    pins_ = taken->size();
-    send(to_.ledger, replace_pins{record_.id, std::move(*taken)});
-    settle_after_restart();
-    kill_point(kill_at::resume_reply);
-    reply.deliver(resumed{ec::ok, std::move(kept)});
-    if (state_ == session_state::ending)  // the worker died meanwhile
-      continue_end();
+    then(std::move(*taken));
     return;
   }
   auto n = std::min<std::size_t>(bounds::batch_items_max, wanted->size() - from);
   auto slice = blob_of(
     {wanted->begin() + static_cast<std::ptrdiff_t>(from), wanted->begin() + static_cast<std::ptrdiff_t>(from + n)});
   ++in_flight_;
-  scatter<shard_lookup>(
-    slice, net::flag_pin, net::found_bytes,
-    [this, wanted, from, n, taken, reply, kept = std::move(kept)](const std::string& records) mutable {
-      for (std::size_t i = 0; i < n; ++i)
-        if (record_code(records, i) == ec::ok)
-          taken->push_back((*wanted)[from + i]);
-      --in_flight_;
-      resume_pins(wanted, from + n, taken, std::move(reply), std::move(kept));
-    });
+  scatter<shard_lookup>(slice, net::flag_pin | flag_held, net::found_bytes,
+                        [this, wanted, from, n, taken, then = std::move(then)](const std::string& records) mutable {
+                          for (std::size_t i = 0; i < n; ++i)
+                            if (record_code(records, i) == ec::ok)
+                              taken->push_back((*wanted)[from + i]);
+                          --in_flight_;
+                          take_pins(wanted, from + n, taken, std::move(then));
+                        });
 }
 
 // -- the end
@@ -203,7 +226,7 @@ void session::continue_end() {
   if (waiting_resume_)
     waiting_resume_->reply.deliver(resumed{ec::session_over, {}});
   waiting_resume_.reset();
-  settle_after_restart();
+  settle_after_restart(false);
   request(to_.ledger, caf::infinite, end_session_pins{record_.id})
     .then([this](const outcome&) { return_pages(); }, [this](const caf::error&) { return_pages(); });
 }

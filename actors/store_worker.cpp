@@ -78,6 +78,7 @@ void store_worker::ask_claims(std::vector<put_item_ref> items) {
 
 void store_worker::on_claims(const std::vector<put_item_ref>& items, const claims& answer) {
   --open_claims_;
+  claims_to_join_ -= claims_to_join_ > 0 ? 1 : 0;  // they are answered in order
   const auto& codes = answer.codes;
   for (const auto& k : answer.keyless) {
     const auto& item = item_of(items[k.position]);
@@ -169,14 +170,16 @@ void store_worker::schedule_flush() {
   if (flush_scheduled_ || empty)
     return;
   // Syncing is what costs: commits that are about to join are worth waiting for. Their claims call here again.
-  if (env_->durability_host && open_claims_ > 0 && group_.commits.size() < bounds::slice_pages)
+  if (env_->durability_host && !std::exchange(gathering_, true))
+    claims_to_join_ = open_claims_;
+  if (claims_to_join_ > 0)
     return;
   flush_scheduled_ = true;
   send(this, flush_group{});  // behind everything that waits in the mailbox already: that joins the group
 }
 
 void store_worker::flush() {
-  flush_scheduled_ = false;
+  flush_scheduled_ = gathering_ = false;
   env_->metrics->mailbox_length(name(), mailbox().size());
   auto g = std::exchange(group_, {});
   storage::write_batch batch;
@@ -195,7 +198,7 @@ void store_worker::flush() {
   if (written)
     written = env_->store->write(std::move(batch), sync);
   if (!written)
-    spdlog::error("{}", to_string(written.error()));
+    complain(written.error());
   if (commits)
     kill_point(kill_at::after_record);
   if (removals)
@@ -204,6 +207,14 @@ void store_worker::flush() {
     promise.deliver(outcome{written.code()});
   finish_removals(g.removals, bool{written});
   finish_commits(std::move(g.commits), bool{written});
+}
+
+void store_worker::complain(const error& e) {
+  auto now = std::chrono::steady_clock::now();
+  if (now < quiet_until_)
+    return;
+  spdlog::error("{}", to_string(e));
+  quiet_until_ = now + std::chrono::seconds{1};
 }
 
 void store_worker::stage(const group& g, storage::write_batch& batch) {

@@ -7,6 +7,7 @@
 // Runs on a thread of its own (detached), since a RocksDB write may block.
 #pragma once
 
+#include <chrono>
 #include <unordered_map>
 
 #include "actors/actors.hpp"
@@ -51,6 +52,7 @@ private:
 
   void schedule_flush();
   void flush();
+  void complain(const error& e);
   void stage(const group& g, storage::write_batch& batch);
   void finish_commits(std::vector<put_item_ref> commits, bool written);
   void inserted(const std::vector<put_item_ref>& commits);
@@ -70,8 +72,11 @@ private:
   std::unordered_map<std::uint64_t, put> puts_;
   std::uint64_t next_put_ = 1;
   group group_;
-  std::size_t open_claims_ = 0;  // requests to the shard that are not answered yet
+  std::size_t open_claims_ = 0;     // requests to the shard that are not answered yet
+  std::size_t claims_to_join_ = 0;  // of these, the ones that were open when the group got its first member
+  bool gathering_ = false;          // the group has one
   bool flush_scheduled_ = false;
+  std::chrono::steady_clock::time_point quiet_until_{};  // one line a second about writes that fail
 };
 
 }  // namespace maru::actors

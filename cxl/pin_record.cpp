@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t slot_bytes = sizeof(key_hash);
 constexpr std::size_t record_bytes_max = bounds::pins_max * slot_bytes;
-constexpr std::uint32_t slots_first = 4096 / slot_bytes;  // then doubled
+constexpr std::uint32_t slots_first = 4096;  // then doubled
 
 }  // namespace
 
@@ -34,7 +34,10 @@ result<std::unique_ptr<pin_record>> pin_record::open(const std::string& path) {
     return cause;
   }
   ::madvise(at, record_bytes_max, MADV_DONTFORK);
-  return std::unique_ptr<pin_record>{new pin_record{fd, static_cast<std::uint64_t*>(at)}};
+  std::unique_ptr<pin_record> record{new pin_record{fd, static_cast<std::uint64_t*>(at)}};
+  if (!record->grow())
+    return {ec::io, "failed to " + what + ": its file system is full"};
+  return record;
 }
 
 pin_record::~pin_record() {

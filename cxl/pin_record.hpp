@@ -21,11 +21,12 @@ namespace maru::cxl {
 
 // The worker's side: plain stores into its mapping of the file, which a kill at any instant leaves readable.
 // Concurrency: one thread at a time.
-// Limits: bounds::pins_max keys. The file takes its storage step by step, ahead of the stores; where there is none left
-// add() says so, and that pin is known to marud only as long as it runs, or until the worker resumes.
+// Limits: bounds::pins_max keys. The file takes its storage step by step, ahead of the stores, the first 4096 keys' at its
+// open; where there is none left add() says so, and that pin is known to marud only as long as it runs, or once the worker
+// resumes.
 class pin_record {
 public:
-  // The file must be there; what it holds is dropped. `io`: it cannot be opened or mapped.
+  // The file must be there; what it holds is dropped. `io`: it cannot be opened or mapped, or has no storage.
   static result<std::unique_ptr<pin_record>> open(const std::string& path);
   ~pin_record();
   pin_record(const pin_record&) = delete;

@@ -227,8 +227,9 @@ result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std:
     done = p->format(*o, known);
   } else {
     const auto& sb = found.top.super;
-    bool rebooted = sb.boot_id != host_boot_id() && !o->contents_survive_reboot;
-    bool lost = rebooted || found.data_bytes == 0 || (known && known->incarnation != sb.incarnation);
+    p->rebooted_ = sb.boot_id != host_boot_id();
+    bool lost = (p->rebooted_ && !o->contents_survive_reboot) || found.data_bytes == 0
+                || (known && known->incarnation != sb.incarnation);
     p->damaged_superblock_ = found.top.one_damaged;
     done = p->adopt(*o, sb, lost);
   }
@@ -286,7 +287,6 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
 
 status pool::adopt(const pool_options& o, const superblock& found, bool contents_lost) {
   super_ = found;
-  how_ = contents_lost ? opened_as::contents_lost : opened_as::opened;
   auto bytes = metadata_bytes(super_.data_bytes, super_.slot_bytes);
   auto meta = open_file_device({meta_path(o), bytes});
   if (!meta)
@@ -298,6 +298,9 @@ status pool::adopt(const pool_options& o, const superblock& found, bool contents
   if (!map)
     return map.error();
   metadata_ = std::move(*map);
+  // Regions get storage before they are used: chunks in a file without any were in another one.
+  contents_lost |= allocated_bytes(o.path) == 0 && holds_chunks();
+  how_ = contents_lost ? opened_as::contents_lost : opened_as::opened;
   if (contents_lost) {
     // Before a lost data file is made again, or a crash in between would leave one that looks like the old: only the
     // incarnation tells them apart. It is written once nothing of the old pool is left.
@@ -314,6 +317,16 @@ status pool::adopt(const pool_options& o, const superblock& found, bool contents
   if (contents_lost)
     forget_data();
   return take_over();
+}
+
+// Does any descriptor say that its page holds a chunk?
+bool pool::holds_chunks() const {
+  auto slots = super_.data_bytes / super_.slot_bytes;
+  descriptor_table all{metadata_.data() + descriptors_offset, slots};
+  for (std::uint64_t slot = 0; slot < slots; ++slot)
+    if (all.raw_state(slot) == page_state::committed)
+      return true;
+  return false;
 }
 
 status pool::sync() {

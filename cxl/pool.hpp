@@ -64,6 +64,8 @@ public:
   std::size_t damaged_rows() const { return damaged_rows_; }
   // One of the two superblocks was damaged on open; it was written anew.
   bool damaged_superblock() const { return damaged_superblock_; }
+  // The host was booted since the pool was served last.
+  bool rebooted() const { return rebooted_; }
   const region_row* find_region(region_id id) const;
   // Writes a new row with the next id (persisted before use; ids are never reused). Does not reserve storage.
   // `invalid`: not on an extent's start, past the end, over another region, or a page that does not fit.
@@ -90,6 +92,7 @@ private:
   pool() = default;
   status format(const pool_options& options, const std::optional<known_pool>& known);
   status adopt(const pool_options& options, const superblock& found, bool contents_lost);
+  bool holds_chunks() const;
   status take_over();
   status wipe_metadata();
   void forget_data();
@@ -111,6 +114,7 @@ private:
   std::vector<std::size_t> row_slots_;  // where in the table each of regions_ lies
   std::size_t damaged_rows_ = 0;
   bool damaged_superblock_ = false;
+  bool rebooted_ = false;
   file_lock lock_;
 };
 

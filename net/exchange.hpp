@@ -15,7 +15,7 @@
 namespace maru::net {
 
 // Sends at once where there is a connection; otherwise finish() waits for one. Until the deadline it is sent again: after
-// `busy`, with a back-off; after `session_over`, on the session that the client opens next; and when the connection was
+// `busy` or `stopping`, with a back-off; after `session_over`, on the session that the client opens next; and when the connection was
 // lost before the answer came, on the next one. So every request must bear to be served twice: pins and grants of an
 // answer that got lost end with its connection, and a commit is answered by its page's state.
 // Concurrency: one thread at a time.
@@ -31,13 +31,16 @@ public:
 
   // True when finish() will not wait, unless the answer is `busy`.
   bool ready() {
-    if (connection_.forked())
+    if (connection_.forked() || connection_.closing())
       return true;
     if (call_ && call_->done() && lost(call_->result()))
       drop_lost();
     if (!call_)
       send(connection_.now());
-    return call_ ? call_->done() : std::chrono::steady_clock::now() >= deadline_;
+    if (call_)
+      return call_->done();
+    auto s = connection_.now();
+    return (s && tenure_ && s->life->tenure != *tenure_) || std::chrono::steady_clock::now() >= deadline_;
   }
 
   // The answer, or why the request as a whole failed.
@@ -73,8 +76,9 @@ public:
         return std::move(reply);
       if (code == ec::session_over)
         connection_.lose(*used_);
+      bool later = code == ec::busy || code == ec::session_over || code == ec::stopping;
       // A last try that has no time to be answered would turn a refusal into a doubt.
-      if ((code != ec::busy && code != ec::session_over) || std::chrono::steady_clock::now() + 2 * pause >= deadline_)
+      if (!later || std::chrono::steady_clock::now() + 2 * pause >= deadline_)
         return failed(code, "marud answered " + std::string{to_string(code)});
       std::this_thread::sleep_for(pause);
       pause = std::min(pause * 2, std::chrono::milliseconds{32});
@@ -86,6 +90,7 @@ public:
 
   // After finish() failed: the request was sent, and whether it was served is not known.
   bool in_doubt() const { return in_doubt_; }
+  time_point deadline() const { return deadline_; }
   // The session that the request was sent to last; may be null.
   const session_ptr& used() const { return used_; }
   const Request& request() const { return request_; }
@@ -114,6 +119,8 @@ private:
   void drop_lost() {
     in_doubt_ = true;
     call_ = nullptr;
+    if (used_->wire->up())  // an answer that made no sense: not to be asked for in a hot loop
+      connection_.lose(*used_);
   }
 
   error failed(ec code, const std::string& cause) const {

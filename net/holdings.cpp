@@ -25,7 +25,7 @@ bool holdings::start_over(std::unique_ptr<cxl::pin_record> record) {
   std::lock_guard lock(mutex_);
   ++tenure_;
   grants_.clear();
-  bool by_key = !pins_.drop_all_pins().empty();
+  bool by_key = pins_.has_pins();  // asked, not dropped: their record stays with the session that is over
   pins_ = pin_book{std::move(record)};
   unpins_.clear();
   resends_.clear();

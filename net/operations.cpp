@@ -84,9 +84,32 @@ protected:
 
   // With the pins of the hits in the book as pins by key.
   result<std::vector<found>> finish_pinned() {
-    return finish([this](std::span<const found> items) {
-      return impl_->held().add_pins(ask_.used()->wire_number, hits(hashes_, items));
-    });
+    for (;;) {
+      auto items = finish([this](std::span<const found> found) {
+        return impl_->held().add_pins(ask_.used()->wire_number, hits(hashes_, found));
+      });
+      if (!items)
+        return items;
+      auto counts = still_counts();
+      if (counts)
+        return items;
+      if (counts.code() != ec::gone) {
+        auto given_up = impl_->held().drop_pins(hits(hashes_, *items));
+        impl_->held().unpin_later(given_up.wire, given_up.hashes);
+        return counts.error();
+      }
+      ask_.repeat();
+    }
+  }
+
+  // Is what was booked last marud's view too? A process that stood still between the answer and the booking may find its
+  // lease over: then it waits for the next one. gone: that is another session's.
+  status still_counts() {
+    if (auto may = impl_->wire().usable(ask_.deadline()); !may)
+      return may;
+    if (impl_->held().tenure() != ask_.used()->life->tenure)
+      return {ec::gone, failure(what_, "its session is over")};
+    return {};
   }
 
   impl_ptr impl_;
@@ -171,10 +194,9 @@ private:
         views[i] = impl_->make_view(*s, hashes_[i], item.where);
         pages.push_back(item.where.page);
       }
-    auto until = impl_->deadline();
-    if (auto may = impl_->wire().usable(until); !may)
-      return may.error();
-    if (auto mapped = impl_->map_regions(*s, pages, until); !mapped)
+    if (auto counts = still_counts(); !counts)
+      return counts.error();
+    if (auto mapped = impl_->map_regions(*s, pages, ask_.deadline()); !mapped)
       return mapped.error();
     for (std::size_t i = 0; i < views.size(); ++i) {
       auto shown = views[i] ? impl_->show(*s, views[i]) : status{};

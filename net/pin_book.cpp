@@ -1,5 +1,6 @@
 #include "net/pin_book.hpp"
 
+#include <algorithm>
 #include <iterator>
 
 namespace maru::net {
@@ -48,6 +49,10 @@ std::vector<key_hash> pin_book::all() const {
   for (auto& [hash, n] : entries_)
     hashes.insert(hashes.end(), std::size_t{n.pins} + n.views, hash);
   return hashes;
+}
+
+bool pin_book::has_pins() const {
+  return std::any_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second.pins > 0; });
 }
 
 std::vector<key_hash> pin_book::drop_all_pins() {

@@ -34,6 +34,8 @@ public:
   // Drops the pins that no view holds and tells them, one entry each.
   std::vector<key_hash> drop_all_pins();
   std::size_t size() const { return size_; }
+  // True where there are pins that no view holds.
+  bool has_pins() const;
 
 private:
   struct counts {

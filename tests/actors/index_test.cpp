@@ -240,10 +240,10 @@ TEST(Index, ACondemnedEntryIsAMissAndGoesWithItsLastPin) {
   auto i = index_with(3);
   i.lookup(hashes{hash_of(1), hash_of(1)}, {.pin = true});
   victim out;
-  EXPECT_EQ(i.condemn({hash_of(0), place_of(0)}, out), ec::ok);
+  EXPECT_EQ(i.condemn({hash_of(0), place_of(0)}, false, out), ec::ok);
   EXPECT_EQ(out.hash, hash_of(0));
-  EXPECT_EQ(i.condemn({hash_of(0), place_of(0)}, out), ec::missing) << "it is on its way out";
-  EXPECT_EQ(i.condemn({hash_of(1), place_of(1)}, out), ec::pinned);
+  EXPECT_EQ(i.condemn({hash_of(0), place_of(0)}, false, out), ec::missing) << "it is on its way out";
+  EXPECT_EQ(i.condemn({hash_of(1), place_of(1)}, false, out), ec::pinned);
   EXPECT_FALSE(i.contains(hash_of(1)));
   EXPECT_TRUE(i.find(hash_of(1))->condemned);
   EXPECT_EQ(i.lookup(hashes{hash_of(1)}, {.pin = true})[0].code, ec::missing) << "no new pin holds it";
@@ -263,8 +263,8 @@ TEST(Index, AnEntryThatMovedOnIsNotCondemned) {
   auto older = place_of(0);
   --older.gen;
   victim out;
-  EXPECT_EQ(i.condemn({hash_of(0), older}, out), ec::missing);
-  EXPECT_EQ(i.condemn({hash_of(0), place_of(1)}, out), ec::missing);
+  EXPECT_EQ(i.condemn({hash_of(0), older}, false, out), ec::missing);
+  EXPECT_EQ(i.condemn({hash_of(0), place_of(1)}, false, out), ec::missing);
   EXPECT_TRUE(i.contains(hash_of(0)));
 }
 

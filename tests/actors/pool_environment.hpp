@@ -29,6 +29,8 @@ public:
     env->lock_dir = folder.path().string();
     env->store = store;
     open(std::nullopt);
+    // Regions are made without storage here; a file that has none at all would be taken for a new one.
+    EXPECT_TRUE(env->pool->data_device().reserve(0, 4096));
     storage::write_batch batch;
     batch.set_pool({env->pool->super().pool, env->pool->super().incarnation, env->pool->data_device().path()});
     EXPECT_TRUE(store->write(std::move(batch), true));

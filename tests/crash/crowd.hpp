@@ -64,6 +64,7 @@ struct player {
   std::vector<pin> pins;
   std::size_t asked = 0;                    // requests without an answer
   std::chrono::milliseconds safe_until{0};  // its session cannot be over before
+  bool away = false;                        // since a kill of marud: its pins are counted again once it is back
   std::chrono::milliseconds silent_until{0};
 
   // Its session is over, or it never had one: nothing is its own.

@@ -161,7 +161,7 @@ void schedule::look() {
   for (const auto& p : crowd_) {
     expect_held(p);
     for (const auto& pin : p.pins)
-      ++pins[pin.key];
+      pins[pin.key] += p.away ? 0 : 1;
   }
   for (std::size_t k = 0; k < keys; ++k)
     EXPECT_GE(truth_.pins(k), pins[k]) << "Invariant 4: a pin of " << truth::name(k) << " is not counted";
@@ -211,6 +211,7 @@ void schedule::kill_and_restart() {
     p.settled = false;
     p.asked = 0;
     p.safe_until = now_ + grace;
+    p.away = true;
   }
   in_.restart(&*killed_);
   killed_.reset();
@@ -268,6 +269,7 @@ void schedule::welcomed(player& p, const net::hello& m, std::chrono::millisecond
     return;
   }
   p.settled = true;
+  p.away = false;
   p.handle = caf::actor_cast<session_actor>(r.handle);
   p.safe_until = sent + lease;
   if (m.resume_session != 0) {

@@ -65,16 +65,16 @@ TEST_F(PinRecord, SaysWhenThereIsNoStorage) {
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   auto handler = ::signal(SIGXFSZ, SIG_IGN);
   rlimit small = before;
-  small.rlim_cur = 4096;
+  small.rlim_cur = 65536;
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-  for (std::uint64_t n = 1; n <= 256; ++n)
+  for (std::uint64_t n = 1; n <= 4096; ++n)
     EXPECT_NE((*r)->add(hash(n)), pin_record::none);
-  auto beyond = (*r)->add(hash(300));
+  auto beyond = (*r)->add(hash(5000));
   EXPECT_EQ(beyond, pin_record::none);
   (*r)->drop(beyond);
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   ::signal(SIGXFSZ, handler);
-  EXPECT_NE((*r)->add(hash(301)), pin_record::none) << "there is room again";
+  EXPECT_NE((*r)->add(hash(5001)), pin_record::none) << "there is room again";
 }
 
 TEST_F(PinRecord, AFileThatIsNotThereIsAnErrorToItsWriterAndEmptyToItsReader) {

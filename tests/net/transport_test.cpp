@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "net/protocol.hpp"
 #include "transport_fixture.hpp"
 
 extern char** environ;
@@ -125,7 +126,7 @@ TEST(Transport, ServerAsksAnActorOfTheClient) {
 TEST(Transport, StockCafClientIsServed) {
   auto server = endpoint::server();
   caf::actor_system_config cfg;
-  cfg.set("middleman.app-identifiers", std::vector<std::string>{"maru/1"});
+  cfg.set("middleman.app-identifiers", std::vector<std::string>{"maru/" + std::to_string(net::protocol_version)});
   cfg.load<caf::io::middleman>();
   caf::actor_system stock(cfg);
   {
