@@ -39,10 +39,9 @@ inline constexpr std::uint32_t region_id_max = 0x7fffffff;
 inline constexpr std::size_t page_sizes_max = 16;  // different page sizes in use at the same time
 
 // Actors
-inline constexpr std::size_t condemned_share =
-  64;                                            // of the pages one in so many may be in quarantine for damaged bytes
-inline constexpr std::size_t slice_pages = 256;  // no handler sweeps more pages than this
-inline constexpr auto grant_wait_max = 1s;       // a grant that nothing can serve is refused after this
+inline constexpr std::size_t condemned_share = 8;  // one page in so many may be in quarantine for its bytes
+inline constexpr std::size_t slice_pages = 256;    // no handler sweeps more pages than this
+inline constexpr auto grant_wait_max = 1s;         // a grant that nothing can serve is refused after this
 
 // Client
 inline constexpr auto request_timeout = 2s;

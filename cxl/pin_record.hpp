@@ -23,10 +23,10 @@ namespace maru::cxl {
 // Concurrency: one thread at a time.
 // Limits: bounds::pins_max keys. The file takes its storage step by step, ahead of the stores, the first 4096 keys' at its
 // open; where there is none left add() says so, and that pin is known to marud only as long as it runs, or once the worker
-// resumes.
+// resumes: a full file system must not keep workers out.
 class pin_record {
 public:
-  // The file must be there; what it holds is dropped. `io`: it cannot be opened or mapped, or has no storage.
+  // The file must be there; what it holds is dropped. `io`: it cannot be opened or mapped.
   static result<std::unique_ptr<pin_record>> open(const std::string& path);
   ~pin_record();
   pin_record(const pin_record&) = delete;

@@ -326,9 +326,8 @@ private:
       },
       [this](const asked_key& k, ec code) {
         switch (code) {
-          case ec::ok: board_.set(k.slot, k.incarnation, expected::absent); break;
-          // An eviction that is under way also says "missing", and a kill in the middle of it may undo it.
-          case ec::missing: board_.set(k.slot, k.incarnation, evicts_ ? expected::in_doubt : expected::absent); break;
+          case ec::ok:
+          case ec::missing: board_.set(k.slot, k.incarnation, expected::absent); break;  // for good, both
           case ec::pinned: board_.set(k.slot, k.incarnation, expected::present); break;
           default: return false;
         }

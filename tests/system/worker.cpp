@@ -5,7 +5,6 @@
 //   pin KEY...     pins                                    -> number of pins taken
 //   hold N         takes N pages and writes half of each   -> number of pages held
 //   view KEY       keeps a view                            -> ok or missing
-//   drop           lets the kept view go                   -> ok
 //   look           compares the kept view's bytes          -> ok or wrong
 //   fill NAME N    stores NAME/0 to NAME/N-1               -> ok, or the first error's name
 //   pin_all NAME N pins these                              -> number of pins taken
@@ -126,10 +125,6 @@ std::string do_command(maru::client& c, const std::string& line, std::vector<mar
     if (!v)
       return std::string{maru::to_string(v.code())};
     kept = {words.at(0), std::move(*v)};
-    return "ok";
-  }
-  if (verb == "drop") {
-    kept = {};
     return "ok";
   }
   if (verb == "look")
