@@ -1,4 +1,5 @@
 #include "tests/crash/shim_worker.hpp"
+#include "tests/support/must.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -19,13 +20,6 @@ constexpr std::size_t chunk_max = 4096, piece_max = 1200, lines_disturbed = 60;
 // Any size up to a page, so that last lines are cut anywhere; the same for a key every time.
 std::string chunk_of(const std::string& key) {
   return content_of(key, 1 + std::hash<std::string_view>{}(key) % chunk_max);
-}
-
-template <class T>
-T must(result<T> r) {
-  if (!r)
-    throw std::runtime_error{to_string(r.error())};
-  return *std::move(r);
 }
 
 }  // namespace

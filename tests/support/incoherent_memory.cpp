@@ -4,18 +4,9 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "tests/support/must.hpp"
+
 namespace maru::test {
-
-namespace {
-
-template <class T>
-T must(result<T> r) {
-  if (!r)
-    throw std::runtime_error{to_string(r.error())};
-  return *std::move(r);
-}
-
-}  // namespace
 
 incoherent_memory::incoherent_memory(const std::string& path) : path_(path) {
   auto device = must(cxl::open_file_device({.path = path}));
