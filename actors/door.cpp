@@ -236,7 +236,8 @@ void door::settled(session_id id, bool may_touch) {
 void door::tell_grace() {
   if (!unsettled_.empty())
     return;
-  spdlog::info("every session of before the restart is settled: eviction may begin");
+  if (!std::exchange(grace_over_, true))
+    spdlog::info("every session of before the restart is settled: eviction may begin");
   send(to_.pool, end_grace{unproven_.empty()});
   for (auto& shard : to_.shards)
     send(shard, end_grace{});

@@ -52,6 +52,7 @@ private:
   std::unordered_map<session_id, known_session> sessions_;
   std::set<session_id> unsettled_;  // of before the restart, neither resumed nor dead nor out of time
   std::set<session_id> unproven_;   // of before the restart, out of time, or with pins that were lost
+  bool grace_over_ = false;
   std::uint32_t next_session_ = 1;
   std::vector<recovered_session> recovered_;
 };

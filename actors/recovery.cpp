@@ -63,6 +63,8 @@ private:
       env_.regions->add(row);
     }
     env_.metrics->corrupted(metrics::corruption::region_row, env_.pool->damaged_rows());
+    if (env_.pool->damaged_superblock())
+      spdlog::warn("one of the two superblocks was damaged: the other one is whole, and both are written anew");
     env_.metrics->corrupted(metrics::corruption::superblock, env_.pool->damaged_superblock() ? 1 : 0);
     return {};
   }

@@ -1,5 +1,6 @@
 #include "actors/service.hpp"
 
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -68,6 +69,21 @@ status check_pool_path(const marud_options& o, const storage::pool_record& known
                                   + known.path + " or another --state-dir; --on-damage=start-empty drops its entries"};
 }
 
+// --durability=host promises more than memory can keep. Looked at before anything is made.
+status check_lasting(const marud_options& o) {
+  for (const auto& [what, path] : {std::pair{"pool", o.pool}, std::pair{"state directory", o.state_dir}}) {
+    auto place = std::filesystem::absolute(path);
+    std::error_code failed;
+    while (!std::filesystem::exists(place, failed) && place.has_relative_path())
+      place = place.parent_path();
+    struct statfs fs = {};
+    if (::statfs(place.c_str(), &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC))
+      return {ec::bad_option, std::string{"failed to start: --durability=host needs a "} + what
+                                + " that outlives a reboot, and " + path + " is on tmpfs"};
+  }
+  return {};
+}
+
 status make_folder(const std::string& path, unsigned mode) {
   std::error_code failed;
   std::filesystem::create_directories(path, failed);
@@ -106,6 +122,9 @@ status service::open_state() {
   env_->token = *token;
   if (auto made = make_folder(env_->options.state_dir, 0); !made)
     return made;
+  if (env_->durability_host)
+    if (auto lasting = check_lasting(env_->options); !lasting)
+      return lasting;
   storage::rocksdb_options options;
   options.path = env_->options.state_dir + "/db";
   options.write_buffer_bytes = env_->options.rocksdb_write_buffer;
@@ -141,7 +160,7 @@ status service::open_pool() {
   cxl::pool_options options;
   options.path = o.pool;
   options.size = o.pool_size;
-  if (options.size == 0 && !std::filesystem::exists(o.pool))
+  if (options.size == 0 && !std::filesystem::exists(o.pool) && !std::filesystem::exists(o.pool + ".meta"))
     options.size = 256 * bounds::MiB;
   options.page_min = o.page_min;
   options.extent_bytes = o.region_size;

@@ -146,8 +146,10 @@ put_results store_worker::verify(const verify_payloads& request) {
     out.codes.push_back(find_damage(*env_, entry));
     if (out.codes.back() != ec::ok)
       continue;
-    spdlog::error("the bytes in page {} do not fit their checksum: the entry is dropped, the page is not used again",
-                  to_string(entry.where.page));
+    spdlog::error(
+      "the bytes of key hash {} in page {} do not fit their checksum: a miss from now on; the entry goes with "
+      "its last pin, the page is not used before the next start",
+      to_string(entry.hash), to_string(entry.where.page));
     env_->metrics->corrupted(metrics::corruption::payload);
     damaged.entries.push_back(entry);
   }

@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
   const char* point = std::getenv("MARU_KILL_POINT");
   if (auto armed = maru::arm_kill_point(point); !armed)
     return fail(armed.error());
-  if (point)
+  if (point && *point != '\0')
     spdlog::warn("MARU_KILL_POINT={}: this marud kills itself", point);
 
   auto service = maru::actors::service::start(options);

@@ -204,7 +204,8 @@ const std::vector<row>& table() {
     number(behaviour, "lease-ms", &options::lease_ms, 500u, 600000u,
            "Milliseconds after its last sign of life until a session is suspected"),
     number(behaviour, "resume-grace-ms", &options::resume_grace_ms, 100u, 3600000u,
-           "Milliseconds that a restarted marud waits for sessions to come back before it evicts what they hold"),
+           "Milliseconds that a restarted marud waits for sessions to come back before it evicts or removes; at least "
+           "lease-ms"),
     choice(behaviour, "log-level", &options::log_level, {"trace", "debug", "info", "warn", "error", "off"},
            "Least serious message that is written to stderr"),
   };
@@ -261,7 +262,10 @@ void describe(CLI::App& app) {
   app.get_formatter()->column_width(help_width);
   app.footer(
     "SIZE: a number with an optional unit: B, KiB, MiB, GiB, TiB (powers of 1024), kB, MB, GB, TB (of 1000).\n"
-    "FILE: every option is a line `name = value` without the dashes; the command line wins over it.");
+    "FILE: every option is a line `name = value` without the dashes; the command line wins over it.\n\n"
+    "Exit codes: 0 stopped by a signal; 2 an option that cannot be used; 3 pool, state or port in use; 4 contents that "
+    "are\n"
+    "not this pool's; 5 no space; 6 damaged; 1 anything else.");
 }
 
 result<parsed_options> parse(int argc, const char* const* argv) {

@@ -239,12 +239,14 @@ result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std:
 }
 
 status pool::format(const pool_options& o, const std::optional<known_pool>& known) {
-  if (o.size == 0)
+  std::error_code none;
+  auto size = o.size != 0 ? o.size : fs::exists(o.path, none) ? fs::file_size(o.path, none) : 0;
+  if (size == 0 || none)
     return refuse(o, ec::bad_option, "a new pool needs a size");
-  if (o.size < o.page_min)
+  if (size < o.page_min)
     return refuse(o, ec::bad_option,
-                  "its size, " + format_size(o.size) + ", is less than one page of " + format_size(o.page_min));
-  super_.data_bytes = align_down(o.size, o.page_min);
+                  "its size, " + format_size(size) + ", is less than one page of " + format_size(o.page_min));
+  super_.data_bytes = align_down(size, o.page_min);
   super_.slot_bytes = o.page_min;
   super_.mode = o.mode;
   super_.pool = known ? known->pool : random_uuid();

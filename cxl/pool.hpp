@@ -20,7 +20,7 @@ namespace maru::cxl {
 
 struct pool_options {
   std::string path;            // of the data; metadata is at path + ".meta", the serving lock at path + ".lock"
-  std::uint64_t size = 0;      // bytes of data; 0: as the existing pool has it
+  std::uint64_t size = 0;      // bytes of data; 0: as the existing pool, or its file, has it
   std::uint64_t page_min = 0;  // slot size; 0: as the existing pool has it, 64 KiB for a new one. A mismatch is refused
   std::uint64_t extent_bytes = 0;        // 0: default_extent_bytes()
   coherence mode = coherence::hardware;  // of payloads; a mismatch is refused

@@ -281,12 +281,12 @@ public:
     if (o.code != ec::ok)
       return dropped_.known;
     auto& reply = std::get<codes_reply>(o.reply);
-    if (static_cast<ec>(reply.code) == ec::busy) {
+    if (static_cast<ec>(reply.code) != ec::ok) {  // busy, or marud stops: with the connection the pin ends as well
       queue();
       return dropped_.known;
     }
     auto codes = decode_codes(reply.codes);
-    if (static_cast<ec>(reply.code) != ec::ok || !codes || codes->size() != dropped_.hashes.size())
+    if (!codes || codes->size() != dropped_.hashes.size())
       return nonsense("unpin keys");
     std::size_t next = 0;
     for (std::size_t i = 0; i < dropped_.known.size(); ++i)

@@ -107,7 +107,7 @@ result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& option
   auto device = cxl::open_file_device(wanted);
   if (!device)
     return {ec::io, "failed to map the pool: " + device.error().message + advice};
-  if ((*device)->size() != row.size)
+  if ((*device)->size() < row.size)
     return {ec::unknown_contents, "failed to map the pool: " + path + " has " + std::to_string((*device)->size())
                                     + " bytes, marud's pool has " + std::to_string(row.size) + advice};
   auto visible = cxl::make_visibility(static_cast<cxl::coherence>(reply.visibility));

@@ -248,7 +248,8 @@ status check_space(const fs::path& path) {
 
 error damaged(const std::string& path, const std::string& cause) {
   return {ec::corrupt, "failed to open metadata in " + path + ": " + cause
-                         + ". Nothing was changed. To serve an empty pool instead, start with --on-damage=start-empty"};
+                         + ". Nothing was changed. Start with --rebuild to make it anew from the pool, or with --on-damage=start-empty to "
+                           "serve an empty pool"};
 }
 
 error cannot_open(const std::string& path, const rocksdb::Status& cause) {
