@@ -248,11 +248,7 @@ private:
     // Its entry is lost, and a worker may still read it: one that says so, or any where nothing is known of the pool.
     bool read = unknown_pool() ? !sessions_.empty() : pinned_.contains(d->hash);
     if (read && d->state == page_state::committed) {
-      cxl::descriptor given_up;
-      given_up.state = page_state::quarantined;
-      given_up.gen = d->gen + 1;
-      env_.pool->note_generation(given_up.gen);
-      descriptors.write(slot, given_up);
+      retire(slot, d->gen, page_state::quarantined);
       hold(page);
       return;
     }
@@ -262,10 +258,7 @@ private:
       return;
     }
     if (d->state == page_state::evicting || owner == sessions_.end()) {
-      cxl::descriptor fresh;
-      fresh.gen = d->gen + 1;
-      env_.pool->note_generation(fresh.gen);
-      descriptors.write(slot, fresh);
+      retire(slot, d->gen, page_state::free);
       return;
     }
     // Granted, or committed without a record: the commit was never acknowledged, so the page is its session's again.
@@ -277,6 +270,15 @@ private:
     descriptors.write(slot, again);
     out_.table->restore(page, page_state::granted);
     owner->second.granted.push_back({page, d->gen});
+  }
+
+  // What the page held under this generation is over.
+  void retire(std::uint64_t slot, generation gen, page_state state) {
+    cxl::descriptor next;
+    next.state = state;
+    next.gen = gen + 1;
+    env_.pool->note_generation(next.gen);
+    env_.pool->descriptors().write(slot, next);
   }
 
   void hold(page_ref page) {

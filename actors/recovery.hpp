@@ -24,8 +24,8 @@ struct recovered_state {
   std::shared_ptr<page_table> table;
   std::vector<std::shared_ptr<index>> shards;
   std::vector<recovered_session> sessions;
-  std::vector<std::unordered_set<key_hash>>
-    keyless;                   // one a shard: entries whose key bytes are not known, see --rebuild
+  // One a shard: entries whose key bytes are not known, see --rebuild.
+  std::vector<std::unordered_set<key_hash>> keyless;
   std::vector<page_ref> held;  // quarantined: damaged descriptors, while sessions of before may still write
   std::uint64_t entries = 0;
   std::uint64_t dropped = 0;

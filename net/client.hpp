@@ -183,8 +183,8 @@ public:
   future<std::vector<view>> retrieve_async(std::span<const std::string_view> keys, bool prefix_stop = false);
 
   // -- the rest
-  // ok (removed), missing or pinned per key. Where the connection was lost under way it may be carried out twice: a key
-  // that was removed the first time answers `missing`, one that somebody committed in between is removed as well.
+  // ok (removed), missing or pinned per key. Where the connection was lost under way it is carried out again: a key
+  // that was removed before answers `missing`, one that somebody committed in between is removed as well.
   result<std::vector<ec>> remove(std::span<const std::string_view> keys);
   future<std::vector<ec>> remove_async(std::span<const std::string_view> keys);
   client_info info() const;

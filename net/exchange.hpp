@@ -15,9 +15,9 @@
 namespace maru::net {
 
 // Sends at once where there is a connection; otherwise finish() waits for one. Until the deadline it is sent again: after
-// `busy` or `stopping`, with a back-off; after `session_over`, on the session that the client opens next; and when the connection was
-// lost before the answer came, on the next one. So every request must bear to be served twice: pins and grants of an
-// answer that got lost end with its connection, and a commit is answered by its page's state.
+// `busy` or `stopping`, with a back-off; after `session_over`, on the session that the client opens next; and when the
+// connection was lost before the answer came, on the next one. So every request must bear to be served again: pins and
+// grants of an answer that got lost end with its connection, and a commit is answered by its page's state.
 // Concurrency: one thread at a time.
 template <class Request>
 class exchange {

@@ -256,6 +256,18 @@ std::string marud::audit() {
   return problems;
 }
 
+std::uint64_t pages(marud& m, const char* state) { return m.ask("status")["pages"][state].get<std::uint64_t>(); }
+
+bool evict_all(marud& m) {
+  auto c = m.open();
+  auto evicted = [&m] { return m.ask("status")["evicted"].get<std::uint64_t>(); };
+  auto before = evicted();
+  for (int i = 0; i < 3000; ++i)
+    if (!c || !put(*c, "filler" + std::to_string(i)))
+      return false;
+  return evicted() > before + 1000;
+}
+
 status put(client& c, const std::string& key, std::size_t size) {
   auto bytes = content_of(key, size);
   return c.store(key, std::as_bytes(std::span{bytes}));

@@ -94,6 +94,13 @@ private:
   std::string log_;
 };
 
+// Pages of the pool that are in this state, by marud's status.
+std::uint64_t pages(marud& m, const char* state);
+
+// Puts 3000 chunks of 4 KiB into a pool of fewer pages, so that everything goes that may; false where a put failed, or not
+// more than 1000 entries were evicted.
+bool evict_all(marud& m);
+
 // Puts the right content under a key.
 status put(client& c, const std::string& key, std::size_t size = 4096);
 // "ok", "missing", "wrong", or the name of an error.

@@ -30,8 +30,6 @@ void expect_all(marud& m, int n) {
     EXPECT_EQ(read_back(*c, name(i), 1 + 40 * static_cast<std::size_t>(i)), "ok") << name(i);
 }
 
-std::uint64_t pages(marud& m, const char* state) { return m.ask("status")["pages"][state].get<std::uint64_t>(); }
-
 TEST(Rebuild, BringsEveryEntryBackFromThePool) {
   marud m;
   put_all(m, 100);
@@ -98,11 +96,7 @@ TEST(Rebuild, LeavesLivingWorkersWhatTheyHold) {
   fs::remove_all(m.state());
   ASSERT_TRUE(m.start({"--rebuild"})) << m.log();
   ASSERT_TRUE(eventually([&] { return pages(m, "quarantined") >= 10; })) << m.ask("sessions").dump();
-  {
-    auto c = m.open();
-    for (int i = 0; i < 3000; ++i)
-      ASSERT_TRUE(put(*c, "filler" + std::to_string(i)));
-  }
+  ASSERT_TRUE(evict_all(m));
   w.body().signal(SIGCONT);
   EXPECT_EQ(w.ask("look"), "ok");
   EXPECT_EQ(w.ask("put c"), "ok") << "in a new session";
@@ -128,11 +122,7 @@ TEST(StartEmpty, HoldsThePagesThatLivingWorkersMayStillRead) {
   fs::remove_all(m.state());
   ASSERT_TRUE(m.start({"--on-damage=start-empty"})) << m.log();
   EXPECT_EQ(m.ask("status")["entries"], 0);
-  {
-    auto c = m.open();
-    for (int i = 0; i < 3000; ++i)
-      ASSERT_TRUE(put(*c, "filler" + std::to_string(i))) << i;
-  }
+  ASSERT_TRUE(evict_all(m));
   w.body().signal(SIGCONT);
   EXPECT_EQ(w.ask("look"), "ok");
   EXPECT_EQ(w.ask("get a"), "missing");
