@@ -3,6 +3,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 jobs=$(nproc)
 
+# What one checkout compiled serves all others of it: ccache then hashes paths below the root as relative ones.
+export CCACHE_BASEDIR=$PWD CCACHE_NOHASHDIR=true
+
 # A directory for pools and scratch files, gone with remove_scratch: on tmpfs where there is one with room.
 # REQUIRES: $1 = MiB that should be free there.
 make_scratch() {
