@@ -26,11 +26,6 @@ uuid uuid_of(std::string_view bytes) {
   return id;
 }
 
-std::uint64_t unix_ms() {
-  using namespace std::chrono;
-  return static_cast<std::uint64_t>(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
-}
-
 }  // namespace
 
 door::door(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, admin_actor admin,
@@ -129,7 +124,7 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   record.host = m.host;
   record.instance = m.instance;
   record.page_bytes = page_bytes_for(m.page_bytes);
-  record.opened_ms = unix_ms();
+  record.opened_ms = env_->unix_ms();
   record.lock_path = env_->lock_dir + "/" + std::to_string(value_of(record.id)) + ".lock";
   // Made here with the pool's mode; the worker takes the lock.
   if (auto made = file_lock::acquire(record.lock_path, env_->options.pool_mode); !made) {

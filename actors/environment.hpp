@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <atomic>
 #include <caf/all.hpp>
+#include <chrono>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,6 +22,12 @@
 
 namespace maru::actors {
 
+// Milliseconds since 1970.
+inline std::uint64_t system_unix_ms() {
+  using namespace std::chrono;
+  return static_cast<std::uint64_t>(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
+}
+
 struct environment {
   marud_options options;
   std::size_t shards = 1;
@@ -31,6 +39,8 @@ struct environment {
   std::shared_ptr<region_directory> regions;
   std::shared_ptr<storage::metadata_store> store;
   std::shared_ptr<metrics::registry> metrics;
+  // The time that records carry; tests have their own. Waiting is done by the actor clock.
+  std::function<std::uint64_t()> unix_ms = system_unix_ms;
   // Set once, when marud begins to stop: sessions refuse new requests, those in flight finish.
   std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
 

@@ -7,15 +7,6 @@
 
 namespace maru::actors {
 
-namespace {
-
-std::uint64_t unix_ms() {
-  using namespace std::chrono;
-  return static_cast<std::uint64_t>(duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count());
-}
-
-}  // namespace
-
 store_worker::store_worker(caf::actor_config& cfg, environment_ptr env, index_shard_actor shard,
                            pool_manager_actor pool)
     : store_worker_actor::base(cfg), env_(std::move(env)), shard_(std::move(shard)), pool_manager_(std::move(pool)) {
@@ -83,7 +74,7 @@ void store_worker::on_claims(const std::vector<put_item_ref>& items, const claim
   for (const auto& k : answer.keyless) {
     const auto& item = item_of(items[k.position]);
     const auto& owner = puts_.at(items[k.position].put).request.owner;
-    group_.named.push_back({item.hash, {item.key, k.where, unix_ms(), owner}});
+    group_.named.push_back({item.hash, {item.key, k.where, env_->unix_ms(), owner}});
   }
   std::vector<put_item_ref> again;
   for (std::size_t n = 0; n < items.size(); ++n) {
@@ -220,7 +211,7 @@ void store_worker::complain(const error& e) {
 }
 
 void store_worker::stage(const group& g, storage::write_batch& batch) {
-  auto now = unix_ms();
+  auto now = env_->unix_ms();
   batch.entries.reserve(g.commits.size());
   std::vector<page_ref> committed, evicting;
   committed.reserve(g.commits.size());

@@ -252,7 +252,10 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
   super_.pool = known ? known->pool : random_uuid();
   super_.device = random_uuid();
   super_.incarnation = random_uuid();
-  random_bytes(super_.secret.data(), super_.secret.size());
+  if (o.secret)
+    super_.secret = *o.secret;
+  else
+    random_bytes(super_.secret.data(), super_.secret.size());
   // Workers of a pool that was lost with its superblock must not meet the epoch they knew: start above all that can
   // have been.
   super_.epoch = known ? unix_seconds() : 0;

@@ -27,6 +27,7 @@ struct pool_options {
   unsigned file_mode = 0600;
   bool contents_survive_reboot = false;  // durability=host on a device that keeps its contents
   bool format_foreign = false;           // --format: overwrite unknown contents or another pool
+  std::optional<hash_secret> secret;     // of a new pool; empty: random. Tests fix with it which shard a key has
 };
 
 // What RocksDB remembers of the pool it belongs to.

@@ -34,6 +34,8 @@ struct house_options {
   std::size_t shards = 1;
   std::int64_t reserve_pages = 0;
   std::uint32_t lease_ms = marud_options{}.lease_ms, resume_grace_ms = marud_options{}.resume_grace_ms;
+  std::optional<hash_secret> secret;         // of the pool; with one, and a clock, a run has no other source of chance
+  std::function<std::uint64_t()> unix_ms{};  // empty: the system's
   // Called in the middle of handlers: before and after each message to an actor that is not a session or a worker's end.
   std::function<void()> pause;
 };
@@ -77,7 +79,9 @@ pending<Reply> request_as(const caf::actor& sender, const Handle& to, Request re
 
 class house {
 public:
-  explicit house(const house_options& o = {}) : pool(o.pool_bytes, o.page_min), pause_(o.pause) {
+  explicit house(const house_options& o = {}) : pool(o.pool_bytes, o.page_min, o.secret), pause_(o.pause) {
+    if (o.unix_ms)
+      pool.env->unix_ms = o.unix_ms;
     pool.env->shards = o.shards;
     pool.env->options.reserve_pages = o.reserve_pages;
     pool.env->options.lease_ms = o.lease_ms;

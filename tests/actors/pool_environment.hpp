@@ -20,7 +20,9 @@ namespace maru::actors::test {
 
 class pool_environment {
 public:
-  explicit pool_environment(std::uint64_t pool_bytes = 8 * bounds::MiB, std::uint64_t page_min = 64 * bounds::KiB) {
+  explicit pool_environment(std::uint64_t pool_bytes = 8 * bounds::MiB, std::uint64_t page_min = 64 * bounds::KiB,
+                            std::optional<hash_secret> secret = {})
+      : secret_(secret) {
     env->options.pool = folder / "pool";
     env->options.pool_size = pool_bytes;
     env->options.page_min = page_min;
@@ -163,12 +165,15 @@ private:
     options.path = env->options.pool;
     options.size = env->options.pool_size;
     options.page_min = env->options.page_min;
+    options.secret = secret_;
     auto pool = cxl::pool::open(options, known);
     ASSERT_TRUE(pool) << pool.error().message;
     env->pool = std::move(*pool);
     env->regions = std::make_shared<region_directory>();
     env->metrics = std::make_shared<metrics::registry>("test", "test");
   }
+
+  const std::optional<hash_secret> secret_;
 };
 
 }  // namespace maru::actors::test

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <cstring>
 #include <list>
 
 #include "tests/crash/crowd.hpp"
@@ -21,6 +23,8 @@ public:
              .reserve_pages = seed % 3 == 0 ? 1 : 0,
              .lease_ms = lease.count(),
              .resume_grace_ms = grace.count(),
+             .secret = secret_of(seed),
+             .unix_ms = [this] { return static_cast<std::uint64_t>(now_.count()); },
              .pause = [this] { interrupt(); }}),
         truth_(in_, keys) {
     in_.pool.store->watch_writes([this] { interrupt(); });
@@ -29,9 +33,17 @@ public:
   }
 
   void run();
+  // The next number that the seed gives: two runs that drew the same numbers agree on it, others hardly ever.
+  std::size_t next_number() { return random_.below(SIZE_MAX); }
   std::uint64_t commits = 0, hits = 0, removed = 0, kills = 0, interrupted = 0, lapsed = 0, settled_doubts = 0;
 
 private:
+  static hash_secret secret_of(std::uint64_t seed) {
+    hash_secret out{};
+    std::memcpy(out.data(), &seed, sizeof seed);
+    return out;
+  }
+
   // steps: what happens next, and what must hold after it
   void step();
   bool run_one();
@@ -73,15 +85,15 @@ private:
     return net::encode_hashes(hashes);
   }
 
+  std::chrono::milliseconds now_{0};  // what marud takes for the time
   maru::test::dice random_;
   bool rough_;  // marud is killed and workers fall silent; without it more gets done
   house in_;
   truth truth_;
   std::array<player, players> crowd_;
   std::vector<std::shared_ptr<wire>> wires_;  // all that marud has not seen the end of
-  std::chrono::milliseconds now_{0};
-  bool running_ = false;  // a handler runs that may be interrupted
-  int depth_ = 0;         // of handlers that wait in the middle
+  bool running_ = false;                      // a handler runs that may be interrupted
+  int depth_ = 0;                             // of handlers that wait in the middle
   std::size_t kill_in_ = 0;
   std::optional<pool_environment::image> killed_;
 };
