@@ -1,0 +1,7 @@
+"""What all of Maru's Python packages share: the configuration, addresses, the loggers. Standard library only."""
+
+from maru_common.address import ServerAddress, parse_server_url, printable_server_url
+from maru_common.config import MaruConfig
+from maru_common.logging import get_logger
+
+__all__ = ["MaruConfig", "ServerAddress", "get_logger", "parse_server_url", "printable_server_url"]
