@@ -27,6 +27,11 @@ page_buffer& page_buffer::operator=(page_buffer&& other) noexcept {
   return *this;
 }
 
+void page_buffer::shrink(std::size_t size) {
+  net::client_impl::publish(*this);  // also what is cut off: the next user of the page must not find it in our cache
+  bytes_ = bytes_.first(size);
+}
+
 page_buffer::~page_buffer() { net::client_impl::let_go(*this); }
 
 view::view(view&& other) noexcept
@@ -154,6 +159,10 @@ result<std::vector<bool>> client::unpin(std::span<const std::string_view> keys) 
 future<std::vector<bool>> client::unpin_async(std::span<const std::string_view> keys) {
   return future<std::vector<bool>>{net::start_unpin(impl_, keys)};
 }
+
+status client::unpin_later(std::span<const std::string_view> keys) { return net::queue_unpin(impl_, keys); }
+
+result<region_memory> client::region(region_id id) { return impl_->region(id); }
 
 result<std::span<const std::byte>> client::bytes(const location& where) { return impl_->bytes(where); }
 

@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bounds.hpp"
@@ -34,7 +35,10 @@ struct client_options {
   std::string instance;           // a name for people and logs; empty: host and process id
   std::uint64_t chunk_bytes = 0;  // largest chunk this client writes; 0: the pool's smallest page
   std::string token;
-  std::string pool_path;  // where this process sees the pool's data; empty: MARU_POOL_PATH, else marud's path
+  std::string pool_path;  // where this process sees the pool's data; empty: MARU_POOL_PATH, else by `path_map`
+  // {marud's path, this process's path} of files and folders: the longest one that fits replaces the head of a path that
+  // marud names. None fits: marud's path.
+  std::vector<std::pair<std::string, std::string>> path_map;
   std::chrono::milliseconds timeout = bounds::request_timeout;  // for open and for every call
   std::size_t grant_batch = bounds::grant_batch;                // pages fetched ahead by one message
   bool verify_payloads = false;  // hold chunks against their checksums also where marud does not ask for it
@@ -59,6 +63,8 @@ public:
 
   // The bytes to write: as many as `alloc` was asked for.
   std::span<std::byte> bytes() const { return bytes_; }
+  // Only the first `size` bytes are the chunk's. REQUIRES: size <= bytes().size().
+  void shrink(std::size_t size);
   const page_grant& grant() const { return grant_; }
   // False when empty, moved from or committed.
   explicit operator bool() const { return owner_ != nullptr; }
@@ -120,6 +126,13 @@ struct lookup_flags {
 // What a lookup tells of one key: its location, or empty for a miss.
 using lookup_result = std::vector<std::optional<location>>;
 
+// A region as this process sees it: the bytes of page i start at i * page_bytes.
+struct region_memory {
+  std::shared_ptr<const void> owner;  // keeps the mapping
+  std::span<std::byte> bytes;
+  std::uint64_t page_bytes = 0;
+};
+
 struct client_info {
   std::uint64_t session = 0;
   std::uint64_t epoch = 0;
@@ -173,6 +186,8 @@ public:
   // True per key of which a pin of this session ended.
   result<std::vector<bool>> unpin(std::span<const std::string_view> keys);
   future<std::vector<bool>> unpin_async(std::span<const std::string_view> keys);
+  // unpin for those who must not wait: sends nothing itself, the pins end by the client's next message of this kind.
+  status unpin_later(std::span<const std::string_view> keys);
   // The bytes of a location that a lookup of this client found and pinned. Maps the region on first use.
   //   missing: no such region or page any more, or its bytes are damaged.
   result<std::span<const std::byte>> bytes(const location& where);
@@ -183,6 +198,9 @@ public:
   future<std::vector<view>> retrieve_async(std::span<const std::string_view> keys, bool prefix_stop = false);
 
   // -- the rest
+  // A region's memory, mapped on first use. No promise goes with it: who holds no page of it there may see anything.
+  //   missing: no such region.
+  result<region_memory> region(region_id id);
   // ok (removed), missing or pinned per key. Where the connection was lost under way it is carried out again: a key
   // that was removed before answers `missing`, one that somebody committed in between is removed as well.
   result<std::vector<ec>> remove(std::span<const std::string_view> keys);

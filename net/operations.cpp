@@ -351,6 +351,16 @@ pending_ptr<std::vector<bool>> start_unpin(const impl_ptr& impl, key_list keys) 
   return std::make_unique<unpin_operation>(impl, impl->held().drop_pins(*hashes));
 }
 
+status queue_unpin(const impl_ptr& impl, key_list keys) {
+  auto hashes = hash_keys(*impl, "unpin keys", keys);
+  if (!hashes)
+    return hashes.error();
+  auto dropped = impl->held().drop_pins(*hashes);
+  impl->held().unpin_later(dropped.wire, dropped.hashes);
+  impl->wake();
+  return {};
+}
+
 pending_ptr<std::vector<ec>> start_remove(const impl_ptr& impl, key_list keys) {
   auto hashes = hash_keys(*impl, "remove keys", keys);
   if (!hashes)

@@ -54,6 +54,35 @@ TEST_F(Client, UnpinEndsAsManyPinsAsThereWere) {
   EXPECT_EQ(pool().pins(), 0u);
 }
 
+TEST_F(Client, UnpinLaterEndsThePinsOfManyKeysInFewMessages) {
+  auto c = must_open();
+  ASSERT_TRUE(c->store("a", bytes_of("abc")));
+  ASSERT_TRUE(c->pin(keys{"a", "a", "a"}));
+  pool().set(op::unpin, treat::hold);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_TRUE(c->unpin_later(keys{"a"}));
+  EXPECT_EQ(*c->unpin(keys{"a"}), (std::vector<bool>{false})) << "a pin may be ended once";
+  EXPECT_TRUE(soon([this] { return pool().count(op::unpin) > 0; }));
+  pool().set(op::unpin, treat::answer);
+  marud.release();
+  EXPECT_TRUE(soon([this] { return pool().pins() == 0; }));
+  EXPECT_LE(pool().count(op::unpin), 2);
+}
+
+TEST_F(Client, ARegionsMemoryOutlivesItsClient) {
+  auto c = must_open();
+  auto page = c->alloc(3);
+  ASSERT_TRUE(page);
+  write(*page, "abc");
+  auto where = page->grant().page;
+  auto memory = must_open()->region(where.region);
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(memory->page_bytes, fake_pool::page_bytes);
+  EXPECT_EQ(memory->bytes.size() % fake_pool::page_bytes, 0u);
+  EXPECT_EQ(text_of(memory->bytes.subspan(value_of(where.page) * memory->page_bytes, 3)), "abc");
+  EXPECT_EQ(c->region(region_id{99}).code(), ec::missing);
+}
+
 TEST_F(Client, UnpinByKeyLeavesAViewsPin) {
   auto c = must_open();
   ASSERT_TRUE(c->store("a", bytes_of("abc")));
