@@ -38,11 +38,11 @@ class PagedMemoryAllocator:
     known.
     """
 
-    def __init__(self, region_id: int, page_count: int, chunk_size: int, count: Callable[[], dict[int, int]]) -> None:
+    def __init__(self, region_id: int, page_count: int, chunk_size: int, client: Client) -> None:
         self.region_id = region_id
         self.page_count = page_count
         self.chunk_size = chunk_size
-        self._count = count
+        self._client = client
 
     @property
     def pool_size(self) -> int:
@@ -52,7 +52,7 @@ class PagedMemoryAllocator:
     @property
     def num_allocated(self) -> int:
         """Pages that are allocated, or committed by this handler and still there."""
-        return self._count().get(self.region_id, 0)
+        return _counted(self._client).get(self.region_id, 0)
 
     @property
     def num_free_pages(self) -> int:
@@ -117,7 +117,7 @@ class OwnedRegionManager:
 
     def get_stats(self) -> dict[str, Any]:
         """The numbers of all shown regions, and of each."""
-        self._count()
+        _counted(self._client)
         return self.numbers()
 
     def numbers(self) -> dict[str, Any]:
@@ -199,7 +199,7 @@ class OwnedRegionManager:
         with self._lock:
             if region_id in self._regions:
                 return None
-            allocator = PagedMemoryAllocator(region_id, page_count, self._chunk_size, self._count)
+            allocator = PagedMemoryAllocator(region_id, page_count, self._chunk_size, self._client)
             self._regions[region_id] = OwnedRegion(region_id, allocator)
             if self._budget is not None:
                 self._budget += page_count
@@ -210,10 +210,11 @@ class OwnedRegionManager:
         aligned = -(-size // self._align) * self._align
         return max(-(-size // self._chunk_size), aligned // self._page_bytes)
 
-    def _count(self) -> dict[int, int]:
-        with contextlib.suppress(Error):  # no answer: what is known here
-            self._client.usage()
-        return self._client.allocated_by_region()
+
+def _counted(client: Client) -> dict[int, int]:
+    with contextlib.suppress(Error):  # no answer: what is known here
+        client.usage()
+    return client.allocated_by_region()
 
 
 def _tell(callback: RegionAdded | None, region_id: int, page_count: int) -> None:
