@@ -40,7 +40,8 @@ class MaruHandler(Connection, AsyncOperations):
     Threads: every method from any thread, at the same time. None keeps Python's lock while it waits.
     Time: a call waits `timeout_ms` for marud. Then `store` raises TimeoutError, `alloc` ValueError, and all others
     answer as if nothing were there: False, None, or a list of these. After a restart of marud the handler goes on.
-    Processes: connect after a fork. One that was connected before raises RuntimeError in the child.
+    Processes: connect after a fork. One that was connected before raises RuntimeError in the child, where the memory of
+    its views and pages is not mapped. Children by spawn or subprocess are fine.
     Errors: RuntimeError before `connect` and after `close`; TypeError for what is no key; others with each method.
     Coroutines: `aretrieve` and so on do the same for asyncio.
     """
