@@ -78,6 +78,9 @@ private:
   void send(player& p, Request request, std::function<void(const Reply&)> then);
 
   std::size_t any_key() { return random_.below(keys); }
+  pin_id id_of(const player::pin& pin) const {
+    return {truth_.hash(pin.key), pin.view ? page_grant{pin.where.page, pin.where.gen} : page_grant{}};
+  }
   std::string blob(const std::vector<std::size_t>& of) const {
     std::vector<key_hash> hashes;
     for (auto k : of)

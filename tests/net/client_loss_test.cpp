@@ -236,7 +236,8 @@ TEST_F(ClientLoss, AReconnectDeclaresWhatIsHeldAndGoesOn) {
   EXPECT_EQ(c->info().session, session);
   auto hello = pool().last_hello();
   EXPECT_EQ(hello.resume_session, session);
-  EXPECT_EQ(hello.pinned.size(), 2 * 16u);
+  EXPECT_EQ(hello.pinned.size(), 1 * 16u);
+  EXPECT_EQ(hello.viewed.size(), 1 * 32u);
   EXPECT_EQ(hello.grants.size(), 7 * 16u);
   EXPECT_EQ(pool().pins(), 2u);
   write(*page, "de");
