@@ -153,7 +153,7 @@ public:
   result<page_buffer> alloc(std::size_t size);
   // `n` pages of `size` bytes, all or none.
   result<std::vector<page_buffer>> alloc_batch(std::size_t n, std::size_t size);
-  // Makes the bytes visible under `key`. ok: mine. exists: an earlier commit stays; the page is kept by `page` for
+  // Makes the bytes visible under `key`. ok: mine (it may have been evicted or removed since). exists: an earlier commit stays; the page is kept by `page` for
   // another try. timeout: in doubt; the page stays out of use, and the outcome is settled in the background.
   status commit(std::string_view key, page_buffer& page);
   // One code per key, as above. REQUIRES: keys.size() == pages.size().
