@@ -36,7 +36,7 @@ ec session::code_of_stranger(const net::commit_item& item, const key_hash& hash)
     return ec::gone;
   bool same = d->gen == item.where.gen && d->hash == hash && d->session == record_.id;
   if (same && d->state == page_state::committed)
-    return ec::ok;  // its answer was lost
+    return ec::ok;                                                                    // its answer was lost
   bool over = d->gen > item.where.gen || (same && d->state == page_state::evicting);  // views may keep it so for long
   return over ? ec::gone : ec::not_granted;
 }
