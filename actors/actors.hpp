@@ -47,6 +47,8 @@ using store_worker_actor = caf::typed_actor<
   answers<put_keys>::with<put_results>,
   // Deletes marked entries and frees their descriptors.
   answers<forget_entries>::with<put_results>,
+  // Frees the descriptors of pages whose entries are forgotten already.
+  hears<free_pages>,
   // Looks at bytes that a worker found damaged, and has their entries go where it is so.
   answers<verify_payloads>::with<put_results>,
   // Makes a session known across restarts.
@@ -70,6 +72,8 @@ using index_shard_actor = caf::typed_actor<
   answers<shard_exists>::with<shard_blob>,
   // Removes entries; answered when they are gone for good.
   answers<shard_remove>::with<shard_blob>,
+  // Counts the pins of a session that came back, or that its file names.
+  answers<pin_again>::with<shard_blob>,
   // Ends pins.
   hears<end_pins_on>,
   // Tells which keys may be put.
@@ -97,7 +101,7 @@ using pin_ledger_actor = caf::typed_actor<
   hears<record_pins>,
   // Exchanges all pins of a session that came back.
   hears<replace_pins>,
-  // Ends pins that the session holds; ok or not_pinned per hash.
+  // Ends pins that the session holds; ok or not_pinned per pin.
   answers<release_pins>::with<shard_blob>,
   // Ends everything of a session.
   answers<end_session_pins>::with<outcome>,

@@ -20,8 +20,13 @@ inline std::vector<key_hash> hashes_of(std::string_view blob) {
   return out;
 }
 
-inline std::string blob_of(const std::vector<key_hash>& hashes) {
-  return {reinterpret_cast<const char*>(hashes.data()), hashes.size() * sizeof(key_hash)};
+// The same hashes as pins by key.
+inline std::vector<pin_id> key_pins_of(std::string_view blob) {
+  std::vector<pin_id> out;
+  out.reserve(blob.size() / sizeof(key_hash));
+  for (const auto& hash : hashes_of(blob))
+    out.push_back({hash, {}});
+  return out;
 }
 
 inline key_hash hash_at(std::string_view blob, std::size_t i) {

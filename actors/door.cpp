@@ -171,7 +171,7 @@ void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise repl
     answer.kept = kept;
     reply.deliver(std::move(answer));
   };
-  request(known.handle, caf::infinite, resume_session{owner, m.pinned, m.grants, m.wire})
+  request(known.handle, caf::infinite, resume_session{owner, m.pinned, m.viewed, m.grants, m.wire})
     .then([finish](const resumed& r) mutable { finish(r.code, r.kept); },
           [finish](const caf::error&) mutable { finish(ec::session_over, {}); });
 }

@@ -20,6 +20,14 @@ std::uint32_t index::locate(const key_hash& hash) const {
   return none;
 }
 
+std::uint32_t index::locate(const pin_id& pin) const {
+  auto i = locate(pin.hash);
+  if (i == none || !pin.by_view())
+    return i;
+  const auto& e = entries_[i];
+  return where(e).page == pin.page.page && e.gen == pin.page.gen ? i : none;
+}
+
 location index::where(const entry& e) const {
   return {{region_id{e.region}, page_index{e.page}}, e.length, e.gen, e.checksum};
 }
@@ -37,10 +45,7 @@ std::vector<net::found> index::lookup(std::span<const key_hash> hashes, lookup_f
   hits.reserve(hashes.size());
   for (std::size_t n = 0; n < hashes.size(); ++n) {
     auto i = locate(hashes[n]);
-    bool hit = i != none
-               && (entries_[i].state == entry_state::live
-                   || (flags.condemned_too && entries_[i].state == entry_state::condemned));
-    if (!hit) {
+    if (i == none || entries_[i].state != entry_state::live) {
       if (flags.prefix_stop)
         break;
       continue;
@@ -53,15 +58,20 @@ std::vector<net::found> index::lookup(std::span<const key_hash> hashes, lookup_f
   }
   for (auto i = hits.rbegin(); i != hits.rend(); ++i) {
     auto& e = entries_[*i];
-    if (flags.pin) {
-      if (e.pins++ == 0)
-        classes_[e.size_class].policy->take(*i);
-      ++pins_;
-    } else if (e.pins == 0) {
+    if (flags.takes != holding::nothing)
+      add_pin(*i, flags.takes == holding::view);
+    else if (e.pins == 0)
       classes_[e.size_class].policy->touch(*i);
-    }
   }
   return out;
+}
+
+void index::add_pin(std::uint32_t i, bool view) {
+  auto& e = entries_[i];
+  if (e.pins++ == 0)
+    classes_[e.size_class].policy->take(i);
+  e.views += view ? 1 : 0;
+  ++pins_;
 }
 
 bool index::contains(const key_hash& hash) const {
@@ -77,28 +87,60 @@ std::optional<index::details> index::find(const key_hash& hash) const {
   return details{where(e), e.pins, e.state == entry_state::evicting, e.state == entry_state::condemned};
 }
 
-std::size_t index::unpin(std::span<const key_hash> hashes) {
-  for (const auto& hash : hashes)
-    buckets_.prefetch(bucket_of(hash));
-  for (const auto& hash : hashes)
-    if (auto i = buckets_[bucket_of(hash)]; i != 0)
+std::vector<ec> index::pin_again(std::span<const pin_id> pins) {
+  std::vector<ec> out;
+  out.reserve(pins.size());
+  for (const auto& pin : pins) {
+    auto i = locate(pin);
+    // On an entry that is on its way out only views are left; who holds one is counted already.
+    bool going = i != none && entries_[i].state == entry_state::evicting;
+    auto page = i == none && pin.by_view() ? detached_.find(pin.page) : detached_.end();
+    bool ok = i != none ? !going || (pin.by_view() && entries_[i].views > 0) : page != detached_.end();
+    if (ok && i != none) {
+      add_pin(i, pin.by_view());
+    } else if (ok) {
+      ++page->second;
+      ++pins_;
+    }
+    out.push_back(ok ? ec::ok : ec::missing);
+  }
+  return out;
+}
+
+std::size_t index::unpin(std::span<const pin_id> pins) {
+  for (const auto& pin : pins)
+    buckets_.prefetch(bucket_of(pin.hash));
+  for (const auto& pin : pins)
+    if (auto i = buckets_[bucket_of(pin.hash)]; i != 0)
       entries_.prefetch(i - 1);
   std::size_t strays = 0;
-  for (auto hash = hashes.rbegin(); hash != hashes.rend(); ++hash) {
-    auto i = locate(*hash);
-    if (i == none || entries_[i].pins == 0) {
-      ++strays;
-      continue;
-    }
-    auto& e = entries_[i];
-    --pins_;
-    if (--e.pins > 0)
-      continue;
-    classes_[e.size_class].policy->add(i);
-    if (e.state == entry_state::condemned)
-      ended_condemned_.push_back(mark_at(i));
-  }
+  for (auto pin = pins.rbegin(); pin != pins.rend(); ++pin)
+    strays += end_pin(*pin) ? 0 : 1;
   return strays;
+}
+
+bool index::end_pin(const pin_id& pin) {
+  auto i = locate(pin);
+  if (i == none) {
+    auto page = detached_.find(pin.page);
+    if (page == detached_.end() || page->second == 0)
+      return false;
+    --pins_;
+    if (--page->second == 0)
+      unheld_.push_back(pin.page);
+    return true;
+  }
+  auto& e = entries_[i];
+  if (pin.by_view() ? e.views == 0 : e.pins == e.views)
+    return false;
+  --pins_;
+  e.views -= pin.by_view() ? 1 : 0;
+  if (--e.pins > 0 || e.state == entry_state::evicting)
+    return true;
+  classes_[e.size_class].policy->add(i);
+  if (e.state == entry_state::condemned)
+    ended_condemned_.push_back(mark_at(i));
+  return true;
 }
 
 ec index::insert(const key_hash& hash, const location& where, std::uint64_t page_bytes) {
@@ -123,6 +165,7 @@ ec index::insert(const key_hash& hash, const location& where, std::uint64_t page
                  where.gen,
                  where.checksum,
                  bucket,
+                 0,
                  entry_state::live,
                  class_index};
   bucket = i + 1;
@@ -136,18 +179,19 @@ ec index::insert(const key_hash& hash, const location& where, std::uint64_t page
 victim index::mark_at(std::uint32_t i) {
   auto& e = entries_[i];
   e.state = entry_state::evicting;
-  classes_[e.size_class].policy->take(i);
+  if (e.pins == 0)
+    classes_[e.size_class].policy->take(i);
   --live_;
   ++evicting_;
   bytes_ -= e.length;
-  return {e.hash, where(e)};
+  return {e.hash, where(e), e.pins > 0};
 }
 
 ec index::mark(const key_hash& hash, victim& out) {
   auto i = locate(hash);
   if (i == none || entries_[i].state != entry_state::live)
     return ec::missing;
-  if (entries_[i].pins > 0)
+  if (entries_[i].pins > entries_[i].views)
     return ec::pinned;
   out = mark_at(i);
   return ec::ok;
@@ -189,19 +233,39 @@ std::optional<location> index::coldest(std::uint64_t page_bytes) const {
   return i == eviction_policy::none ? std::nullopt : std::optional{where(entries_[i])};
 }
 
-void index::drop(const key_hash& hash) {
+bool index::drop(const key_hash& hash) {
   auto* link = &buckets_[bucket_of(hash)];
   while (*link != 0 && entries_[*link - 1].hash != hash)
     link = &entries_[*link - 1].next;
   if (*link == 0)
-    return;
+    return false;
   auto i = *link - 1;
-  *link = entries_[i].next;
-  --classes_[entries_[i].size_class].entries;
-  entries_[i].state = entry_state::unused;
-  entries_[i].next = free_;
+  auto& e = entries_[i];
+  *link = e.next;
+  bool held = e.pins > 0;
+  if (held)
+    detached_[{where(e).page, e.gen}] = e.pins;
+  --classes_[e.size_class].entries;
+  e.state = entry_state::unused;
+  e.next = free_;
   free_ = i;
   --evicting_;
+  return held;
+}
+
+void index::detach(const page_grant& page) {
+  detached_[page] = 0;
+  unheld_.push_back(page);
+}
+
+std::vector<page_grant> index::take_unheld() {
+  std::vector<page_grant> out;
+  for (const auto& page : std::exchange(unheld_, {}))
+    if (auto at = detached_.find(page); at != detached_.end() && at->second == 0) {
+      out.push_back(page);
+      detached_.erase(at);
+    }
+  return out;
 }
 
 void index::restore(const key_hash& hash) {
@@ -213,7 +277,8 @@ void index::restore(const key_hash& hash) {
   --evicting_;
   ++live_;
   bytes_ += e.length;
-  classes_[e.size_class].policy->add(i);
+  if (e.pins == 0)
+    classes_[e.size_class].policy->add(i);
 }
 
 std::uint8_t index::class_of(std::uint64_t page_bytes) {

@@ -4,7 +4,8 @@
 // Operation: chained hash table over an array of 64-byte entries. Both have their full size from the start (one entry
 // per page slot of the pool), in memory that the kernel gives as it is touched, so nothing is ever rehashed. Entries that
 // may be evicted are in the eviction policy of their page size; a pinned one leaves it and comes back as just used when
-// its last pin ends.
+// its last pin ends. A view's pin keeps an entry from being evicted but not from being removed: then its page is detached,
+// which means that the key is gone and the page waits for the last such pin.
 // Concurrency: none; owned by one index_shard.
 // Limits: 2^32 - 2 entries; at most bounds::page_sizes_max page sizes. Both are far above what one pool has.
 #pragma once
@@ -15,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "actors/eviction_policy.hpp"
@@ -29,6 +31,7 @@ namespace maru::actors {
 struct victim {
   key_hash hash;
   location where;
+  bool viewed = false;  // its page stays evicting until the views are gone, see index::drop
 };
 
 class index {
@@ -36,10 +39,10 @@ public:
   // `capacity`: the most entries there can be (the pool's page slots). REQUIRES: the policy name is known.
   index(std::size_t capacity, std::string_view policy);
 
+  enum class holding : std::uint8_t { nothing, pin, view };
   struct lookup_flags {
-    bool pin = false;
+    holding takes = holding::nothing;  // of each hit
     bool prefix_stop = false;
-    bool condemned_too = false;
   };
 
   // One item per hash, in order. Hits count as used, earlier ones more recently than later ones (a prefix cache cannot
@@ -51,20 +54,22 @@ public:
   // Where the entry is and how often it is pinned; empty for a miss.
   struct details {
     location where;
-    std::uint32_t pins = 0;
+    std::uint32_t pins = 0;  // those of views too
     bool evicting = false;
     bool condemned = false;
   };
   std::optional<details> find(const key_hash& hash) const;
 
-  // Ends one pin of each; the last one counts as use, in the order of a lookup. Hashes without a pin are passed over and
+  // Counts pins that somebody holds already, condemned entries' and those of detached pages too; ok or missing per pin.
+  std::vector<ec> pin_again(std::span<const pin_id> pins);
+  // Ends one pin of each; the last one counts as use, in the order of a lookup. Pins that are not there are passed over and
   // counted in the return value (the ledger sees to it that there are none).
-  std::size_t unpin(std::span<const key_hash> hashes);
+  std::size_t unpin(std::span<const pin_id> pins);
 
   // Adds an entry, just used. `exists` when there is one. REQUIRES: page_bytes > 0.
   ec insert(const key_hash& hash, const location& where, std::uint64_t page_bytes);
 
-  // Marks an entry evicting: a lookup misses from now on. ok, missing (or already going) or pinned.
+  // Marks an entry evicting: a lookup misses from now on. ok, missing (or already going) or pinned (by key).
   ec mark(const key_hash& hash, victim& out);
   // The same for the coldest entries of a page size, at most `count`.
   std::vector<victim> mark_coldest(std::uint64_t page_bytes, std::size_t count);
@@ -76,14 +81,20 @@ public:
   std::vector<victim> take_condemned();
   // Where the coldest entry of a page size lies; empty when none can be evicted.
   std::optional<location> coldest(std::uint64_t page_bytes) const;
-  // Ends an entry that was marked. REQUIRES: mark or mark_coldest gave it.
-  void drop(const key_hash& hash);
+  // Ends an entry that was marked. True where views still hold its page: then it is detached. REQUIRES: mark or
+  // mark_coldest gave it.
+  bool drop(const key_hash& hash);
+  // A detached page that recovery found; who holds it says so with pin_again.
+  void detach(const page_grant& page);
+  // Detached pages that nobody holds any more; they are this index's no longer.
+  std::vector<page_grant> take_unheld();
   // Takes the mark back: forgetting failed, the entry stays. It counts as just used.
   void restore(const key_hash& hash);
 
   std::size_t capacity() const { return capacity_; }
   std::size_t size() const { return live_; }  // without those marked
   std::size_t evicting() const { return evicting_; }
+  std::size_t detached() const { return detached_.size(); }
   std::uint64_t pins() const { return pins_; }
   std::uint64_t bytes() const { return bytes_; }  // sum of the lengths of live entries
 
@@ -95,13 +106,18 @@ private:
     std::uint32_t length, pins;
     generation gen;
     std::uint64_t checksum;
-    std::uint32_t next;  // in the bucket, as index + 1
+    std::uint32_t next;   // in the bucket, as index + 1
+    std::uint32_t views;  // of the pins: those of views
     entry_state state;
     std::uint8_t size_class;
   };
   static constexpr std::uint32_t none = UINT32_MAX;
 
   std::uint32_t locate(const key_hash& hash) const;
+  // The entry that the pin is on, if it is not detached.
+  std::uint32_t locate(const pin_id& pin) const;
+  void add_pin(std::uint32_t i, bool view);
+  bool end_pin(const pin_id& pin);
   location where(const entry& e) const;
   victim mark_at(std::uint32_t i);
   std::uint8_t class_of(std::uint64_t page_bytes);
@@ -123,6 +139,8 @@ private:
   std::vector<size_class> classes_;
   std::string policy_name_;
   std::vector<victim> ended_condemned_;
+  std::unordered_map<page_grant, std::uint32_t> detached_;  // how many views hold it
+  std::vector<page_grant> unheld_;                          // detached ones whose count reached 0
   std::size_t live_ = 0, evicting_ = 0;
   std::uint64_t pins_ = 0, bytes_ = 0;
 };

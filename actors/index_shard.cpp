@@ -21,10 +21,8 @@ index_shard::behavior_type index_shard::make_behavior() {
     [this](const shard_lookup& m) { return lookup(m); },
     [this](const shard_exists& m) { return exists(m); },
     [this](const shard_remove& m) { return remove(m); },
-    [this](const end_pins_on& m) {
-      index_->unpin(m.hashes);
-      forget_condemned(index_->take_condemned());
-    },
+    [this](const pin_again& m) { return shard_blob{net::encode_codes(index_->pin_again(m.pins))}; },
+    [this](const end_pins_on& m) { unpin(m.pins); },
     [this](const claim_keys& m) { return claim(m); },
     [this](const insert_entries& m) { return insert(m); },
     [this](const evict_coldest& m) {
@@ -44,6 +42,7 @@ index_shard::behavior_type index_shard::make_behavior() {
     [this](const end_grace&) {
       grace_ = false;
       condemn(std::exchange(condemned_in_grace_, {}));
+      free_unheld();
     },
     [this](const wire_shard& m) {
       worker_ = m.worker;
@@ -55,9 +54,26 @@ index_shard::behavior_type index_shard::make_behavior() {
 shard_blob index_shard::lookup(const shard_lookup& request) {
   env_->metrics->mailbox_length(name(), mailbox().size());
   auto hashes = hashes_of(request.hashes);
-  auto found = index_->lookup(hashes, {(request.flags & net::flag_pin) != 0,
-                                       (request.flags & net::flag_prefix_stop) != 0, (request.flags & flag_held) != 0});
-  return {net::encode_found(found)};
+  index::lookup_flags flags;
+  if ((request.flags & net::flag_pin) != 0)
+    flags.takes = index::holding::pin;
+  else if ((request.flags & net::flag_view) != 0)
+    flags.takes = index::holding::view;
+  flags.prefix_stop = (request.flags & net::flag_prefix_stop) != 0;
+  return {net::encode_found(index_->lookup(hashes, flags))};
+}
+
+void index_shard::unpin(const std::vector<pin_id>& pins) {
+  index_->unpin(pins);
+  forget_condemned(index_->take_condemned());
+  free_unheld();
+}
+
+void index_shard::free_unheld() {
+  if (grace_)  // who else holds them is not known yet
+    return;
+  if (auto pages = index_->take_unheld(); !pages.empty())
+    send(worker_, free_pages{std::move(pages)});
 }
 
 shard_blob index_shard::exists(const shard_exists& request) const {
@@ -182,18 +198,24 @@ void index_shard::forget(std::vector<victim> victims, page_state to, std::functi
   auto marked = std::make_shared<std::vector<victim>>(victims);
   auto finish = [this, to, marked, then = std::move(then)](const std::vector<ec>& codes) {
     move_pages freed{{}, page_state::evicting, to};
+    free_pages left;  // by their views, meanwhile
     for (std::size_t i = 0; i < marked->size(); ++i) {
       const auto& v = (*marked)[i];
-      if (codes[i] == ec::ok) {
-        index_->drop(v.hash);
-        keyless_.erase(v.hash);
-        freed.pages.push_back(v.where.page);
-      } else {
+      if (codes[i] != ec::ok) {
         index_->restore(v.hash);
+        continue;
       }
+      bool held = index_->drop(v.hash);
+      keyless_.erase(v.hash);
+      if (!v.viewed)
+        freed.pages.push_back(v.where.page);
+      else if (!held)
+        left.pages.push_back({v.where.page, v.where.gen});
     }
     if (!freed.pages.empty())
       send(pool_, std::move(freed));
+    if (!left.pages.empty())
+      send(worker_, std::move(left));
     then(codes);
   };
   request(worker_, caf::infinite, forget_entries{std::move(victims), to})

@@ -11,7 +11,7 @@ namespace maru::actors {
 
 class index_shard : public index_shard_actor::base {
 public:
-  // `entries`: filled by recovery. `grace`: removals and evictions wait for end_grace.
+  // `entries`: filled by recovery. `grace`: removals, evictions and the reuse of detached pages wait for end_grace.
   // `keyless`: entries whose key bytes are not known.
   index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace,
               std::unordered_set<key_hash> keyless = {});
@@ -22,6 +22,9 @@ public:
 
 private:
   shard_blob lookup(const shard_lookup& request);
+  void unpin(const std::vector<pin_id>& pins);
+  // Has detached pages freed that nobody holds.
+  void free_unheld();
   shard_blob exists(const shard_exists& request) const;
   caf::typed_response_promise<shard_blob> remove(const shard_remove& request);
   claims claim(const claim_keys& request);

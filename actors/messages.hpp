@@ -112,8 +112,7 @@ struct prepare_region {
 
 // -- to an index_shard
 
-// `flags`: those of the protocol, and flag_held.
-inline constexpr std::uint8_t flag_held = 0x80;  // pins that are held already: they count on condemned entries too
+// `flags`: those of the protocol.
 struct shard_lookup {
   std::uint8_t flags = 0;
   std::string hashes;
@@ -128,9 +127,13 @@ struct shard_remove {
 struct shard_blob {
   std::string records;
 };
+// Counts pins that a session held before already; the answer has a code per pin: ok, or missing.
+struct pin_again {
+  std::vector<pin_id> pins;
+};
 // Ends one pin of each.
 struct end_pins_on {
-  std::vector<key_hash> hashes;
+  std::vector<pin_id> pins;
 };
 // May these keys be put? ok (nobody has them), exists, or busy: the entry is on its way out, wait for that.
 struct claim_keys {
@@ -207,6 +210,10 @@ struct forget_entries {
   std::vector<victim> victims;
   page_state to = page_state::free;
 };
+// Detached pages that no view holds any more: their descriptors become free, and the pool_manager is told.
+struct free_pages {
+  std::vector<page_grant> pages;
+};
 // A worker read bytes that do not fit their checksum. Answered by a code per entry: ok, it is so, and the entry goes;
 // exists: the bytes do fit; missing: there is no such entry any more.
 struct verify_payloads {
@@ -227,16 +234,16 @@ struct flush_group {
 
 struct record_pins {
   session_id session;
-  std::vector<key_hash> hashes;
+  std::vector<pin_id> pins;
 };
 // The session holds exactly these pins from now on (they are taken already); those of before end.
 struct replace_pins {
   session_id session;
-  std::vector<key_hash> hashes;
+  std::vector<pin_id> pins;
 };
 struct release_pins {
   session_id session;
-  std::string hashes;
+  std::vector<pin_id> pins;
 };
 // Ends all pins of a session; answered when they are gone.
 struct end_session_pins {
@@ -262,7 +269,7 @@ struct pin_counts {
 // A worker comes back: new owner, what it still holds. The door has checked the secret.
 struct resume_session {
   caf::actor_addr owner;
-  std::string pinned, grants;
+  std::string pinned, viewed, grants;
   std::uint64_t wire = 0;
 };
 struct resumed {
@@ -329,6 +336,7 @@ MARU_LOCAL(shard_lookup)
 MARU_LOCAL(shard_exists)
 MARU_LOCAL(shard_remove)
 MARU_LOCAL(shard_blob)
+MARU_LOCAL(pin_again)
 MARU_LOCAL(end_pins_on)
 MARU_LOCAL(claim_keys)
 MARU_LOCAL(claims)
@@ -344,6 +352,7 @@ MARU_LOCAL(shard_status)
 MARU_LOCAL(put_keys)
 MARU_LOCAL(put_results)
 MARU_LOCAL(forget_entries)
+MARU_LOCAL(free_pages)
 MARU_LOCAL(verify_payloads)
 MARU_LOCAL(save_session)
 MARU_LOCAL(erase_session)

@@ -1,6 +1,6 @@
 #include "actors/pin_ledger.hpp"
 
-#include "actors/blobs.hpp"
+#include "net/records.hpp"
 
 namespace maru::actors {
 
@@ -12,7 +12,7 @@ pin_ledger::pin_ledger(caf::actor_config& cfg, environment_ptr env, std::vector<
 pin_ledger::behavior_type pin_ledger::make_behavior() {
   return {
     [this](const record_pins& m) {
-      table_.record(m.session, m.hashes);
+      table_.record(m.session, m.pins);
       export_metrics();
     },
     [this](const replace_pins& m) { replace(m); },
@@ -32,13 +32,12 @@ pin_ledger::behavior_type pin_ledger::make_behavior() {
 }
 
 shard_blob pin_ledger::release(const release_pins& request) {
-  auto hashes = hashes_of(request.hashes);
-  auto codes = table_.release(request.session, hashes);
-  std::vector<key_hash> ended;
-  ended.reserve(hashes.size());
-  for (std::size_t i = 0; i < hashes.size(); ++i)
+  auto codes = table_.release(request.session, request.pins);
+  std::vector<pin_id> ended;
+  ended.reserve(codes.size());
+  for (std::size_t i = 0; i < codes.size(); ++i)
     if (codes[i] == ec::ok)
-      ended.push_back(hashes[i]);
+      ended.push_back(request.pins[i]);
   end_on_shards(ended);
   export_metrics();
   return {net::encode_codes(codes)};
@@ -52,7 +51,7 @@ void pin_ledger::replace(const replace_pins& request) {
       break;
     end_on_shards(old);
   }
-  table_.record(request.session, request.hashes);
+  table_.record(request.session, request.pins);
   export_metrics();
 }
 
@@ -64,10 +63,10 @@ caf::typed_response_promise<outcome> pin_ledger::end_session(session_id session)
 }
 
 void pin_ledger::end_slice(session_id session) {
-  auto hashes = table_.take(session, bounds::slice_pages);
-  end_on_shards(hashes);
+  auto pins = table_.take(session, bounds::slice_pages);
+  end_on_shards(pins);
   export_metrics();
-  if (hashes.size() == bounds::slice_pages) {
+  if (pins.size() == bounds::slice_pages) {
     send(this, end_pins_slice{session});
     return;
   }
@@ -84,18 +83,18 @@ void pin_ledger::export_metrics() {
   env_->metrics->mailbox_length(name(), mailbox().size());
 }
 
-void pin_ledger::end_on_shards(const std::vector<key_hash>& hashes) {
-  if (hashes.empty())
+void pin_ledger::end_on_shards(const std::vector<pin_id>& pins) {
+  if (pins.empty())
     return;
   if (shards_.size() == 1) {
-    send(shards_[0], end_pins_on{hashes});
+    send(shards_[0], end_pins_on{pins});
     return;
   }
   std::vector<end_pins_on> parts(shards_.size());
-  for (const auto& hash : hashes)
-    parts[shard_of(hash, shards_.size())].hashes.push_back(hash);
+  for (const auto& pin : pins)
+    parts[shard_of(pin.hash, shards_.size())].pins.push_back(pin);
   for (std::size_t i = 0; i < parts.size(); ++i)
-    if (!parts[i].hashes.empty())
+    if (!parts[i].pins.empty())
       send(shards_[i], std::move(parts[i]));
 }
 

@@ -24,7 +24,7 @@ private:
   void end_slice(session_id session);
   void export_metrics();
   // Has the shards end these pins.
-  void end_on_shards(const std::vector<key_hash>& hashes);
+  void end_on_shards(const std::vector<pin_id>& pins);
 
   environment_ptr env_;
   std::vector<index_shard_actor> shards_;

@@ -2,22 +2,22 @@
 
 namespace maru::actors {
 
-void pin_table::record(session_id session, std::span<const key_hash> hashes) {
+void pin_table::record(session_id session, std::span<const pin_id> pins) {
   auto& h = holders_[session];
-  for (const auto& hash : hashes)
-    ++h.counts[hash];
-  h.pins += hashes.size();
-  pins_ += hashes.size();
+  for (const auto& pin : pins)
+    ++h.counts[pin];
+  h.pins += pins.size();
+  pins_ += pins.size();
 }
 
-std::vector<ec> pin_table::release(session_id session, std::span<const key_hash> hashes) {
-  std::vector<ec> out(hashes.size(), ec::not_pinned);
+std::vector<ec> pin_table::release(session_id session, std::span<const pin_id> pins) {
+  std::vector<ec> out(pins.size(), ec::not_pinned);
   auto holder_at = holders_.find(session);
   if (holder_at == holders_.end())
     return out;
   auto& h = holder_at->second;
-  for (std::size_t i = 0; i < hashes.size(); ++i) {
-    auto at = h.counts.find(hashes[i]);
+  for (std::size_t i = 0; i < pins.size(); ++i) {
+    auto at = h.counts.find(pins[i]);
     if (at == h.counts.end())
       continue;
     if (--at->second == 0)
@@ -31,8 +31,8 @@ std::vector<ec> pin_table::release(session_id session, std::span<const key_hash>
   return out;
 }
 
-std::vector<key_hash> pin_table::take(session_id session, std::size_t count) {
-  std::vector<key_hash> out;
+std::vector<pin_id> pin_table::take(session_id session, std::size_t count) {
+  std::vector<pin_id> out;
   auto holder_at = holders_.find(session);
   if (holder_at == holders_.end())
     return out;

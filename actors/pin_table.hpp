@@ -1,6 +1,6 @@
 // Who holds which pins: every pin has an owner and ends with it, and none can be released twice.
 //
-// Concurrency: none; owned by the pin_ledger. Limits: 2^32 - 1 pins of one session on one key.
+// Concurrency: none; owned by the pin_ledger. Limits: 2^32 - 1 pins of one session on one key, and on one page.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,12 @@ namespace maru::actors {
 
 class pin_table {
 public:
-  // One more pin of `session` on each hash (a hash may occur several times).
-  void record(session_id session, std::span<const key_hash> hashes);
-  // Ends one pin on each hash; ok or not_pinned per item.
-  std::vector<ec> release(session_id session, std::span<const key_hash> hashes);
+  // One more of each pin for `session` (one may occur several times).
+  void record(session_id session, std::span<const pin_id> pins);
+  // Ends one of each; ok or not_pinned per item.
+  std::vector<ec> release(session_id session, std::span<const pin_id> pins);
   // Takes up to `count` pins of the session away, one item per pin; empty when none is left.
-  std::vector<key_hash> take(session_id session, std::size_t count);
+  std::vector<pin_id> take(session_id session, std::size_t count);
 
   // Counts of sessions that may still be copying but have no rights any more.
   void set_dead(session_id session);
@@ -31,7 +31,7 @@ public:
 
 private:
   struct holder {
-    std::unordered_map<key_hash, std::uint32_t> counts;
+    std::unordered_map<pin_id, std::uint32_t> counts;
     std::uint64_t pins = 0;
     bool dead = false;
   };

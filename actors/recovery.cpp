@@ -120,8 +120,8 @@ private:
       }
     for (const auto& [id, s] : sessions_)
       if (s.record.boot_id == host_boot_id())
-        for (const auto& hash : cxl::read_pin_record(s.record.lock_path))
-          pinned_.insert(hash);
+        for (const auto& pin : cxl::read_pin_record(s.record.lock_path))
+          pinned_.insert(pin);
     return {};
   }
 
@@ -246,10 +246,17 @@ private:
     if (d->state == page_state::free)
       return;
     // Its entry is lost, and a worker may still read it: one that says so, or any where nothing is known of the pool.
-    bool read = unknown_pool() ? !sessions_.empty() : pinned_.contains(d->hash);
+    bool read = unknown_pool() ? !sessions_.empty()
+                               : pinned_.contains({d->hash, {}}) || pinned_.contains({d->hash, {page, d->gen}});
     if (read && d->state == page_state::committed) {
       retire(slot, d->gen, page_state::quarantined);
       hold(page);
+      return;
+    }
+    // Its entry was removed or evicted; whether views hold the page is known when the sessions are settled.
+    if (d->state == page_state::evicting && !sessions_.empty()) {
+      out_.table->restore(page, page_state::evicting);
+      out_.shards[shard_of(d->hash, out_.shards.size())]->detach({page, d->gen});
       return;
     }
     auto owner = sessions_.find(d->session);
@@ -314,7 +321,7 @@ private:
   bool store_knows_pool_;
   recovered_state out_;
   std::map<session_id, recovered_session> sessions_;
-  std::unordered_set<key_hash> pinned_;  // by what workers wrote into their sessions' files
+  std::unordered_set<pin_id> pinned_;  // by what workers wrote into their sessions' files
   storage::write_batch repairs_;
 };
 

@@ -22,7 +22,7 @@ struct recovered_session {
 
 struct recovered_state {
   std::shared_ptr<page_table> table;
-  std::vector<std::shared_ptr<index>> shards;
+  std::vector<std::shared_ptr<index>> shards;  // with pages detached that views of before may hold
   std::vector<recovered_session> sessions;
   // One a shard: entries whose key bytes are not known, see --rebuild.
   std::vector<std::unordered_set<key_hash>> keyless;

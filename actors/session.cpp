@@ -147,13 +147,14 @@ net::codes_reply session::give_back(const net::give_back_request& m) {
 // -- keys
 
 session::promise<net::found_reply> session::lookup(const net::lookup_request& m) {
-  constexpr unsigned known_flags = net::flag_pin | net::flag_prefix_stop;
-  auto code = (m.flags & ~known_flags) != 0 ? ec::invalid : admit(m.hashes.size(), sizeof(key_hash));
+  constexpr unsigned holds = net::flag_pin | net::flag_view, known_flags = holds | net::flag_prefix_stop;
+  bool nonsense = (m.flags & ~known_flags) != 0 || (m.flags & holds) == holds;
+  auto code = nonsense ? ec::invalid : admit(m.hashes.size(), sizeof(key_hash));
   if (code != ec::ok)
     return refuse(net::found_reply{}, code);
   auto since = clock_type::now();
   auto n = m.hashes.size() / sizeof(key_hash);
-  bool pin = (m.flags & net::flag_pin) != 0;
+  bool pin = (m.flags & holds) != 0;
   auto p = make_response_promise<net::found_reply>();
   if (pin && pins_ + n > env_->options.pins_max) {
     p.deliver(net::found_reply{static_cast<std::uint8_t>(ec::busy), {}});
@@ -166,15 +167,15 @@ session::promise<net::found_reply> session::lookup(const net::lookup_request& m)
   scatter<shard_lookup>(m.hashes, m.flags, net::found_bytes,
                         [this, p, since, o, pin, n, flags = m.flags, hashes = m.hashes](std::string records) mutable {
                           if ((flags & net::flag_prefix_stop) != 0 && to_.shards.size() > 1)
-                            end_pins_after_first_miss(hashes, records);
-                          std::vector<key_hash> hits;
+                            end_pins_after_first_miss(hashes, flags, records);
+                          std::vector<pin_id> hits;
                           std::size_t hit_count = 0;
                           for (std::size_t i = 0; i < n; ++i) {
                             if (record_code(records, i) != ec::ok)
                               continue;
                             ++hit_count;
                             if (pin)
-                              hits.push_back(hash_at(hashes, i));
+                              hits.push_back(pin_at(hashes, flags, records, i));
                           }
                           env_->metrics->lookups(hit_count, n - hit_count);
                           if (pin) {
@@ -189,7 +190,7 @@ session::promise<net::found_reply> session::lookup(const net::lookup_request& m)
   return p;
 }
 
-void session::end_pins_after_first_miss(const std::string& hashes, std::string& records) {
+void session::end_pins_after_first_miss(const std::string& hashes, std::uint8_t flags, std::string& records) {
   auto n = hashes.size() / sizeof(key_hash);
   bool missed = false;
   bool pinned = false;
@@ -197,8 +198,8 @@ void session::end_pins_after_first_miss(const std::string& hashes, std::string& 
   for (std::size_t i = 0; i < n; ++i) {
     bool hit = record_code(records, i) == ec::ok;
     if (hit && missed) {
-      auto hash = hash_at(hashes, i);
-      parts[shard_of(hash, parts.size())].hashes.push_back(hash);
+      auto pin = pin_at(hashes, flags, records, i);
+      parts[shard_of(pin.hash, parts.size())].pins.push_back(pin);
       net::found miss;
       records.replace(i * net::found_bytes, net::found_bytes, net::encode_found({&miss, 1}));
       pinned = true;
@@ -206,7 +207,7 @@ void session::end_pins_after_first_miss(const std::string& hashes, std::string& 
     missed |= !hit;
   }
   for (std::size_t i = 0; pinned && i < parts.size(); ++i)
-    if (!parts[i].hashes.empty())
+    if (!parts[i].pins.empty())
       send(to_.shards[i], std::move(parts[i]));
 }
 
@@ -223,16 +224,19 @@ session::promise<net::codes_reply> session::exists(const net::exists_request& m)
 }
 
 session::promise<net::codes_reply> session::unpin(const net::unpin_request& m) {
-  auto code = admit(m.hashes.size(), sizeof(key_hash));
+  auto viewed = net::decode_view_pins(m.viewed);
+  auto code = viewed ? admit(m.hashes.size() + m.viewed.size() / 2, sizeof(key_hash)) : ec::invalid;
   if (code != ec::ok)
     return refuse(net::codes_reply{}, code);
+  auto pins = key_pins_of(m.hashes);
+  pins.insert(pins.end(), viewed->begin(), viewed->end());
   auto p = make_response_promise<net::codes_reply>();
   auto finish = [this, p, since = clock_type::now()](ec whole, std::string codes) mutable {
     pins_ -= std::min<std::uint64_t>(pins_, std::count(codes.begin(), codes.end(), static_cast<char>(ec::ok)));
     p.deliver(net::codes_reply{static_cast<std::uint8_t>(whole), std::move(codes)});
     finished(metrics::op::unpin, since);
   };
-  request(to_.ledger, caf::infinite, release_pins{record_.id, m.hashes})
+  request(to_.ledger, caf::infinite, release_pins{record_.id, std::move(pins)})
     .then([finish](const shard_blob& b) mutable { finish(ec::ok, b.records); },
           [finish](const caf::error&) mutable { finish(ec::stopping, {}); });
   return p;

@@ -68,9 +68,14 @@ private:
 
   // life and end: session_life.cpp
   promise<resumed> resume(const resume_session& m);
-  // Takes pins that the worker holds already, a slice at a time; `then` gets those that could be taken.
-  void take_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
-                 std::shared_ptr<std::vector<key_hash>> taken, std::function<void(std::vector<key_hash>)> then);
+  // Takes pins that the worker holds already, a slice of one shard at a time; `then` gets those that could be taken.
+  // REQUIRES: `wanted` is sorted by shard.
+  using pin_list = std::vector<pin_id>;
+  void take_pins(std::shared_ptr<pin_list> wanted, std::size_t from, std::shared_ptr<pin_list> taken,
+                 std::function<void(pin_list)> then);
+  std::shared_ptr<pin_list> by_shard(pin_list pins) const;
+  // What a worker that comes back says it holds; empty where it makes no sense, or is over the bound.
+  std::optional<pin_list> pins_of(const resume_session& m) const;
   void run_resume();
   std::string keep_grants(std::string_view declared);
   void on_down();
@@ -94,7 +99,7 @@ private:
   // Sends each shard its part of `hashes` as a Request and calls `then(records)` with the joined answer.
   template <class Request, class Then>
   void scatter(const std::string& hashes, std::uint8_t flags, std::size_t record_bytes, Then then);
-  void end_pins_after_first_miss(const std::string& hashes, std::string& records);
+  void end_pins_after_first_miss(const std::string& hashes, std::uint8_t flags, std::string& records);
 
   environment_ptr env_;
   session_neighbours to_;

@@ -34,9 +34,11 @@ ec session::code_of_stranger(const net::commit_item& item, const key_hash& hash)
   auto d = env_->pool->descriptors().read(*slot);
   if (!d)
     return ec::gone;
-  if (d->state == page_state::committed && d->gen == item.where.gen && d->hash == hash && d->session == record_.id)
-    return ec::ok;  // the commit was done, its answer was lost
-  return d->gen > item.where.gen ? ec::gone : ec::not_granted;
+  bool same = d->gen == item.where.gen && d->hash == hash && d->session == record_.id;
+  if (same && d->state == page_state::committed)
+    return ec::ok;                                                                    // its answer was lost
+  bool over = d->gen > item.where.gen || (same && d->state == page_state::evicting);  // views may keep it so for long
+  return over ? ec::gone : ec::not_granted;
 }
 
 ec session::check_commit(const net::commit_item& item, const key_hash& hash, const commit_plan& plan) const {

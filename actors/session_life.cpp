@@ -89,8 +89,8 @@ void session::take_recorded_pins() {
     send(to_.ledger, hold_pins{record_.id});
     return;
   }
-  auto wanted = std::make_shared<std::vector<key_hash>>(cxl::read_pin_record(record_.lock_path));
-  take_pins(wanted, 0, std::make_shared<std::vector<key_hash>>(), [this](std::vector<key_hash> taken) {
+  auto wanted = by_shard(cxl::read_pin_record(record_.lock_path));
+  take_pins(wanted, 0, std::make_shared<pin_list>(), [this](pin_list taken) {
     pins_ = taken.size();
     send(to_.ledger, replace_pins{record_.id, std::move(taken)});
     settle_after_restart(true);
@@ -108,7 +108,7 @@ session::promise<resumed> session::resume(const resume_session& m) {
     p.deliver(resumed{ec::session_over, {}});
     return p;
   }
-  if (m.pinned.size() % sizeof(key_hash) != 0 || m.pinned.size() / sizeof(key_hash) > env_->options.pins_max) {
+  if (!pins_of(m)) {
     p.deliver(resumed{ec::invalid, {}});
     return p;
   }
@@ -144,9 +144,9 @@ void session::run_resume() {
   lease_ = {clock().now(), std::chrono::milliseconds{env_->options.lease_ms}};  // before, it may have been the grace
   auto kept = keep_grants(m.grants);
   kill_point(kill_at::resume_grants);
-  auto wanted = std::make_shared<std::vector<key_hash>>(hashes_of(m.pinned));
-  take_pins(wanted, 0, std::make_shared<std::vector<key_hash>>(),
-            [this, wanted, p = p, kept = std::move(kept)](std::vector<key_hash> taken) mutable {
+  auto wanted = by_shard(*pins_of(m));
+  take_pins(wanted, 0, std::make_shared<pin_list>(),
+            [this, wanted, p = p, kept = std::move(kept)](pin_list taken) mutable {
               resuming_ = false;
               pins_ = taken.size();
               // What it declared and is not there any more was lost to damage: it may still be reading the page.
@@ -188,24 +188,54 @@ std::string session::keep_grants(std::string_view declared) {
   return net::encode_codes(codes);
 }
 
-void session::take_pins(std::shared_ptr<std::vector<key_hash>> wanted, std::size_t from,
-                        std::shared_ptr<std::vector<key_hash>> taken, std::function<void(std::vector<key_hash>)> then) {
+std::optional<session::pin_list> session::pins_of(const resume_session& m) const {
+  auto keys = m.pinned.size() / sizeof(key_hash), views = m.viewed.size() / net::view_pin_bytes;
+  if (keys * sizeof(key_hash) != m.pinned.size() || views * net::view_pin_bytes != m.viewed.size()
+      || keys + views > env_->options.pins_max)
+    return std::nullopt;
+  auto out = key_pins_of(m.pinned);
+  constexpr auto slice = bounds::batch_items_max * net::view_pin_bytes;
+  for (std::size_t at = 0; at < m.viewed.size(); at += slice) {
+    auto some = net::decode_view_pins(std::string_view{m.viewed}.substr(at, slice));
+    if (!some)
+      return std::nullopt;
+    out.insert(out.end(), some->begin(), some->end());
+  }
+  return out;
+}
+
+std::shared_ptr<session::pin_list> session::by_shard(pin_list pins) const {
+  auto n = to_.shards.size();
+  std::stable_sort(pins.begin(), pins.end(),
+                   [n](const pin_id& a, const pin_id& b) { return shard_of(a.hash, n) < shard_of(b.hash, n); });
+  return std::make_shared<pin_list>(std::move(pins));
+}
+
+void session::take_pins(std::shared_ptr<pin_list> wanted, std::size_t from, std::shared_ptr<pin_list> taken,
+                        std::function<void(pin_list)> then) {
   if (from >= wanted->size()) {
     then(std::move(*taken));
     return;
   }
-  auto n = std::min<std::size_t>(bounds::batch_items_max, wanted->size() - from);
-  auto slice = blob_of(
-    {wanted->begin() + static_cast<std::ptrdiff_t>(from), wanted->begin() + static_cast<std::ptrdiff_t>(from + n)});
+  auto shard = shard_of((*wanted)[from].hash, to_.shards.size());
+  pin_again slice;
+  for (auto i = from; i < wanted->size() && slice.pins.size() < bounds::batch_items_max; ++i) {
+    if (shard_of((*wanted)[i].hash, to_.shards.size()) != shard)
+      break;
+    slice.pins.push_back((*wanted)[i]);
+  }
   ++in_flight_;
-  scatter<shard_lookup>(slice, net::flag_pin | flag_held, net::found_bytes,
-                        [this, wanted, from, n, taken, then = std::move(then)](const std::string& records) mutable {
-                          for (std::size_t i = 0; i < n; ++i)
-                            if (record_code(records, i) == ec::ok)
-                              taken->push_back((*wanted)[from + i]);
-                          --in_flight_;
-                          take_pins(wanted, from + n, taken, std::move(then));
-                        });
+  auto n = slice.pins.size();
+  auto arrived = [this, wanted, from, n, taken, then = std::move(then)](std::string_view codes) mutable {
+    for (std::size_t i = 0; i < codes.size(); ++i)
+      if (static_cast<ec>(codes[i]) == ec::ok)
+        taken->push_back((*wanted)[from + i]);
+    --in_flight_;
+    take_pins(wanted, from + n, taken, std::move(then));
+  };
+  request(to_.shards[shard], caf::infinite, std::move(slice))
+    .then([arrived](const shard_blob& b) mutable { arrived(b.records); },
+          [arrived](const caf::error&) mutable { arrived({}); });
 }
 
 // -- the end

@@ -15,6 +15,16 @@ inline ec record_code(std::string_view records, std::size_t i) {
                                                       : ec::missing;
 }
 
+// The pin that a lookup with these flags took on its i-th hit.
+inline pin_id pin_at(std::string_view hashes, std::uint8_t flags, std::string_view records, std::size_t i) {
+  pin_id pin{hash_at(hashes, i), {}};
+  if ((flags & net::flag_view) != 0) {
+    auto where = net::decode_found(records.substr(i * net::found_bytes, net::found_bytes))->front().where;
+    pin.page = {where.page, where.gen};
+  }
+  return pin;
+}
+
 template <class Request>
 Request make_shard_request(std::uint8_t flags, std::string hashes) {
   if constexpr (std::is_same_v<Request, shard_lookup>)

@@ -17,6 +17,14 @@ store_worker::behavior_type store_worker::make_behavior() {
   return {
     [this](put_keys& m) { return begin_put(std::move(m)); },
     [this](const forget_entries& m) { return begin_removal(m); },
+    [this](const free_pages& m) {
+      std::vector<page_ref> freed;
+      for (const auto& page : m.pages) {
+        end_generation(page, page_state::free);
+        freed.push_back(page.page);
+      }
+      tell_pool(std::move(freed), page_state::evicting, page_state::free);
+    },
     [this](const verify_payloads& m) { return verify(m); },
     [this](save_session& m) {
       storage::write_batch batch;
@@ -255,6 +263,17 @@ void store_worker::write_descriptor(put_item_ref ref, page_state state) {
   env_->pool->descriptors().write(*slot, d);
 }
 
+void store_worker::end_generation(const page_grant& page, page_state to) {
+  auto slot = env_->slot_of(page.page);
+  if (!slot)
+    return;
+  cxl::descriptor d;
+  d.state = to;
+  d.gen = page.gen + 1;
+  env_->pool->note_generation(d.gen);
+  env_->pool->descriptors().write(*slot, d);
+}
+
 void store_worker::tell_pool(std::vector<page_ref> pages, page_state from, page_state to) {
   if (!pages.empty())
     send(pool_manager_, move_pages{std::move(pages), from, to});
@@ -306,20 +325,15 @@ void store_worker::inserted(const std::vector<put_item_ref>& commits) {
 void store_worker::finish_removals(std::vector<removal>& removals, bool written) {
   std::vector<put_item_ref> again;
   std::vector<page_ref> kept;
-  auto& descriptors = env_->pool->descriptors();
   for (auto& r : removals) {
     put_results results;
     for (const auto& v : r.request.victims) {
-      auto slot = env_->slot_of(v.where.page);
-      if (written && slot) {
-        cxl::descriptor d;
-        d.state = r.request.to;
-        d.gen = v.where.gen + 1;
-        env_->pool->note_generation(d.gen);
-        descriptors.write(*slot, d);
-      } else if (slot) {
-        descriptors.set_state(*slot, page_state::committed);
+      if (!written) {
+        if (auto slot = env_->slot_of(v.where.page))
+          env_->pool->descriptors().set_state(*slot, page_state::committed);
         kept.push_back(v.where.page);
+      } else if (!v.viewed) {
+        end_generation({v.where.page, v.where.gen}, r.request.to);
       }
       results.codes.push_back(written ? ec::ok : ec::storage_failed);
     }

@@ -56,6 +56,8 @@ private:
   void stage(const group& g, storage::write_batch& batch);
   void finish_commits(std::vector<put_item_ref> commits, bool written);
   void inserted(const std::vector<put_item_ref>& commits);
+  // What the page held under this generation is over.
+  void end_generation(const page_grant& page, page_state to);
   void finish_removals(std::vector<removal>& removals, bool written);
 
   const put_item& item_of(put_item_ref ref) const { return puts_.at(ref.put).request.items[ref.item]; }

@@ -48,6 +48,15 @@ struct page_grant {
   friend bool operator==(const page_grant&, const page_grant&) = default;
 };
 
+// What a worker holds in place. By key (no page): the entry, which is not evicted and not removed. By a view: the page at
+// this point of its life, which is not used again before the view is gone; the key may be removed meanwhile.
+struct pin_id {
+  key_hash hash;
+  page_grant page;
+  bool by_view() const { return page.page.region != region_id::none; }
+  friend bool operator==(const pin_id&, const pin_id&) = default;
+};
+
 // Where the bytes of an entry are. `length` is in bytes, `checksum` the payload's (0 = none).
 struct location {
   page_ref page;
@@ -66,6 +75,10 @@ inline constexpr std::uint64_t packed(page_ref p) {
   return (std::uint64_t{value_of(p.region)} << 32) | value_of(p.page);
 }
 
+inline constexpr page_ref unpacked(std::uint64_t page) {
+  return {static_cast<region_id>(page >> 32), static_cast<page_index>(page & UINT32_MAX)};
+}
+
 // "region:page@generation", as logs and maructl print it.
 std::string to_string(page_ref page);
 std::string to_string(const key_hash& hash);  // 32 hex digits
@@ -82,5 +95,17 @@ template <>
 struct std::hash<maru::page_ref> {
   std::size_t operator()(const maru::page_ref& p) const noexcept {
     return maru::packed(p) * 0x9e3779b97f4a7c15ull >> 7;
+  }
+};
+
+template <>
+struct std::hash<maru::page_grant> {
+  std::size_t operator()(const maru::page_grant& p) const noexcept { return std::hash<maru::page_ref>{}(p.page); }
+};
+
+template <>
+struct std::hash<maru::pin_id> {
+  std::size_t operator()(const maru::pin_id& p) const noexcept {
+    return p.hash.low ^ std::hash<maru::page_grant>{}(p.page);
   }
 };

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <cerrno>
 #include <fstream>
 
@@ -13,9 +13,9 @@ namespace maru::cxl {
 
 namespace {
 
-constexpr std::size_t slot_bytes = sizeof(key_hash);
+constexpr std::size_t slot_words = 4, slot_bytes = slot_words * sizeof(std::uint64_t);
 constexpr std::size_t record_bytes_max = bounds::pins_max * slot_bytes;
-constexpr std::uint32_t slots_first = 4096;  // then doubled
+constexpr std::uint32_t slots_first = 2048;  // then doubled
 
 }  // namespace
 
@@ -54,7 +54,7 @@ bool pin_record::grow() {
   return true;
 }
 
-std::uint32_t pin_record::add(const key_hash& hash) {
+std::uint32_t pin_record::add(const pin_id& pin) {
   std::uint32_t slot = none;
   if (!free_.empty()) {
     slot = free_.back();
@@ -64,26 +64,27 @@ std::uint32_t pin_record::add(const key_hash& hash) {
   } else {
     return none;
   }
-  std::atomic_ref{words_[2 * slot]}.store(hash.low, std::memory_order_relaxed);
-  std::atomic_ref{words_[2 * slot + 1]}.store(hash.high, std::memory_order_release);
+  word(slot, 1).store(pin.hash.high, std::memory_order_relaxed);
+  word(slot, 2).store(packed(pin.page.page), std::memory_order_relaxed);
+  word(slot, 3).store(pin.page.gen, std::memory_order_relaxed);
+  word(slot, 0).store(pin.hash.low, std::memory_order_release);  // last: with it the slot counts
   return slot;
 }
 
 void pin_record::drop(std::uint32_t slot) {
   if (slot == none)
     return;
-  std::atomic_ref{words_[2 * slot]}.store(0, std::memory_order_relaxed);
-  std::atomic_ref{words_[2 * slot + 1]}.store(0, std::memory_order_relaxed);
+  word(slot, 0).store(0, std::memory_order_release);
   free_.push_back(slot);
 }
 
-std::vector<key_hash> read_pin_record(const std::string& path) {
-  std::vector<key_hash> out;
+std::vector<pin_id> read_pin_record(const std::string& path) {
+  std::vector<pin_id> out;
   std::ifstream in{path, std::ios::binary};
-  key_hash hash;
-  for (std::size_t n = 0; n < bounds::pins_max && in.read(reinterpret_cast<char*>(&hash), sizeof hash); ++n)
-    if (hash != key_hash{})
-      out.push_back(hash);
+  std::array<std::uint64_t, slot_words> w{};
+  for (std::size_t n = 0; n < bounds::pins_max && in.read(reinterpret_cast<char*>(w.data()), slot_bytes); ++n)
+    if (w[0] != 0)
+      out.push_back({{w[0], w[1]}, {unpacked(w[2]), w[3]}});
   return out;
 }
 

@@ -4,7 +4,7 @@
 //   auto page = (*pool)->alloc(chunk.size());                 // no message while grants are in reserve
 //   std::memcpy(page->bytes().data(), chunk.data(), chunk.size());
 //   (*pool)->commit("model/layer0/abc", *page);               // visible to every worker when it returns
-//   auto view = (*pool)->retrieve("model/layer0/abc");        // bytes in place, pinned while `view` lives
+//   auto view = (*pool)->retrieve("model/layer0/abc");        // bytes in place, there while `view` lives
 //
 // Shapes: keys are 1 to 1024 opaque bytes, batches at most 4096 items; answers have one item per key, in order.
 // Units: bytes and milliseconds. Errors: see each call; `timeout` when marud did not answer before the deadline,
@@ -78,7 +78,8 @@ private:
   std::span<std::byte> bytes_;
 };
 
-// A chunk's bytes in place. Holds a pin on its key until it is destroyed; unpinning never blocks.
+// A chunk's bytes in place. Until it is destroyed its page is not evicted and not used again; the key may be removed, and
+// even committed anew, meanwhile: the bytes stay. Letting go never blocks and sends nothing by itself.
 class view {
 public:
   view() = default;
@@ -95,6 +96,7 @@ private:
   friend class client;
   std::shared_ptr<net::client_impl> owner_;
   std::shared_ptr<const net::session_life> life_;
+  pin_id pin() const { return {hash_, {where_.page, where_.gen}}; }
   key_hash hash_;
   location where_;
   std::span<const std::byte> bytes_;
@@ -164,7 +166,7 @@ public:
   result<page_buffer> alloc(std::size_t size);
   // `n` pages of `size` bytes, all or none.
   result<std::vector<page_buffer>> alloc_batch(std::size_t n, std::size_t size);
-  // Makes the bytes visible under `key`. ok: mine. exists: an earlier commit stays; the page is kept by `page` for
+  // Makes the bytes visible under `key`. ok: mine (it may have been evicted or removed since). exists: an earlier commit stays; the page is kept by `page` for
   // another try. timeout: in doubt; the page stays out of use, and the outcome is settled in the background.
   status commit(std::string_view key, page_buffer& page);
   // One code per key, as above. REQUIRES: keys.size() == pages.size().
@@ -201,8 +203,9 @@ public:
   // A region's memory, mapped on first use. No promise goes with it: who holds no page of it there may see anything.
   //   missing: no such region.
   result<region_memory> region(region_id id);
-  // ok (removed), missing or pinned per key. Where the connection was lost under way it is carried out again: a key
-  // that was removed before answers `missing`, one that somebody committed in between is removed as well.
+  // ok (removed), missing or pinned per key; views do not keep a key. Where the connection was lost under way it is
+  // carried out again: a key that was removed before answers `missing`, one that somebody committed in between is
+  // removed as well.
   result<std::vector<ec>> remove(std::span<const std::string_view> keys);
   future<std::vector<ec>> remove_async(std::span<const std::string_view> keys);
   client_info info() const;

@@ -64,7 +64,7 @@ result<std::shared_ptr<client>> client_impl::open_client(client_options options,
 void client_impl::close() {
   if (connection_.forked())
     return;
-  held_.unpin_all();
+  held_.unpin_keys();
   connection_.begin_close();
   end_fetch();
   std::unique_lock lock(finish_mutex_);
@@ -309,7 +309,7 @@ void client_impl::let_go(view& v) {
   auto owner = std::move(v.owner_);
   if (!owner || owner->connection_.forked())
     return;
-  owner->held_.drop_view(v.life_->tenure, v.hash_);
+  owner->held_.drop_view(v.life_->tenure, v.pin());
   v.life_.reset();
   owner->release_hold();
   owner->wake();

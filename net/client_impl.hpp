@@ -72,8 +72,6 @@ public:
   static const session_life* life_of(const page_buffer& page) { return page.life_.get(); }
   bool owns(const page_buffer& page) const { return page.owner_.get() == this; }
 
-  // Sends the pins that wait to be ended, ahead of a request that must find them ended.
-  void flush_unpins();
   void wake() { jobs_->wake(); }
   // The outcome of a commit that nobody waits for.
   void settle_late(doubtful_commit commit, outcome& o);
@@ -104,9 +102,6 @@ private:
   holdings held_;
   connection connection_;
   std::atomic<std::size_t> holds_{0};  // page_buffers and views, alive or being made
-
-  // Held from taking queued unpins to having them sent: who finds the queue empty may rely on it.
-  std::mutex unpin_mutex_;
 
   std::mutex fetch_mutex_;
   std::condition_variable fetched_;

@@ -25,7 +25,7 @@ bool holdings::start_over(std::unique_ptr<cxl::pin_record> record) {
   std::lock_guard lock(mutex_);
   ++tenure_;
   grants_.clear();
-  bool by_key = pins_.has_pins();  // asked, not dropped: their record stays with the session that is over
+  bool by_key = pins_.has_keys();  // asked, not dropped: their record stays with the session that is over
   pins_ = pin_book{std::move(record)};
   unpins_.clear();
   resends_.clear();
@@ -112,61 +112,52 @@ std::size_t holdings::in_doubt() const {
   return grants_.in_doubt();
 }
 
-bool holdings::add_pins(std::uint64_t wire, std::span<const key_hash> hashes) {
+bool holdings::add_pins(std::uint64_t wire, std::span<const pin_id> pins) {
   std::lock_guard lock(mutex_);
   if (wire != wire_)
     return false;
-  for (auto& h : hashes)
-    pins_.add_pin(h);
+  for (auto& pin : pins)
+    pins_.add(pin);
   return true;
 }
 
-bool holdings::add_views(std::uint64_t wire, std::span<const key_hash> hashes) {
+void holdings::drop_view(std::uint64_t tenure, const pin_id& pin) {
   std::lock_guard lock(mutex_);
-  if (wire != wire_)
-    return false;
-  for (auto& h : hashes)
-    pins_.add_view(h);
-  return true;
+  if (tenure == tenure_ && pins_.drop(pin))
+    unpins_.push_back(pin);
 }
 
-void holdings::drop_view(std::uint64_t tenure, const key_hash& hash) {
+holdings::dropped holdings::drop_pins(std::span<const pin_id> pins) {
   std::lock_guard lock(mutex_);
-  if (tenure == tenure_ && pins_.drop_view(hash))
-    unpins_.push_back(hash);
-}
-
-holdings::dropped holdings::drop_pins(std::span<const key_hash> hashes) {
-  std::lock_guard lock(mutex_);
-  dropped out{wire_, std::vector<bool>(hashes.size()), {}};
-  for (std::size_t i = 0; i < hashes.size(); ++i) {
-    out.known[i] = pins_.drop_pin(hashes[i]);
+  dropped out{wire_, std::vector<bool>(pins.size()), {}};
+  for (std::size_t i = 0; i < pins.size(); ++i) {
+    out.known[i] = pins_.drop(pins[i]);
     if (out.known[i])
-      out.hashes.push_back(hashes[i]);
+      out.pins.push_back(pins[i]);
   }
   return out;
 }
 
-void holdings::unpin_later(std::uint64_t wire, std::span<const key_hash> hashes) {
+void holdings::unpin_later(std::uint64_t wire, std::span<const pin_id> pins) {
   std::lock_guard lock(mutex_);
   if (wire == wire_)
-    unpins_.insert(unpins_.end(), hashes.begin(), hashes.end());
+    unpins_.insert(unpins_.end(), pins.begin(), pins.end());
 }
 
-void holdings::unpin_all() {
+void holdings::unpin_keys() {
   std::lock_guard lock(mutex_);
-  auto hashes = pins_.drop_all_pins();
-  unpins_.insert(unpins_.end(), hashes.begin(), hashes.end());
+  auto pins = pins_.drop_keys();
+  unpins_.insert(unpins_.end(), pins.begin(), pins.end());
 }
 
-std::vector<key_hash> holdings::take_unpins(std::uint64_t wire, std::size_t max) {
+std::vector<pin_id> holdings::take_unpins(std::uint64_t wire, std::size_t max) {
   std::lock_guard lock(mutex_);
   if (wire != wire_)
     return {};
   auto n = static_cast<std::ptrdiff_t>(std::min(max, unpins_.size()));
-  std::vector<key_hash> hashes(unpins_.begin(), unpins_.begin() + n);
+  std::vector<pin_id> pins(unpins_.begin(), unpins_.begin() + n);
   unpins_.erase(unpins_.begin(), unpins_.begin() + n);
-  return hashes;
+  return pins;
 }
 
 bool holdings::unpins_waiting() const {

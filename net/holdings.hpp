@@ -34,7 +34,7 @@ public:
   struct declaration {
     std::uint64_t wire = 0;
     std::vector<page_grant> grants;
-    std::vector<key_hash> pins;
+    std::vector<pin_id> pins;
   };
 
   // -- connections
@@ -71,25 +71,24 @@ public:
   std::size_t idle() const;
   std::size_t in_doubt() const;
 
-  // -- pins
+  // -- pins, by key and by views
   // False where the answer that granted the pins is void.
-  bool add_pins(std::uint64_t wire, std::span<const key_hash> hashes);
-  bool add_views(std::uint64_t wire, std::span<const key_hash> hashes);
+  bool add_pins(std::uint64_t wire, std::span<const pin_id> pins);
   // The view is gone: its pin is queued to be ended.
-  void drop_view(std::uint64_t tenure, const key_hash& hash);
+  void drop_view(std::uint64_t tenure, const pin_id& pin);
   struct dropped {
-    std::uint64_t wire = 0;        // the connection that knows of the pins
-    std::vector<bool> known;       // per hash: it was pinned, and is not any more
-    std::vector<key_hash> hashes;  // the known ones
+    std::uint64_t wire = 0;    // the connection that knows of the pins
+    std::vector<bool> known;   // per pin: it was held, and is not any more
+    std::vector<pin_id> pins;  // the known ones
   };
   // Takes pins out of the book, to be ended by a message over `wire`.
-  dropped drop_pins(std::span<const key_hash> hashes);
+  dropped drop_pins(std::span<const pin_id> pins);
   // Queues pins that are not in the book, granted over `wire`.
-  void unpin_later(std::uint64_t wire, std::span<const key_hash> hashes);
-  // Queues all pins that no view holds.
-  void unpin_all();
+  void unpin_later(std::uint64_t wire, std::span<const pin_id> pins);
+  // Queues all pins by key.
+  void unpin_keys();
   // What is queued, up to `max`, for the connection `wire`.
-  std::vector<key_hash> take_unpins(std::uint64_t wire, std::size_t max);
+  std::vector<pin_id> take_unpins(std::uint64_t wire, std::size_t max);
   bool unpins_waiting() const;
   std::size_t pins() const;
 
@@ -99,7 +98,7 @@ private:
   std::uint64_t tenure_ = 0;
   grant_reserve grants_;
   pin_book pins_;
-  std::deque<key_hash> unpins_;
+  std::deque<pin_id> unpins_;
   std::vector<doubtful_commit> resends_;
 };
 

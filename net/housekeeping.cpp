@@ -75,40 +75,21 @@ time_point client_impl::tend_holdings(const session& s) {
 }
 
 void client_impl::send_unpins(const session& s) {
-  std::lock_guard lock(unpin_mutex_);
-  auto hashes = held_.take_unpins(s.wire_number, bounds::batch_items_max);
-  if (hashes.empty())
+  auto pins = held_.take_unpins(s.wire_number, bounds::batch_items_max);
+  if (pins.empty())
     return;
   auto number = s.wire_number;
   unpins_sent_ = steady::now();
-  unpin_request request{encode_hashes(hashes)};
-  bool sent = s.wire->post(std::move(request), [this, number, hashes = std::move(hashes)](outcome& o) {
+  auto request = unpin_of(pins);
+  bool sent = s.wire->post(std::move(request), [this, number, pins = std::move(pins)](outcome& o) {
     unpins_sent_.reset();
     if (o.code != ec::ok || static_cast<ec>(std::get<codes_reply>(o.reply).code) != ec::busy)
       return;
-    held_.unpin_later(number, hashes);
+    held_.unpin_later(number, pins);
     unpins_after_ = steady::now() + retry_pause;
   });
   if (!sent)
     unpins_sent_.reset();
-}
-
-void client_impl::flush_unpins() {
-  auto s = connection_.now();
-  if (!s)
-    return;
-  std::lock_guard lock(unpin_mutex_);
-  for (;;) {
-    auto hashes = held_.take_unpins(s->wire_number, bounds::batch_items_max);
-    if (hashes.empty())
-      return;
-    unpin_request request{encode_hashes(hashes)};
-    auto number = s->wire_number;
-    s->wire->post(std::move(request), [this, number, hashes = std::move(hashes)](outcome& o) {
-      if (o.code == ec::ok && static_cast<ec>(std::get<codes_reply>(o.reply).code) == ec::busy)
-        held_.unpin_later(number, hashes);
-    });
-  }
 }
 
 void client_impl::give_back(const session& s, std::size_t n) {

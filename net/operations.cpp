@@ -32,28 +32,31 @@ result<std::vector<key_hash>> hash_keys(client_impl& impl, const char* what, key
 
 // -- lookups, with and without pins
 
+// What a lookup takes of each hit.
+enum class holding : std::uint8_t { nothing, pin, view };
+
 class lookup_base {
 public:
-  lookup_base(impl_ptr impl, const char* what, std::vector<key_hash> hashes, lookup_flags flags)
+  lookup_base(impl_ptr impl, const char* what, std::vector<key_hash> hashes, holding takes, bool prefix_stop)
       : impl_(std::move(impl)),
         what_(what),
         hashes_(std::move(hashes)),
-        pins_(flags.pin),
-        ask_(impl_->wire(), what, request_of(flags, hashes_), impl_->deadline()) {}
+        takes_(takes),
+        ask_(impl_->wire(), what, request_of(hashes_, takes, prefix_stop), impl_->deadline()) {}
 
   lookup_base(const lookup_base&) = delete;
   lookup_base& operator=(const lookup_base&) = delete;
 
   // Pins that are granted to nobody are ended.
   ~lookup_base() {
-    if (!pins_ || !ask_.used() || impl_->wire().forked())
+    if (takes_ == holding::nothing || !ask_.used() || impl_->wire().forked())
       return;
     auto number = ask_.used()->wire_number;
-    ask_.abandon([impl = impl_.get(), number, hashes = std::move(hashes_)](outcome& o) {
+    ask_.abandon([impl = impl_.get(), number, hashes = std::move(hashes_), takes = takes_](outcome& o) {
       if (o.code != ec::ok)
         return;
       if (auto items = decode_found(std::get<found_reply>(o.reply).items); items && items->size() == hashes.size())
-        impl->held().unpin_later(number, hits(hashes, *items));
+        impl->held().unpin_later(number, pins_of(hashes, *items, takes));
     });
   }
 
@@ -74,28 +77,30 @@ protected:
     }
   }
 
-  static std::vector<key_hash> hits(std::span<const key_hash> hashes, std::span<const found> items) {
-    std::vector<key_hash> out;
+  static std::vector<pin_id> pins_of(std::span<const key_hash> hashes, std::span<const found> items, holding takes) {
+    std::vector<pin_id> out;
     for (std::size_t i = 0; i < items.size(); ++i)
-      if (items[i].code == ec::ok)
-        out.push_back(hashes[i]);
+      if (auto& where = items[i].where; items[i].code == ec::ok)
+        out.push_back({hashes[i], takes == holding::view ? page_grant{where.page, where.gen} : page_grant{}});
     return out;
+  }
+  // Books what the answer took. False where the answer is void.
+  bool book(std::span<const found> items) {
+    return impl_->held().add_pins(ask_.used()->wire_number, pins_of(hashes_, items, takes_));
   }
 
   // With the pins of the hits in the book as pins by key.
   result<std::vector<found>> finish_pinned() {
     for (;;) {
-      auto items = finish([this](std::span<const found> found) {
-        return impl_->held().add_pins(ask_.used()->wire_number, hits(hashes_, found));
-      });
+      auto items = finish([this](std::span<const found> found) { return book(found); });
       if (!items)
         return items;
       auto counts = still_counts();
       if (counts)
         return items;
       if (counts.code() != ec::gone) {
-        auto given_up = impl_->held().drop_pins(hits(hashes_, *items));
-        impl_->held().unpin_later(given_up.wire, given_up.hashes);
+        auto given_up = impl_->held().drop_pins(pins_of(hashes_, *items, takes_));
+        impl_->held().unpin_later(given_up.wire, given_up.pins);
         return counts.error();
       }
       ask_.repeat();
@@ -115,13 +120,13 @@ protected:
   impl_ptr impl_;
   const char* what_;
   std::vector<key_hash> hashes_;
-  bool pins_;
+  holding takes_;
   exchange<lookup_request> ask_;
 
 private:
-  static lookup_request request_of(lookup_flags flags, std::span<const key_hash> hashes) {
-    auto bits = (flags.pin ? flag_pin : 0) | (flags.prefix_stop ? flag_prefix_stop : 0);
-    return {static_cast<std::uint8_t>(bits), encode_hashes(hashes)};
+  static lookup_request request_of(std::span<const key_hash> hashes, holding takes, bool prefix_stop) {
+    auto bits = takes == holding::pin ? flag_pin : takes == holding::view ? flag_view : 0;
+    return {static_cast<std::uint8_t>(bits | (prefix_stop ? flag_prefix_stop : 0)), encode_hashes(hashes)};
   }
 };
 
@@ -131,7 +136,7 @@ public:
   bool ready() override { return ask_.ready(); }
 
   result<lookup_result> get() override {
-    auto items = pins_ ? finish_pinned() : finish([](const auto&) { return true; });
+    auto items = takes_ == holding::pin ? finish_pinned() : finish([](const auto&) { return true; });
     if (!items)
       return items.error();
     lookup_result out(items->size());
@@ -161,7 +166,7 @@ public:
 class retrieve_operation final : public pending<std::vector<view>>, private lookup_base {
 public:
   retrieve_operation(impl_ptr impl, std::vector<key_hash> hashes, bool prefix_stop)
-      : lookup_base(std::move(impl), "retrieve keys", std::move(hashes), {true, prefix_stop}),
+      : lookup_base(std::move(impl), "retrieve keys", std::move(hashes), holding::view, prefix_stop),
         prefix_stop_(prefix_stop) {}
   bool ready() override { return ask_.ready(); }
 
@@ -170,9 +175,7 @@ public:
     for (;;) {
       if (auto open = impl_->open_for_calls(); !open)
         return open.error();
-      auto items = finish([this](std::span<const found> found) {
-        return impl_->held().add_views(ask_.used()->wire_number, hits(hashes_, found));
-      });
+      auto items = finish([this](std::span<const found> found) { return book(found); });
       if (!items)
         return items.error();
       auto views = make_views(*items);
@@ -183,7 +186,7 @@ public:
   }
 
 private:
-  // REQUIRES: the hits' pins are in the book as views. Each belongs to its view from here on, whatever happens: the
+  // REQUIRES: the hits' pins are in the book. Each belongs to its view from here on, whatever happens: the
   // views that go undo it.
   result<std::vector<view>> make_views(std::span<const found> items) {
     auto s = ask_.used();
@@ -258,8 +261,8 @@ public:
   unpin_operation(impl_ptr impl, holdings::dropped dropped)
       : impl_(std::move(impl)), dropped_(std::move(dropped)), until_(impl_->deadline()) {
     auto s = impl_->wire().now();
-    if (s && s->wire_number == dropped_.wire && !dropped_.hashes.empty())
-      call_ = s->wire->send(unpin_request{encode_hashes(dropped_.hashes)});
+    if (s && s->wire_number == dropped_.wire && !dropped_.pins.empty())
+      call_ = s->wire->send(unpin_of(dropped_.pins));
     if (!call_)
       queue();
   }
@@ -286,7 +289,7 @@ public:
       return dropped_.known;
     }
     auto codes = decode_codes(reply.codes);
-    if (!codes || codes->size() != dropped_.hashes.size())
+    if (!codes || codes->size() != dropped_.pins.size())
       return nonsense("unpin keys");
     std::size_t next = 0;
     for (std::size_t i = 0; i < dropped_.known.size(); ++i)
@@ -297,13 +300,13 @@ public:
 
 private:
   void queue() {
-    impl_->held().unpin_later(dropped_.wire, dropped_.hashes);
+    impl_->held().unpin_later(dropped_.wire, dropped_.pins);
     impl_->wake();
   }
   call::late_handler if_refused() {
     return [impl = impl_.get(), dropped = dropped_](outcome& o) {
       if (o.code == ec::ok && static_cast<ec>(std::get<codes_reply>(o.reply).code) == ec::busy)
-        impl->held().unpin_later(dropped.wire, dropped.hashes);
+        impl->held().unpin_later(dropped.wire, dropped.pins);
     };
   }
 
@@ -319,14 +322,15 @@ pending_ptr<lookup_result> start_lookup(const impl_ptr& impl, key_list keys, loo
   auto hashes = hash_keys(*impl, "look up keys", keys);
   if (!hashes)
     return answered<lookup_result>(hashes.error());
-  return std::make_unique<lookup_operation>(impl, "look up keys", *std::move(hashes), flags);
+  return std::make_unique<lookup_operation>(impl, "look up keys", *std::move(hashes),
+                                            flags.pin ? holding::pin : holding::nothing, flags.prefix_stop);
 }
 
 pending_ptr<std::vector<bool>> start_pin(const impl_ptr& impl, key_list keys, bool prefix_stop) {
   auto hashes = hash_keys(*impl, "pin keys", keys);
   if (!hashes)
     return answered<std::vector<bool>>(hashes.error());
-  return std::make_unique<pin_operation>(impl, "pin keys", *std::move(hashes), lookup_flags{true, prefix_stop});
+  return std::make_unique<pin_operation>(impl, "pin keys", *std::move(hashes), holding::pin, prefix_stop);
 }
 
 pending_ptr<std::vector<view>> start_retrieve(const impl_ptr& impl, key_list keys, bool prefix_stop) {
@@ -348,7 +352,10 @@ pending_ptr<std::vector<bool>> start_unpin(const impl_ptr& impl, key_list keys) 
   auto hashes = hash_keys(*impl, "unpin keys", keys);
   if (!hashes)
     return answered<std::vector<bool>>(hashes.error());
-  return std::make_unique<unpin_operation>(impl, impl->held().drop_pins(*hashes));
+  std::vector<pin_id> pins;
+  for (const auto& hash : *hashes)
+    pins.push_back({hash, {}});
+  return std::make_unique<unpin_operation>(impl, impl->held().drop_pins(pins));
 }
 
 status queue_unpin(const impl_ptr& impl, key_list keys) {
@@ -365,7 +372,6 @@ pending_ptr<std::vector<ec>> start_remove(const impl_ptr& impl, key_list keys) {
   auto hashes = hash_keys(*impl, "remove keys", keys);
   if (!hashes)
     return answered<std::vector<ec>>(hashes.error());
-  impl->flush_unpins();
   return std::make_unique<codes_operation<remove_request, ec>>(impl, "remove keys", keys.size(),
                                                                remove_request{encode_hashes(*hashes)});
 }

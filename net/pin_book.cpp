@@ -1,68 +1,56 @@
 #include "net/pin_book.hpp"
 
-#include <algorithm>
 #include <iterator>
 
 namespace maru::net {
 
-pin_book::counts& pin_book::entry_of(const key_hash& hash) {
-  auto [at, first] = entries_.try_emplace(hash);
+void pin_book::add(const pin_id& pin) {
+  auto [at, first] = entries_.try_emplace(pin);
   if (first && record_)
-    at->second.slot = record_->add(hash);
-  return at->second;
+    at->second.slot = record_->add(pin);
+  ++at->second.count;
+  ++size_;
+  keys_ += pin.by_view() ? 0 : 1;
 }
 
-pin_book::entries::iterator pin_book::erase(entries::iterator at) {
+// Ends `n` of an entry's pins; the entry behind it.
+pin_book::entries::iterator pin_book::take(entries::iterator at, std::uint32_t n) {
+  size_ -= n;
+  keys_ -= at->first.by_view() ? 0 : n;
+  at->second.count -= n;
+  if (at->second.count > 0)
+    return std::next(at);
   if (record_)
     record_->drop(at->second.slot);
   return entries_.erase(at);
 }
 
-void pin_book::add_pin(const key_hash& hash) {
-  ++entry_of(hash).pins;
-  ++size_;
-}
-
-void pin_book::add_view(const key_hash& hash) {
-  ++entry_of(hash).views;
-  ++size_;
-}
-
-bool pin_book::drop(const key_hash& hash, std::uint32_t counts::*which) {
-  auto it = entries_.find(hash);
-  if (it == entries_.end() || it->second.*which == 0)
+bool pin_book::drop(const pin_id& pin) {
+  auto at = entries_.find(pin);
+  if (at == entries_.end())
     return false;
-  --(it->second.*which);
-  --size_;
-  if (it->second.pins == 0 && it->second.views == 0)
-    erase(it);
+  take(at, 1);
   return true;
 }
 
-bool pin_book::drop_pin(const key_hash& hash) { return drop(hash, &counts::pins); }
-
-bool pin_book::drop_view(const key_hash& hash) { return drop(hash, &counts::views); }
-
-std::vector<key_hash> pin_book::all() const {
-  std::vector<key_hash> hashes;
-  hashes.reserve(size_);
-  for (auto& [hash, n] : entries_)
-    hashes.insert(hashes.end(), std::size_t{n.pins} + n.views, hash);
-  return hashes;
+std::vector<pin_id> pin_book::all() const {
+  std::vector<pin_id> pins;
+  pins.reserve(size_);
+  for (auto& [pin, e] : entries_)
+    pins.insert(pins.end(), e.count, pin);
+  return pins;
 }
 
-bool pin_book::has_pins() const {
-  return std::any_of(entries_.begin(), entries_.end(), [](const auto& e) { return e.second.pins > 0; });
-}
-
-std::vector<key_hash> pin_book::drop_all_pins() {
-  std::vector<key_hash> dropped;
-  for (auto it = entries_.begin(); it != entries_.end();) {
-    dropped.insert(dropped.end(), it->second.pins, it->first);
-    it->second.pins = 0;
-    it = it->second.views == 0 ? erase(it) : std::next(it);
+std::vector<pin_id> pin_book::drop_keys() {
+  std::vector<pin_id> dropped;
+  for (auto at = entries_.begin(); at != entries_.end();) {
+    if (at->first.by_view()) {
+      ++at;
+      continue;
+    }
+    dropped.insert(dropped.end(), at->second.count, at->first);
+    at = take(at, at->second.count);
   }
-  size_ -= dropped.size();
   return dropped;
 }
 

@@ -18,10 +18,10 @@ class actor_system_config;
 
 namespace maru::net {
 
-inline constexpr std::uint32_t protocol_version = 2;
+inline constexpr std::uint32_t protocol_version = 3;
 
 // First message of a worker. `resume_session` != 0 asks to go on with a session known to the pool, proven by
-// `resume_secret`; `pinned` are the hashes it holds pinned (one per pin), `grants` the pages it still uses.
+// `resume_secret`; `pinned` are the hashes it holds pinned (one per pin), `viewed` what its views hold, `grants` the pages it still uses.
 struct hello {
   std::uint32_t version = protocol_version;
   std::string client_version;
@@ -33,6 +33,7 @@ struct hello {
   std::uint64_t resume_session = 0;
   std::string resume_secret;  // 16 bytes
   std::string pinned;         // hashes
+  std::string viewed;         // view pins
   std::string grants;         // grants
   std::uint64_t wire = 0;     // one more with each hello of a client: one that comes late, after a newer one, is void
 };
@@ -51,19 +52,22 @@ struct give_back_request {
 struct commit_request {
   std::string items;
 };
-// Looks keys up; flags are a sum of flag_pin and flag_prefix_stop.
+// Looks keys up; flags are a sum of flag_prefix_stop and one of flag_pin, which keeps the hits' entries, and flag_view,
+// which keeps their pages only.
 struct lookup_request {
   std::uint8_t flags = 0;
   std::string hashes;
 };
-inline constexpr std::uint8_t flag_pin = 1, flag_prefix_stop = 2;
+inline constexpr std::uint8_t flag_pin = 1, flag_prefix_stop = 2, flag_view = 4;
 // Tells which keys are there.
 struct exists_request {
   std::uint8_t flags = 0;
   std::string hashes;
 };
+// Ends pins by key and pins of views; an answer has the codes of both, in this order.
 struct unpin_request {
   std::string hashes;
+  std::string viewed;  // view pins
 };
 struct remove_request {
   std::string hashes;
@@ -127,9 +131,9 @@ using session_actor = caf::typed_actor<
   caf::replies_to<lookup_request>::with<found_reply>,
   // ok or missing per hash. Does not count as use.
   caf::replies_to<exists_request>::with<codes_reply>,
-  // ok or not_pinned per hash.
+  // ok or not_pinned per pin.
   caf::replies_to<unpin_request>::with<codes_reply>,
-  // ok (removed), missing or pinned per hash.
+  // ok (removed), missing or pinned per hash. Views do not keep a key from being removed.
   caf::replies_to<remove_request>::with<codes_reply>,
   // Per page: ok, it is damaged and its entry goes; exists, its bytes are right; missing, nothing (else) is there.
   caf::replies_to<report_request>::with<codes_reply>,
@@ -196,13 +200,13 @@ void add_protocol_types(caf::actor_system_config& cfg);
   }
 
 MARU_INSPECT(hello, "hello", x.version, x.client_version, x.instance, x.host, x.boot_id, x.page_bytes, x.token,
-             x.resume_session, x.resume_secret, x.pinned, x.grants, x.wire)
+             x.resume_session, x.resume_secret, x.pinned, x.viewed, x.grants, x.wire)
 MARU_INSPECT(grant_request, "gr", x.count, x.ahead)
 MARU_INSPECT(give_back_request, "gb", x.grants)
 MARU_INSPECT(commit_request, "co", x.items)
 MARU_INSPECT(lookup_request, "lo", x.flags, x.hashes)
 MARU_INSPECT(exists_request, "ex", x.flags, x.hashes)
-MARU_INSPECT(unpin_request, "un", x.hashes)
+MARU_INSPECT(unpin_request, "un", x.hashes, x.viewed)
 MARU_INSPECT(remove_request, "rm", x.hashes)
 MARU_INSPECT(report_request, "rp", x.pages)
 MARU_INSPECT(renew_request, "rn", x.seen_epoch)

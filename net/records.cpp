@@ -53,6 +53,34 @@ std::optional<std::vector<key_hash>> decode_hashes(std::string_view blob) {
   return hashes;
 }
 
+std::string encode_view_pins(std::span<const pin_id> pins) {
+  std::string blob;
+  blob.reserve(pins.size() * view_pin_bytes);
+  writer out{blob};
+  for (auto& pin : pins) {
+    out.hash(pin.hash);
+    write_page(out, pin.page.page);
+    out.number(pin.page.gen);
+  }
+  return blob;
+}
+
+std::optional<std::vector<pin_id>> decode_view_pins(std::string_view blob) {
+  auto n = record_count(blob, view_pin_bytes);
+  if (!n)
+    return std::nullopt;
+  std::vector<pin_id> pins(*n);
+  reader in{blob};
+  for (auto& pin : pins) {
+    pin.hash = in.hash();
+    pin.page.page = read_page(in);
+    pin.page.gen = in.number<std::uint64_t>();
+    if (!pin.by_view() || pin.page.gen > generation_max)
+      return std::nullopt;
+  }
+  return pins;
+}
+
 std::string encode_found(std::span<const found> items) {
   std::string blob;
   blob.reserve(items.size() * found_bytes);

@@ -19,6 +19,12 @@ std::string encode_hashes(std::span<const key_hash> hashes);
 // Empty optional where the size is no multiple of 16 or over the batch bound.
 std::optional<std::vector<key_hash>> decode_hashes(std::string_view blob);
 
+// One view's pin (32 bytes): hash 16, region 4, page 4, generation 8.
+inline constexpr std::size_t view_pin_bytes = 32;
+std::string encode_view_pins(std::span<const pin_id> pins);
+// Empty optional also where a record names no page.
+std::optional<std::vector<pin_id>> decode_view_pins(std::string_view blob);
+
 // One answer of a lookup or pin (32 bytes): region 4, page 4, length 4, code 1, zero 3, generation 8, checksum 8.
 struct found {
   ec code = ec::missing;  // ok, or missing

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdlib>
 #include <thread>
+#include <tuple>
+#include <utility>
 
 #include "base/uuid.hpp"
 #include "base/version.hpp"
@@ -33,7 +35,25 @@ bool sound(const hello_reply& reply) {
          && reply.visibility <= static_cast<std::uint8_t>(cxl::coherence::software);
 }
 
+// Pins by key as hashes, and those of views.
+std::pair<std::string, std::string> encode_pins(std::span<const pin_id> pins) {
+  std::vector<key_hash> by_key;
+  std::vector<pin_id> by_view;
+  for (auto& pin : pins)
+    if (pin.by_view())
+      by_view.push_back(pin);
+    else
+      by_key.push_back(pin.hash);
+  return {encode_hashes(by_key), encode_view_pins(by_view)};
+}
+
 }  // namespace
+
+unpin_request unpin_of(std::span<const pin_id> pins) {
+  unpin_request out;
+  std::tie(out.hashes, out.viewed) = encode_pins(pins);
+  return out;
+}
 
 hello introduce(const client_options& options, const session* previous, const holdings::declaration& held) {
   hello message;
@@ -47,7 +67,7 @@ hello introduce(const client_options& options, const session* previous, const ho
   if (previous) {
     message.resume_session = previous->id;
     message.resume_secret = previous->resume_secret;
-    message.pinned = encode_hashes(held.pins);
+    std::tie(message.pinned, message.viewed) = encode_pins(held.pins);
     message.grants = encode_grants(held.grants);
   }
   return message;

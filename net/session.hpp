@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/error.hpp"
@@ -54,6 +55,9 @@ using session_ptr = std::shared_ptr<const session>;
 
 // What a client says of itself. `previous` may be null; then nothing is resumed.
 hello introduce(const client_options& options, const session* previous, const holdings::declaration& held);
+
+// The request that ends these pins.
+unpin_request unpin_of(std::span<const pin_id> pins);
 
 // Sends hello and checks the reply. Errors: the reply's code and reason; unavailable, timeout; corrupt.
 result<hello_reply> greet(link& wire, hello message, time_point deadline);

@@ -294,6 +294,15 @@ TEST_F(commits, RepeatedCommitIsAnsweredByThePagesState) {
   in.expect_sound();
 }
 
+TEST_F(commits, RepeatedCommitOfAKeyThatIsRemovedUnderAViewIsGone) {
+  auto page = anna.put({"k"})[0];
+  auto views = ben.view({"k"});
+  EXPECT_EQ(anna.remove({"k"}), codes{ec::ok});
+  EXPECT_EQ(anna.commit({{"k", page}}), codes{ec::gone}) << "only its generation stays for the view";
+  EXPECT_EQ(ben.end_views(views), codes{ec::ok});
+  in.expect_sound();
+}
+
 TEST_F(commits, GivenBackPageIsNobodysAnyMore) {
   auto page = anna.grant()[0];
   auto back = net::give_back_request{net::encode_grants(std::vector{page, page_grant{test::page_at(9, 9), 0}})};

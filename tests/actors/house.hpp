@@ -178,7 +178,10 @@ public:
     for (const auto& i : indexes)
       entries += i->size() + i->evicting();
     EXPECT_EQ(entries, committed);
-    EXPECT_EQ(table->counts().evicting, 0u);
+    std::uint64_t detached = 0;
+    for (const auto& i : indexes)
+      detached += i->detached();
+    EXPECT_EQ(table->counts().evicting, detached);
     EXPECT_EQ(ask<pin_counts>(ledger, ask_pins{}).pins, pins());
   }
 
@@ -264,7 +267,7 @@ public:
   struct options {
     std::uint64_t page_bytes = 0;
     std::uint64_t resume = 0;  // a session to go on with
-    std::string secret, pinned, grants;
+    std::string secret, pinned, viewed, grants;
   };
   explicit worker(house& in) : worker(in, options{}) {}
   worker(house& in, const options& o) : in_(&in), end(in.new_end()) {
@@ -282,6 +285,7 @@ public:
     m.resume_session = o.resume;
     m.resume_secret = o.secret;
     m.pinned = o.pinned;
+    m.viewed = o.viewed;
     m.grants = o.grants;
     return m;
   }
@@ -291,7 +295,7 @@ public:
     if (auto taken = file_lock::acquire(hello.lock_path))
       lock = std::move(*taken);
   }
-  options to_resume() const { return {0, hello.session, hello.resume_secret, {}, {}}; }
+  options to_resume() const { return {0, hello.session, hello.resume_secret, {}, {}, {}}; }
   session_id id() const { return session_id{hello.session}; }
 
   // The connection is lost, the process lives; and the process ends.
@@ -368,6 +372,18 @@ public:
   }
   std::vector<ec> unpin(const std::vector<std::string>& keys) {
     return codes(ask_of<net::codes_reply>(session, net::unpin_request{blob(keys)}));
+  }
+  // A view of each key: what it holds.
+  std::vector<pin_id> view(const std::vector<std::string>& keys) {
+    std::vector<pin_id> out;
+    for (const auto& found : lookup(keys, net::flag_view)) {
+      EXPECT_EQ(found.code, ec::ok);
+      out.push_back({in_->hash(keys[out.size()]), {found.where.page, found.where.gen}});
+    }
+    return out;
+  }
+  std::vector<ec> end_views(const std::vector<pin_id>& views) {
+    return codes(ask_of<net::codes_reply>(session, net::unpin_request{{}, net::encode_view_pins(views)}));
   }
   pending<net::codes_reply> begin_remove(const std::vector<std::string>& keys) {
     return begin_with<net::codes_reply>(session, net::remove_request{blob(keys)});

@@ -15,6 +15,7 @@ namespace {
 
 using test::place_of;
 using hashes = std::vector<key_hash>;
+using pin_list = std::vector<pin_id>;
 
 // The same promises, kept the slow and simple way.
 class model {
@@ -22,10 +23,13 @@ public:
   struct entry {
     location where;
     std::uint64_t size = 0;
-    std::uint32_t pins = 0;
+    std::uint32_t keys = 0, views = 0;  // pins
     bool evicting = false;
+    bool pinned() const { return keys + views > 0; }
+    page_grant page() const { return {where.page, where.gen}; }
   };
   std::unordered_map<key_hash, entry> entries;
+  std::unordered_map<page_grant, std::uint32_t> detached;
   std::map<std::uint64_t, std::list<key_hash>> recency;  // front: used last; only what may be evicted
 
   void forget(const key_hash& h) { recency[entries.at(h).size].remove(h); }
@@ -51,24 +55,72 @@ public:
     std::reverse(hit.begin(), hit.end());
     for (const auto& h : hit) {
       auto& e = entries.at(h);
-      e.pins += flags.pin ? 1 : 0;
-      if (e.pins == 0)
-        use(h);
-      else
+      e.keys += flags.takes == index::holding::pin ? 1 : 0;
+      e.views += flags.takes == index::holding::view ? 1 : 0;
+      if (e.pinned())
         forget(h);
+      else
+        use(h);
     }
     return out;
   }
-  std::size_t unpin(const hashes& wanted) {
-    std::size_t strays = 0;
-    for (auto h = wanted.rbegin(); h != wanted.rend(); ++h) {
-      auto at = entries.find(*h);
-      if (at == entries.end() || at->second.pins == 0)
-        ++strays;
-      else if (--at->second.pins == 0)
-        use(*h);
+  bool unpin(const pin_id& pin) {
+    auto at = entries.find(pin.hash);
+    if (at == entries.end() || (pin.by_view() && at->second.page() != pin.page)) {
+      auto page = detached.find(pin.page);
+      if (page == detached.end() || page->second == 0)
+        return false;
+      --page->second;
+      return true;
     }
+    auto& count = pin.by_view() ? at->second.views : at->second.keys;
+    if (count == 0)
+      return false;
+    --count;
+    if (!at->second.pinned() && !at->second.evicting)
+      use(pin.hash);
+    return true;
+  }
+  std::size_t unpin(const pin_list& wanted) {
+    std::size_t strays = 0;
+    for (auto pin = wanted.rbegin(); pin != wanted.rend(); ++pin)
+      strays += unpin(*pin) ? 0 : 1;
     return strays;
+  }
+  ec pin_again(const pin_id& pin) {
+    auto at = entries.find(pin.hash);
+    bool on_entry = at != entries.end() && (!pin.by_view() || at->second.page() == pin.page);
+    if (!on_entry) {
+      auto page = detached.find(pin.page);
+      if (page == detached.end())
+        return ec::missing;
+      ++page->second;
+      return ec::ok;
+    }
+    auto& e = at->second;
+    if (e.evicting && (!pin.by_view() || e.views == 0))
+      return ec::missing;
+    forget(pin.hash);
+    ++(pin.by_view() ? e.views : e.keys);
+    return ec::ok;
+  }
+  // True where views hold its page.
+  bool drop(const key_hash& h) {
+    const auto& e = entries.at(h);
+    bool held = e.views > 0;
+    if (held)
+      detached[e.page()] = e.views;
+    entries.erase(h);
+    return held;
+  }
+  std::vector<page_grant> take_unheld() {
+    std::vector<page_grant> out;
+    for (const auto& [page, views] : detached)
+      if (views == 0)
+        out.push_back(page);
+    for (const auto& page : out)
+      detached.erase(page);
+    return out;
   }
   void mark(const key_hash& h) {
     forget(h);
@@ -87,6 +139,22 @@ protected:
       h = key();
     return out;
   }
+  // Pins of all kinds, mostly such as are there.
+  pin_id pin() {
+    if (!want.detached.empty() && random.chance(30))
+      return {key(), std::next(want.detached.begin(), random.below(want.detached.size()))->first};
+    auto h = key();
+    auto at = want.entries.find(h);
+    if (at == want.entries.end() || random.chance(50))
+      return {h, {}};
+    return {h, at->second.page()};
+  }
+  pin_list some_pins() {
+    pin_list out(1 + random.below(6));
+    for (auto& p : out)
+      p = pin();
+    return out;
+  }
   // Few buckets, so that chains grow.
   key_hash key() {
     auto k = random.below(keys);
@@ -102,7 +170,7 @@ protected:
 };
 
 void index_against_model::step() {
-  switch (random.below(8)) {
+  switch (random.below(10)) {
     case 0:
     case 1: {
       auto h = key();
@@ -114,30 +182,31 @@ void index_against_model::step() {
       ASSERT_EQ(real.insert(h, where, size), expected);
       if (expected != ec::ok)
         break;
-      want.entries[h] = {where, size, 0, false};
+      want.entries[h] = {where, size};
       want.use(h);
       break;
     }
     case 2:
     case 3: {
       auto b = batch();
-      index::lookup_flags flags{random.chance(40), random.chance(40)};
+      index::lookup_flags flags{static_cast<index::holding>(random.below(3)), random.chance(40)};
       ASSERT_EQ(real.lookup(b, flags), want.lookup(b, flags));
       break;
     }
     case 4: {
-      auto b = batch();
+      auto b = some_pins();
       ASSERT_EQ(real.unpin(b), want.unpin(b));
       break;
     }
     case 5: {
       auto h = key();
       victim v;
-      auto expected = !want.hits(h) ? ec::missing : want.entries.at(h).pins > 0 ? ec::pinned : ec::ok;
+      auto expected = !want.hits(h) ? ec::missing : want.entries.at(h).keys > 0 ? ec::pinned : ec::ok;
       ASSERT_EQ(real.mark(h, v), expected);
       if (expected != ec::ok)
         break;
       ASSERT_EQ(v.where, want.entries.at(h).where);
+      ASSERT_EQ(v.viewed, want.entries.at(h).views > 0);
       want.mark(h);
       break;
     }
@@ -150,18 +219,28 @@ void index_against_model::step() {
       }
       break;
     }
+    case 7: {
+      auto p = pin();
+      ASSERT_EQ(real.pin_again(pin_list{p}), std::vector{want.pin_again(p)});
+      break;
+    }
+    case 8: {
+      auto got = real.take_unheld(), expected = want.take_unheld();
+      ASSERT_TRUE(std::is_permutation(got.begin(), got.end(), expected.begin(), expected.end()));
+      break;
+    }
     default: {
       auto h = key();
       auto at = want.entries.find(h);
       if (at == want.entries.end() || !at->second.evicting)
         break;
       if (random.chance(60)) {
-        real.drop(h);
-        want.entries.erase(at);
+        ASSERT_EQ(real.drop(h), want.drop(h));
       } else {
         real.restore(h);
         at->second.evicting = false;
-        want.use(h);
+        if (!at->second.pinned())
+          want.use(h);
       }
     }
   }
@@ -174,8 +253,11 @@ void index_against_model::compare() {
     live += e.evicting ? 0 : 1;
     evicting += e.evicting ? 1 : 0;
     bytes += e.evicting ? 0 : e.where.length;
-    pins += e.pins;
+    pins += e.keys + e.views;
   }
+  for (const auto& [page, views] : want.detached)
+    pins += views;
+  ASSERT_EQ(real.detached(), want.detached.size());
   ASSERT_EQ(real.size(), live);
   ASSERT_EQ(real.evicting(), evicting);
   ASSERT_EQ(real.pins(), pins);
@@ -189,7 +271,7 @@ void index_against_model::compare() {
     if (!found)
       continue;
     ASSERT_EQ(found->where, at->second.where);
-    ASSERT_EQ(found->pins, at->second.pins);
+    ASSERT_EQ(found->pins, at->second.keys + at->second.views);
     ASSERT_EQ(found->evicting, at->second.evicting);
   }
   for (auto size : sizes) {

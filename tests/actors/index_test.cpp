@@ -14,6 +14,12 @@ using test::place_of;
 
 constexpr std::uint64_t page_bytes = 65536;
 using hashes = std::vector<key_hash>;
+using pin_list = std::vector<pin_id>;
+
+// A pin by key, and one of a view of what index_with put there.
+pin_id key_of(std::uint64_t n) { return {hash_of(n), {}}; }
+pin_id view_of(std::uint32_t n) { return {hash_of(n), {place_of(n).page, place_of(n).gen}}; }
+constexpr index::lookup_flags pinned{.takes = index::holding::pin}, viewed{.takes = index::holding::view};
 
 index index_with(std::uint32_t n, std::size_t capacity = 64) {
   index i{capacity, "lru"};
@@ -105,7 +111,7 @@ TEST(Index, CountsFollowEveryChange) {
   auto bytes = place_of(0).length + place_of(1).length + place_of(2).length;
   EXPECT_EQ(i.size(), 3u);
   EXPECT_EQ(i.bytes(), bytes);
-  i.lookup(hashes{hash_of(0), hash_of(0), hash_of(7)}, {.pin = true});
+  i.lookup(hashes{hash_of(0), hash_of(0), hash_of(7)}, pinned);
   EXPECT_EQ(i.pins(), 2u);
   victim v;
   ASSERT_EQ(i.mark(hash_of(1), v), ec::ok);
@@ -120,8 +126,8 @@ TEST(Index, CountsFollowEveryChange) {
 
 TEST(Index, PrefixStopMissesAllAfterTheFirstMissAndPinsNoneOfThem) {
   auto i = index_with(4);
-  auto found =
-    i.lookup(hashes{hash_of(0), hash_of(1), hash_of(9), hash_of(2), hash_of(3)}, {.pin = true, .prefix_stop = true});
+  auto found = i.lookup(hashes{hash_of(0), hash_of(1), hash_of(9), hash_of(2), hash_of(3)},
+                        {.takes = index::holding::pin, .prefix_stop = true});
   std::vector<ec> codes;
   for (const auto& f : found)
     codes.push_back(f.code);
@@ -149,9 +155,9 @@ TEST(Index, EarlierKeysOfABatchAreMoreRecent) {
 TEST(Index, UnpinCountsAsUseInTheOrderOfTheBatch) {
   auto i = index_with(3);
   hashes prefix{hash_of(0), hash_of(1), hash_of(2)};
-  i.lookup(prefix, {.pin = true});
+  i.lookup(prefix, pinned);
   ASSERT_EQ(i.insert(hash_of(3), place_of(3), page_bytes), ec::ok);  // what the request commits after its lookup
-  EXPECT_EQ(i.unpin(prefix), 0u);
+  EXPECT_EQ(i.unpin(pin_list{key_of(0), key_of(1), key_of(2)}), 0u);
   EXPECT_EQ(eviction_order(i, 4), (order{3, 2, 1, 0}));
 }
 
@@ -164,21 +170,21 @@ TEST(Index, ExistsIsNoUse) {
 
 TEST(Index, Invariant4_PinnedEntryIsNeitherChosenNorMarked) {
   auto i = index_with(3);
-  i.lookup(hashes{hash_of(0), hash_of(0)}, {.pin = true});
+  i.lookup(hashes{hash_of(0), hash_of(0)}, pinned);
   victim v;
   EXPECT_EQ(i.mark(hash_of(0), v), ec::pinned);
   EXPECT_EQ(eviction_order(i, 3), (order{1, 2}));
-  EXPECT_EQ(i.unpin(hashes{hash_of(0)}), 0u);
+  EXPECT_EQ(i.unpin(pin_list{key_of(0)}), 0u);
   EXPECT_EQ(i.coldest(page_bytes), std::nullopt) << "one of two pins is left";
-  EXPECT_EQ(i.unpin(hashes{hash_of(0)}), 0u);
+  EXPECT_EQ(i.unpin(pin_list{key_of(0)}), 0u);
   EXPECT_EQ(i.coldest(page_bytes), place_of(0));
   EXPECT_EQ(i.mark(hash_of(0), v), ec::ok);
 }
 
 TEST(Index, Invariant5_UnpinWithoutAPinIsCountedAndCannotUnderflow) {
   auto i = index_with(2);
-  i.lookup(hashes{hash_of(0)}, {.pin = true});
-  EXPECT_EQ(i.unpin(hashes{hash_of(1), hash_of(8), hash_of(0), hash_of(0)}), 3u);
+  i.lookup(hashes{hash_of(0)}, pinned);
+  EXPECT_EQ(i.unpin(pin_list{key_of(1), key_of(8), key_of(0), key_of(0)}), 3u);
   EXPECT_EQ(i.pins(), 0u);
   EXPECT_EQ(i.find(hash_of(0))->pins, 0u);
 }
@@ -189,7 +195,7 @@ TEST(Index, MarkedEntryIsAMissButKeepsItsKey) {
   ASSERT_EQ(i.mark(hash_of(0), v), ec::ok);
   EXPECT_EQ(v.hash, hash_of(0));
   EXPECT_EQ(v.where, place_of(0));
-  EXPECT_EQ(i.lookup(hashes{hash_of(0)}, {.pin = true})[0].code, ec::missing);
+  EXPECT_EQ(i.lookup(hashes{hash_of(0)}, pinned)[0].code, ec::missing);
   EXPECT_EQ(i.pins(), 0u);
   EXPECT_FALSE(i.contains(hash_of(0)));
   EXPECT_TRUE(i.find(hash_of(0))->evicting);
@@ -238,7 +244,7 @@ TEST(EvictionPolicy, UnknownNameGivesNone) {
 
 TEST(Index, ACondemnedEntryIsAMissAndGoesWithItsLastPin) {
   auto i = index_with(3);
-  i.lookup(hashes{hash_of(1), hash_of(1)}, {.pin = true});
+  i.lookup(hashes{hash_of(1), hash_of(1)}, pinned);
   victim out;
   EXPECT_EQ(i.condemn({hash_of(0), place_of(0)}, false, out), ec::ok);
   EXPECT_EQ(out.hash, hash_of(0));
@@ -246,11 +252,11 @@ TEST(Index, ACondemnedEntryIsAMissAndGoesWithItsLastPin) {
   EXPECT_EQ(i.condemn({hash_of(1), place_of(1)}, false, out), ec::pinned);
   EXPECT_FALSE(i.contains(hash_of(1)));
   EXPECT_TRUE(i.find(hash_of(1))->condemned);
-  EXPECT_EQ(i.lookup(hashes{hash_of(1)}, {.pin = true})[0].code, ec::missing) << "no new pin holds it";
+  EXPECT_EQ(i.lookup(hashes{hash_of(1)}, pinned)[0].code, ec::missing) << "no new pin holds it";
   EXPECT_EQ(i.mark(hash_of(1), out), ec::missing);
-  i.unpin(hashes{hash_of(1)});
+  i.unpin(pin_list{key_of(1)});
   EXPECT_TRUE(i.take_condemned().empty()) << "one pin is left";
-  i.unpin(hashes{hash_of(1)});
+  i.unpin(pin_list{key_of(1)});
   auto gone = i.take_condemned();
   ASSERT_EQ(gone.size(), 1u);
   EXPECT_EQ(gone[0].hash, hash_of(1));
@@ -266,6 +272,95 @@ TEST(Index, AnEntryThatMovedOnIsNotCondemned) {
   EXPECT_EQ(i.condemn({hash_of(0), older}, false, out), ec::missing);
   EXPECT_EQ(i.condemn({hash_of(0), place_of(1)}, false, out), ec::missing);
   EXPECT_TRUE(i.contains(hash_of(0)));
+}
+
+TEST(Index, AViewsPinKeepsAnEntryFromEvictionButNotFromRemoval) {
+  auto i = index_with(2);
+  i.lookup(hashes{hash_of(0)}, viewed);
+  EXPECT_EQ(eviction_order(i, 2), (order{1}));
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(0), v), ec::ok);
+  EXPECT_TRUE(v.viewed);
+  EXPECT_TRUE(i.drop(hash_of(0))) << "a view holds the page";
+  EXPECT_EQ(i.detached(), 1u);
+  EXPECT_EQ(i.pins(), 1u);
+  EXPECT_TRUE(i.take_unheld().empty());
+  EXPECT_EQ(i.unpin(pin_list{key_of(0)}), 1u) << "an unpin by key does not end it";
+  EXPECT_EQ(i.unpin(pin_list{view_of(0)}), 0u);
+  EXPECT_EQ(i.take_unheld(), std::vector{view_of(0).page});
+  EXPECT_EQ(i.detached(), 0u);
+  EXPECT_EQ(i.pins(), 0u);
+  EXPECT_EQ(i.unpin(pin_list{view_of(0)}), 1u);
+}
+
+TEST(Index, APinByKeyBesideAViewRefusesTheRemoval) {
+  auto i = index_with(1);
+  i.lookup(hashes{hash_of(0)}, viewed);
+  i.lookup(hashes{hash_of(0)}, pinned);
+  victim v;
+  EXPECT_EQ(i.mark(hash_of(0), v), ec::pinned);
+  EXPECT_EQ(i.unpin(pin_list{key_of(0), key_of(0)}), 1u) << "the second would be the view's";
+  EXPECT_EQ(i.mark(hash_of(0), v), ec::ok);
+}
+
+TEST(Index, AViewThatEndsDuringTheRemovalLeavesNothingDetached) {
+  auto i = index_with(1);
+  i.lookup(hashes{hash_of(0)}, viewed);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(0), v), ec::ok);
+  EXPECT_EQ(i.unpin(pin_list{view_of(0)}), 0u);
+  EXPECT_FALSE(i.drop(hash_of(0)));
+  EXPECT_EQ(i.detached(), 0u);
+  EXPECT_TRUE(i.take_unheld().empty()) << "whoever drops it knows";
+}
+
+TEST(Index, ARemovalThatFailedLeavesTheViewsPin) {
+  auto i = index_with(1);
+  i.lookup(hashes{hash_of(0)}, viewed);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(0), v), ec::ok);
+  i.restore(hash_of(0));
+  EXPECT_EQ(i.coldest(page_bytes), std::nullopt);
+  EXPECT_EQ(i.unpin(pin_list{view_of(0)}), 0u);
+  EXPECT_EQ(i.coldest(page_bytes), place_of(0));
+}
+
+TEST(Index, AViewOfARemovedKeyIsNoPinOnWhatCameAfterIt) {
+  auto i = index_with(1);
+  i.lookup(hashes{hash_of(0)}, viewed);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(0), v), ec::ok);
+  i.drop(hash_of(0));
+  ASSERT_EQ(i.insert(hash_of(0), place_of(9), page_bytes), ec::ok);
+  EXPECT_EQ(i.find(hash_of(0))->pins, 0u);
+  EXPECT_EQ(i.unpin(pin_list{view_of(0)}), 0u);
+  EXPECT_EQ(i.take_unheld(), std::vector{view_of(0).page});
+  EXPECT_EQ(i.coldest(page_bytes), place_of(9));
+}
+
+TEST(Index, PinsAreCountedAgainWhereTheyCanHaveBeen) {
+  auto i = index_with(3);
+  i.lookup(hashes{hash_of(1)}, viewed);
+  victim v;
+  ASSERT_EQ(i.mark(hash_of(1), v), ec::ok);
+  ASSERT_EQ(i.mark(hash_of(2), v), ec::ok);
+  auto elsewhere = view_of(0);
+  ++elsewhere.page.gen;
+  auto codes = i.pin_again(pin_list{key_of(0), view_of(0), elsewhere, view_of(1), key_of(1), view_of(2), key_of(8)});
+  EXPECT_EQ(codes, (std::vector{ec::ok, ec::ok, ec::missing, ec::ok, ec::missing, ec::missing, ec::missing}));
+  EXPECT_EQ(i.pins(), 4u);
+}
+
+TEST(Index, DetachedPagesOfARecoveryWaitToBeAskedFor) {
+  index i{8, "lru"};
+  i.detach(view_of(0).page);
+  i.detach(view_of(1).page);
+  EXPECT_EQ(i.pin_again(pin_list{view_of(0)}), std::vector{ec::ok});
+  EXPECT_EQ(i.take_unheld(), std::vector{view_of(1).page});
+  EXPECT_EQ(i.pin_again(pin_list{view_of(1)}), std::vector{ec::missing}) << "it is free by now";
+  i.unpin(pin_list{view_of(0)});
+  EXPECT_EQ(i.pin_again(pin_list{view_of(0)}), std::vector{ec::ok}) << "not taken yet, so it can be held again";
+  EXPECT_TRUE(i.take_unheld().empty());
 }
 
 }  // namespace

@@ -11,49 +11,61 @@
 namespace maru::actors {
 namespace {
 
-using test::hash_of;
-using hashes = std::vector<key_hash>;
+using pins = std::vector<pin_id>;
 using codes = std::vector<ec>;
 
 constexpr session_id anna{1}, ben{2};
 
+// Odd ones are views'.
+pin_id pin_of(std::uint64_t n) {
+  return {test::hash_of(n), n % 2 == 1 ? page_grant{test::page_at(1, static_cast<std::uint32_t>(n)), 3} : page_grant{}};
+}
+
 TEST(PinTable, ReleaseOfAPinThatIsHeldIsOk) {
   pin_table t;
-  t.record(anna, hashes{hash_of(1), hash_of(2)});
+  t.record(anna, pins{pin_of(1), pin_of(2)});
   EXPECT_EQ(t.pins(), 2u);
-  EXPECT_EQ(t.release(anna, hashes{hash_of(2)}), codes{ec::ok});
+  EXPECT_EQ(t.release(anna, pins{pin_of(2)}), codes{ec::ok});
   EXPECT_EQ(t.pins_of(anna), 1u);
 }
 
 TEST(PinTable, Invariant5_APinIsReleasedOnceOnly) {
   pin_table t;
-  t.record(anna, hashes{hash_of(1), hash_of(1)});
-  EXPECT_EQ(t.release(anna, hashes{hash_of(1), hash_of(1), hash_of(1)}), (codes{ec::ok, ec::ok, ec::not_pinned}));
-  EXPECT_EQ(t.release(anna, hashes{hash_of(1)}), codes{ec::not_pinned});
+  t.record(anna, pins{pin_of(1), pin_of(1)});
+  EXPECT_EQ(t.release(anna, pins{pin_of(1), pin_of(1), pin_of(1)}), (codes{ec::ok, ec::ok, ec::not_pinned}));
+  EXPECT_EQ(t.release(anna, pins{pin_of(1)}), codes{ec::not_pinned});
   EXPECT_EQ(t.pins(), 0u);
 }
 
 TEST(PinTable, Invariant5_NobodyReleasesAnothersPin) {
   pin_table t;
-  t.record(anna, hashes{hash_of(1)});
-  EXPECT_EQ(t.release(ben, hashes{hash_of(1)}), codes{ec::not_pinned});
-  t.record(ben, hashes{hash_of(2)});
-  EXPECT_EQ(t.release(ben, hashes{hash_of(1)}), codes{ec::not_pinned});
+  t.record(anna, pins{pin_of(1)});
+  EXPECT_EQ(t.release(ben, pins{pin_of(1)}), codes{ec::not_pinned});
+  t.record(ben, pins{pin_of(2)});
+  EXPECT_EQ(t.release(ben, pins{pin_of(1)}), codes{ec::not_pinned});
   EXPECT_EQ(t.pins_of(anna), 1u);
   EXPECT_EQ(t.pins_of(ben), 1u);
 }
 
+TEST(PinTable, APinByKeyAndAViewsPinOfItAreTwo) {
+  pin_table t;
+  auto view = pin_of(1);
+  t.record(anna, pins{view});
+  EXPECT_EQ(t.release(anna, pins{{view.hash, {}}}), codes{ec::not_pinned});
+  EXPECT_EQ(t.release(anna, pins{view}), codes{ec::ok});
+}
+
 TEST(PinTable, Invariant5_AllPinsOfASessionAreTakenInSlices) {
   pin_table t;
-  t.record(anna, hashes{hash_of(1), hash_of(1), hash_of(1), hash_of(2)});
-  t.record(ben, hashes{hash_of(1)});
+  t.record(anna, pins{pin_of(1), pin_of(1), pin_of(1), pin_of(2)});
+  t.record(ben, pins{pin_of(1)});
   std::map<std::uint64_t, int> taken;
   std::size_t n = 0;
   for (auto slice = t.take(anna, 2); !slice.empty(); slice = t.take(anna, 2)) {
     EXPECT_LE(slice.size(), 2u);
     n += slice.size();
     for (const auto& h : slice)
-      ++taken[h == hash_of(1) ? 1 : 2];
+      ++taken[h == pin_of(1) ? 1 : 2];
   }
   EXPECT_EQ(n, 4u);
   EXPECT_EQ(taken[1], 3);
@@ -65,7 +77,7 @@ TEST(PinTable, Invariant5_AllPinsOfASessionAreTakenInSlices) {
 TEST(PinTable, PinsOfADeadSessionAreCountedApartUntilTheyEnd) {
   pin_table t;
   t.set_dead(ben);  // holds nothing: nothing to count
-  t.record(anna, hashes{hash_of(1), hash_of(2)});
+  t.record(anna, pins{pin_of(1), pin_of(2)});
   EXPECT_EQ(t.pins_held_dead(), 0u);
   t.set_dead(anna);
   EXPECT_EQ(t.pins_held_dead(), 2u);
@@ -88,11 +100,11 @@ TEST_P(pin_table_against_model, RandomOperationsAgree) {
   };
   for (int step = 0; step < 5000; ++step) {
     auto session = 1 + random.below(4);
-    hashes batch;
+    pins batch;
     std::vector<std::uint64_t> keys;
     for (auto n = 1 + random.below(5); n > 0; --n) {
       keys.push_back(random.below(12));
-      batch.push_back(hash_of(keys.back()));
+      batch.push_back(pin_of(keys.back()));
     }
     switch (random.below(5)) {
       case 0:
@@ -118,7 +130,7 @@ TEST_P(pin_table_against_model, RandomOperationsAgree) {
         ASSERT_EQ(taken.size(), std::min<std::uint64_t>(count, held));
         for (const auto& h : taken)
           for (auto& [k, n] : want[session])
-            if (hash_of(k) == h) {
+            if (pin_of(k) == h) {
               ASSERT_GT(n, 0u);
               --n;
             }

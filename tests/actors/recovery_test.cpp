@@ -198,11 +198,22 @@ TEST_F(recovery_of_a_pool, Invariant6_GrantedAndQuarantinedPagesWaitForTheirSess
   expect_free(state, page(5), 10);
 }
 
-TEST_F(recovery_of_a_pool, Invariant7_EvictingPageIsFreeOneGenerationLaterEvenWhereItsSessionLives) {
-  pool.put_session(worker);
+TEST_F(recovery_of_a_pool, Invariant7_EvictingPageIsFreeOneGenerationLater) {
   pool.write(page(1), page_state::evicting, 7, worker);
   auto state = after_restart();
   expect_free(state, page(1), 8);
+}
+
+TEST_F(recovery_of_a_pool, Invariant6_EvictingPageIsDetachedWhileSessionsOfBeforeMayShowIt) {
+  pool.put_session(worker);
+  pool.write(page(1), page_state::evicting, 7, worker);
+  for (int i = 0; i < 2; ++i) {  // still after one more crash, before the session was settled
+    auto state = after_restart();
+    EXPECT_EQ(*state.table->state_of(page(1)), page_state::evicting);
+    EXPECT_EQ(pool.descriptor(page(1))->gen, 7u);
+    ASSERT_EQ(state.shards[0]->detached(), 1u);
+    EXPECT_EQ(state.shards[0]->take_unheld(), std::vector({page_grant{page(1), 7}}));
+  }
 }
 
 TEST_F(recovery_of_a_pool, Invariant6_DamagedPageIsHeldWhileSessionsOfBeforeMayWriteIt) {
@@ -348,6 +359,7 @@ protected:
       granted += s.granted.size();
     ASSERT_EQ(granted, state.table->counts().granted);
     ASSERT_EQ(state.held.size(), state.table->counts().quarantined);
+    ASSERT_EQ(state.shards[0]->detached(), state.table->counts().evicting);
     for (auto page : damaged)
       ASSERT_EQ(std::count(state.held.begin(), state.held.end(), page), state.sessions.empty() ? 0 : 1);
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <iostream>
 #include <random>
 
 #include "base/types.hpp"
@@ -19,16 +18,13 @@ inline location place_of(std::uint32_t n) { return {page_at(1 + n / 1000, n % 10
 // A random source that names its seed, so that a failure can be run again: MARU_SEED=... gives it.
 class random_source {
 public:
-  explicit random_source(std::uint64_t salt) : seed_(storage::test::test_seed()), engine_(seed_ + salt) {
-    std::cout << "MARU_SEED=" << seed_ << '\n';
-  }
+  explicit random_source(std::uint64_t salt) : engine_(storage::test::test_seed() + salt) {}
   // A number below `end`. REQUIRES: end > 0.
   std::size_t below(std::size_t end) { return static_cast<std::size_t>(engine_() % end); }
   bool chance(unsigned percent) { return engine_() % 100 < percent; }
   std::mt19937_64& engine() { return engine_; }
 
 private:
-  std::uint64_t seed_;
   std::mt19937_64 engine_;
 };
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "cxl/pin_record.hpp"
 #include "tests/actors/session_fixture.hpp"
 
 namespace maru::actors {
@@ -89,7 +90,7 @@ TEST_F(session_lives, Invariant6_GrantThatArrivesAfterTheLapseIsQuarantinedAndFr
   in.advance(600ms);
   ASSERT_EQ(state_of(anna), "lapsed");
   ASSERT_FALSE(late->has_value());
-  in.ask<shard_blob>(in.ledger, release_pins{anna.id(), ben.blob({"key0"})});
+  in.ask<shard_blob>(in.ledger, release_pins{anna.id(), {{in.hash("key0"), {}}}});
   in.advance(200ms);
   ASSERT_TRUE(late->has_value());
   EXPECT_EQ(in.table->counts().granted, 0u);
@@ -223,6 +224,122 @@ TEST_F(session_lives, LeaseOfAResumedSessionHasItsUsualLength) {
   in.advance(5s);
   ASSERT_EQ(again.renew(), ec::ok);
   EXPECT_EQ(in.sessions().at(0).lease_left_ms, 10000);
+}
+
+// -- views
+
+TEST_F(session_lives, AViewKeepsThePageOfARemovedKeyAndTheKeyCanBePutAgain) {
+  worker anna{in}, ben{in};
+  auto page = anna.put({"a"})[0];
+  auto views = ben.view({"a"});
+  EXPECT_EQ(anna.remove({"a"}), codes{ec::ok});
+  EXPECT_FALSE(in.visible("a"));
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting);
+  auto next = anna.put({"a"})[0];
+  EXPECT_NE(next.page, page.page);
+  EXPECT_EQ(in.pool.descriptor(page.page)->gen, page.gen);
+  in.expect_sound();
+  EXPECT_EQ(ben.end_views(views), codes{ec::ok});
+  EXPECT_EQ(ben.end_views(views), codes{ec::not_pinned});
+  EXPECT_EQ(in.state_of(page.page), page_state::free);
+  EXPECT_EQ(in.pool.descriptor(page.page)->gen, page.gen + 1);
+  EXPECT_TRUE(in.visible("a"));
+  in.expect_sound();
+}
+
+TEST_F(session_lives, AViewedEntryIsNotEvicted) {
+  worker anna{in};
+  anna.put({"a"});
+  auto views = anna.view({"a"});
+  EXPECT_EQ(in.ask<evicted_bytes>(in.manager, evict_bytes{8 * bounds::MiB}).pages, 0u);
+  EXPECT_EQ(anna.end_views(views), codes{ec::ok});
+  EXPECT_EQ(in.ask<evicted_bytes>(in.manager, evict_bytes{8 * bounds::MiB}).pages, 1u);
+}
+
+TEST_F(session_lives, Invariant5_ViewsOfRemovedKeysEndWithTheirWorker) {
+  worker anna{in}, ben{in};
+  auto page = anna.put({"a"})[0];
+  ben.view({"a"});
+  anna.view({"a"});
+  EXPECT_EQ(anna.remove({"a"}), codes{ec::ok});
+  ben.die();
+  in.advance(1s);
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting) << "the other's view is left";
+  anna.die();
+  in.advance(1s);
+  EXPECT_EQ(in.state_of(page.page), page_state::free);
+  expect_nothing_is_held();
+}
+
+TEST_F(session_lives, Invariant6_AViewOfARemovedKeySurvivesReconnectAndKill) {
+  worker anna{in}, ben{in};
+  auto page = anna.put({"a"})[0];
+  auto back = anna.to_resume();
+  back.viewed = net::encode_view_pins(anna.view({"a"}));
+  EXPECT_EQ(ben.remove({"a"}), codes{ec::ok});
+  anna.disconnect();
+  in.run();
+  worker again{in, back};
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting);
+  in.restart();
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting) << "nobody came back yet";
+  EXPECT_FALSE(in.visible("a"));
+  ben.die();
+  worker third{in, back};
+  in.advance(1s);
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting);
+  in.expect_sound();
+  EXPECT_EQ(third.end_views(*net::decode_view_pins(back.viewed)), codes{ec::ok});
+  EXPECT_EQ(in.state_of(page.page), page_state::free);
+  in.expect_sound();
+}
+
+TEST_F(session_lives, Invariant6_ADetachedPageThatOneLetGoWaitsForTheOthersOfBefore) {
+  worker anna{in}, ben{in};
+  auto page = anna.put({"a"})[0];
+  auto first = anna.to_resume(), second = ben.to_resume();
+  first.viewed = net::encode_view_pins(anna.view({"a"}));
+  second.viewed = net::encode_view_pins(ben.view({"a"}));
+  EXPECT_EQ(anna.remove({"a"}), codes{ec::ok});
+  in.restart();
+  worker back{in, first};
+  EXPECT_EQ(back.end_views(*net::decode_view_pins(first.viewed)), codes{ec::ok});
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting) << "the other one is not back yet";
+  worker late{in, second};
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting);
+  EXPECT_EQ(late.end_views(*net::decode_view_pins(second.viewed)), codes{ec::ok});
+  EXPECT_EQ(in.state_of(page.page), page_state::free);
+}
+
+TEST_F(session_lives, Invariant6_AStoppedWorkersViewOfARemovedKeyOutlivesTheGrace) {
+  worker anna{in}, ben{in};
+  auto page = ben.put({"a"})[0];
+  auto record = cxl::pin_record::open(anna.hello.lock_path);
+  ASSERT_TRUE(record);
+  (*record)->add(anna.view({"a"})[0]);
+  EXPECT_EQ(ben.remove({"a"}), codes{ec::ok});
+  in.restart();
+  ben.die();
+  in.advance(31s);
+  EXPECT_EQ(state_of(anna), "lapsed");
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting);
+  anna.lock.release();
+  in.advance(1s);
+  EXPECT_EQ(in.state_of(page.page), page_state::free);
+  in.expect_sound();
+}
+
+TEST_F(session_lives, ARemovalUnderWayAsMarudIsKilledFreesItsPageOnceAllAreBack) {
+  worker anna{in};
+  auto page = anna.put({"a"})[0];
+  in.pool.env->pool->descriptors().set_state(in.pool.slot(page.page), page_state::evicting);
+  in.restart();
+  EXPECT_FALSE(in.visible("a")) << "the descriptor says that it was on its way out";
+  EXPECT_EQ(in.state_of(page.page), page_state::evicting);
+  worker again{in, anna.to_resume()};
+  in.advance(1s);
+  EXPECT_EQ(in.state_of(page.page), page_state::free);
+  in.expect_sound();
 }
 
 // -- restart of marud

@@ -1,6 +1,7 @@
 // Goal: a key that maructl prints can be given back to it, whatever its bytes. Method: known texts, and random keys
 // there and back.
 #include "app/maructl/key_text.hpp"
+#include "tests/support/random_run.hpp"
 
 #include <gtest/gtest.h>
 
@@ -31,10 +32,7 @@ TEST(KeyText, RefusesWhatIsNoKey) {
 }
 
 TEST(KeyText, RandomKeysComeBack) {
-  const char* given = std::getenv("MARU_SEED");
-  auto seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  SCOPED_TRACE("MARU_SEED=" + std::to_string(seed));
-  std::mt19937_64 random{seed};
+  std::mt19937_64 random{maru::test::test_seed()};
   for (int i = 0; i < 2000; ++i) {
     std::string key(1 + random() % 40, '\0');
     for (auto& c : key)

@@ -23,7 +23,6 @@ std::chrono::milliseconds random_life(std::mt19937_64& random) {
 
 void kill_again_and_again(const crash_pool& pool) {
   auto seed = test_seed();
-  std::cout << "MARU_SEED=" << seed << std::endl;
   SCOPED_TRACE("MARU_SEED=" + std::to_string(seed));
   std::mt19937_64 random{seed};
   crash_machine m{seed, pool};

@@ -47,6 +47,7 @@ struct player {
   struct pin {
     std::size_t key = 0;
     location where;
+    bool view = false;
     std::uint32_t slot = cxl::pin_record::none;
   };
 

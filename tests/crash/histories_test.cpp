@@ -165,24 +165,23 @@ private:
       note_lost(key, verb::unpin, 0, begin);
   }
 
+  // A view is a read. It keeps its bytes, not its key: that may be removed, and committed anew, meanwhile.
   void retrieve() {
     auto key = any_key();
     auto begin = now();
     auto v = client_->retrieve(text(key));
-    if (!v && v.code() != ec::missing) {
-      note_lost_pin(key, begin);
+    if (!v && v.code() != ec::missing)
       return;
-    }
-    note(key, verb::pin, v ? tag_of(v->where().page, v->where().gen) : 0, v.code(), begin);
+    note(key, verb::read, v ? tag_of(v->where().page, v->where().gen) : 0, v.code(), begin);
     if (!v)
       return;
     compare(key, v->where(), v->bytes());
     views_.emplace_back(key, std::move(*v));
   }
 
-  // A view's pin ends some time after it.
   void drop_view() {
-    note_lost(views_.back().first, verb::unpin, 0, now());
+    auto& [key, v] = views_.back();
+    compare(key, v.where(), v.bytes());
     views_.pop_back();
   }
 

@@ -13,11 +13,6 @@ namespace maru::test {
 
 namespace fs = std::filesystem;
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t usual) {
-  const char* given = std::getenv(name);
-  return given ? std::strtoull(given, nullptr, 10) : usual;
-}
-
 // -- load_worker
 
 load_worker::load_worker(const marud& m, std::string name, std::uint64_t seed, const std::string& folder, int pause_ms)

@@ -11,14 +11,12 @@
 #include "cxl/device.hpp"
 #include "net/admin.hpp"
 #include "tests/actors/samples.hpp"
+#include "tests/support/random_run.hpp"
 #include "tests/system/process.hpp"
 
 namespace maru::test {
 
 using actors::test::random_source;
-
-// A number that the environment gives for a long run by hand, e.g. MARU_KILLS=500.
-std::uint64_t number_from_environment(const char* name, std::uint64_t usual);
 
 // A load worker's log, read so far.
 struct load_report {

@@ -78,6 +78,9 @@ private:
   void send(player& p, Request request, std::function<void(const Reply&)> then);
 
   std::size_t any_key() { return random_.below(keys); }
+  pin_id id_of(const player::pin& pin) const {
+    return {truth_.hash(pin.key), pin.view ? page_grant{pin.where.page, pin.where.gen} : page_grant{}};
+  }
   std::string blob(const std::vector<std::size_t>& of) const {
     std::vector<key_hash> hashes;
     for (auto k : of)
@@ -85,17 +88,18 @@ private:
     return net::encode_hashes(hashes);
   }
 
+  // Those that interrupt() asks for come before the house: its making interrupts already.
   std::chrono::milliseconds now_{0};  // what marud takes for the time
+  bool running_ = false;              // a handler runs that may be interrupted
+  int depth_ = 0;                     // of handlers that wait in the middle
+  std::size_t kill_in_ = 0;
+  std::optional<pool_environment::image> killed_;
   maru::test::dice random_;
   bool rough_;  // marud is killed and workers fall silent; without it more gets done
   house in_;
   truth truth_;
   std::array<player, players> crowd_;
   std::vector<std::shared_ptr<wire>> wires_;  // all that marud has not seen the end of
-  bool running_ = false;                      // a handler runs that may be interrupted
-  int depth_ = 0;                             // of handlers that wait in the middle
-  std::size_t kill_in_ = 0;
-  std::optional<pool_environment::image> killed_;
 };
 
 }  // namespace maru::actors::test

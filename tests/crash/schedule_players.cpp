@@ -1,6 +1,7 @@
 // What players do, and what they make of the answers.
 #include <algorithm>
 
+#include "net/session.hpp"
 #include "tests/crash/schedule.hpp"
 
 namespace maru::actors::test {
@@ -25,7 +26,7 @@ void schedule::send(player& p, Request request, std::function<void(const Reply&)
 
 void schedule::connect(player& p) {
   p.line = wires_.emplace_back(std::make_shared<wire>(in_));
-  auto m = worker::hello_of({p.page_bytes, p.session, p.secret, {}, {}});
+  auto m = worker::hello_of({p.page_bytes, p.session, p.secret, {}, {}, {}});
   m.wire = ++p.hellos;
   if (p.session != 0) {
     auto declared = p.grants;
@@ -33,10 +34,12 @@ void schedule::connect(player& p) {
       for (const auto& item : items)
         declared.push_back(item.grant);
     m.grants = net::encode_grants(declared);
-    std::vector<std::size_t> pinned;
+    std::vector<pin_id> held;
     for (const auto& pin : p.pins)
-      pinned.push_back(pin.key);
-    m.pinned = blob(pinned);
+      held.push_back(id_of(pin));
+    auto declared_pins = net::unpin_of(held);
+    m.pinned = declared_pins.hashes;
+    m.viewed = declared_pins.viewed;
   }
   p.line->send<net::hello_reply>(p.line, in_.door, m,
                                  [this, &p, m, sent = now_](const net::hello_reply& r) { welcomed(p, m, sent, r); });
@@ -174,10 +177,11 @@ void schedule::pin(player& p) {
   std::vector<std::size_t> wanted;
   for (auto n = 1 + random_.below(4); n > 0; --n)
     wanted.push_back(any_key());
-  bool prefix = random_.chance(50);
-  auto flags = static_cast<std::uint8_t>(net::flag_pin | (prefix ? net::flag_prefix_stop : 0));
+  bool prefix = random_.chance(50), view = random_.chance(50);
+  auto flags =
+    static_cast<std::uint8_t>((view ? net::flag_view : net::flag_pin) | (prefix ? net::flag_prefix_stop : 0));
   send<net::found_reply>(p, net::lookup_request{flags, blob(wanted)},
-                         [this, &p, wanted, prefix](const net::found_reply& r) {
+                         [this, &p, wanted, prefix, view](const net::found_reply& r) {
                            ASSERT_EQ(r.code, 0);
                            auto found = net::decode_found(r.items);
                            bool missed = false;
@@ -187,8 +191,8 @@ void schedule::pin(player& p) {
                                continue;
                              EXPECT_FALSE(missed && prefix) << "a hit after the first miss";
                              ++hits;
-                             auto slot = p.record->add(truth_.hash(wanted[i]));
-                             p.pins.push_back({wanted[i], (*found)[i].where, slot});
+                             auto& pin = p.pins.emplace_back(player::pin{wanted[i], (*found)[i].where, view});
+                             pin.slot = p.record->add(id_of(pin));
                            }
                            look();
                          });
@@ -196,10 +200,10 @@ void schedule::pin(player& p) {
 
 void schedule::unpin(player& p) {
   auto at = p.pins.begin() + static_cast<long>(random_.below(p.pins.size()));
-  auto key = at->key;
+  auto pin = id_of(*at);
   p.record->drop(at->slot);
   p.pins.erase(at);
-  send<net::codes_reply>(p, net::unpin_request{blob({key})},
+  send<net::codes_reply>(p, net::unpin_of({&pin, 1}),
                          [](const net::codes_reply& r) { EXPECT_EQ(worker::codes(r), std::vector{ec::ok}); });
 }
 

@@ -15,6 +15,7 @@
 
 #include "actors/service.hpp"
 #include "tests/crash/shim_worker.hpp"
+#include "tests/support/random_run.hpp"
 #include "tests/support/temp_folder.hpp"
 
 namespace maru::test {
@@ -22,11 +23,6 @@ namespace {
 
 constexpr std::uint64_t first_seed = 1, rounds_default = 25, rounds_for_a_mistake = 20;
 constexpr int steps_a_round = 600;
-
-std::uint64_t number_from(const char* variable, std::uint64_t otherwise) {
-  const char* given = std::getenv(variable);
-  return given != nullptr ? std::strtoull(given, nullptr, 10) : otherwise;
-}
 
 // Two hosts on one pool.
 class Shim : public ::testing::Test {
@@ -76,8 +72,8 @@ void expect_busy(const tally& seen) {
 }
 
 TEST_F(Shim, OtherHostsSeeCompleteBytesOrAMiss) {
-  auto seed = number_from("MARU_SEED", first_seed);
-  auto rounds = number_from("MARU_ROUNDS", std::getenv("MARU_SEED") != nullptr ? 1 : rounds_default);
+  auto seed = number_from_environment("MARU_SEED", first_seed);
+  auto rounds = test_rounds(std::getenv("MARU_SEED") != nullptr ? 1 : rounds_default);
   tally all;
   for (auto end = seed + rounds; seed < end; ++seed) {
     std::printf("MARU_SEED=%lu\n", seed);
@@ -90,8 +86,7 @@ TEST_F(Shim, OtherHostsSeeCompleteBytesOrAMiss) {
 }
 
 TEST_F(Shim, HostsThatRunAtOnceSeeCompleteBytesOrAMiss) {
-  auto seed = number_from("MARU_SEED", std::random_device{}());
-  std::printf("MARU_SEED=%lu\n", seed);
+  auto seed = test_seed();
   auto a = host(seed, 0, mistake::none), b = host(seed, 1, mistake::none);
   {
     auto run = [](shim_worker& w) {
@@ -110,7 +105,7 @@ TEST_F(Shim, HostsThatRunAtOnceSeeCompleteBytesOrAMiss) {
 class ShimMistake : public Shim, public ::testing::WithParamInterface<mistake> {};
 
 TEST_P(ShimMistake, IsSeenAsWrongBytes) {
-  auto seed = number_from("MARU_SEED", first_seed);
+  auto seed = number_from_environment("MARU_SEED", first_seed);
   for (std::uint64_t tries = 1; tries <= rounds_for_a_mistake; ++tries, ++seed) {
     auto seen = play(seed, GetParam());
     if (seen.wrong == 0)

@@ -41,7 +41,7 @@ static_assert(std::size(places) == static_cast<std::size_t>(kill_at::last_) + 1,
 
 class whitebox {
 public:
-  explicit whitebox(const crash_pool& pool) : seed_(announced(test_seed())), random_(seed_), machine_(seed_, pool) {}
+  explicit whitebox(const crash_pool& pool) : seed_(test_seed()), random_(seed_), machine_(seed_, pool) {}
 
   void run() {
     SCOPED_TRACE("MARU_SEED=" + std::to_string(seed_));
@@ -66,11 +66,6 @@ public:
   }
 
 private:
-  static std::uint64_t announced(std::uint64_t seed) {
-    std::cout << "MARU_SEED=" << seed << std::endl;
-    return seed;
-  }
-
   // REQUIRES: marud is dead; leaves it dead.
   void kill_and_check(const place& p) {
     if (p.at_start) {  // with something to repair

@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <random>
 #include <thread>
 #include <vector>
@@ -17,6 +16,7 @@
 #include "cxl/device.hpp"
 #include "tests/cxl/samples.hpp"
 #include "tests/support/child_process.hpp"
+#include "tests/support/random_run.hpp"
 #include "tests/support/temp_folder.hpp"
 
 namespace maru::cxl {
@@ -212,10 +212,7 @@ TEST(DescriptorWrite, ReaderThatRacesAWriterSeesWholeDescriptorsOnly) {
 }
 
 TEST(DescriptorModel, RandomOperationsAgreeWithAPlainVector) {
-  const char* given = std::getenv("MARU_SEED");
-  auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::cout << "MARU_SEED=" << seed << '\n';
-  std::mt19937_64 random{seed};
+  std::mt19937_64 random{maru::test::test_seed()};
   memory m;
   std::vector<descriptor> model(16);
   for (int i = 0; i < 200'000; ++i) {

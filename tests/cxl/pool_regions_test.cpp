@@ -3,11 +3,11 @@
 // additions, removals and restarts against a plain map (seed from MARU_SEED).
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <map>
 #include <random>
 
 #include "tests/cxl/pool_fixture.hpp"
+#include "tests/support/random_run.hpp"
 
 namespace maru::cxl {
 namespace {
@@ -183,10 +183,7 @@ TEST_F(pool_regions, GarbageInTheTableIsCountedAndTheRestServed) {
 }
 
 TEST_F(pool_regions, RandomChangesAndRestartsAgreeWithAPlainMap) {
-  const char* given = std::getenv("MARU_SEED");
-  auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::cout << "MARU_SEED=" << seed << '\n';
-  std::mt19937_64 random{seed};
+  std::mt19937_64 random{maru::test::test_seed()};
   std::map<std::uint32_t, region_row> model;
   std::uint32_t last_id = 0;
   auto p = must_open();

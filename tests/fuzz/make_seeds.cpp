@@ -73,6 +73,8 @@ net::hello a_hello() {
   m.resume_secret = string(16, 's');
   std::vector<key_hash> hashes{{1, 2}};
   m.pinned = net::encode_hashes(hashes);
+  std::vector<pin_id> views{{{1, 2}, {{region_id{1}, page_index{2}}, 3}}};
+  m.viewed = net::encode_view_pins(views);
   return m;
 }
 

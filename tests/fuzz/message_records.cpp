@@ -38,6 +38,9 @@ void try_blobs(std::string_view blob) {
   hold_to_its_blob(blob, decode_hashes(blob), encode_hashes, all_records(blob, 16, [](auto) { return true; }));
   hold_to_its_blob(blob, decode_grants(blob), encode_grants,
                    all_records(blob, 16, [](auto r) { return fits_48_bits(r.substr(8)); }));
+  hold_to_its_blob(blob, decode_view_pins(blob), encode_view_pins, all_records(blob, view_pin_bytes, [](auto r) {
+                     return r.substr(16, 4) != std::string_view{"\0\0\0\0", 4} && fits_48_bits(r.substr(24));
+                   }));
   hold_to_its_blob(blob, decode_codes(blob), encode_codes, all_records(blob, 1, [](auto r) { return is_code(r[0]); }));
   hold_to_its_blob(blob, decode_found(blob), encode_found, all_records(blob, found_bytes, [](auto r) {
                      return is_code(r[12]) && r[13] == 0 && r[14] == 0 && r[15] == 0 && fits_48_bits(r.substr(16));

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "metrics/http_server.hpp"
+#include "tests/support/random_run.hpp"
 
 using namespace maru;
 using namespace maru::metrics;
@@ -192,10 +193,7 @@ TEST_F(HttpServerTest, AConnectionCarriesOneRequest) {
 }
 
 TEST_F(HttpServerTest, GarbageEndsItsConnectionAndTheServerGoesOn) {
-  const char* given = std::getenv("MARU_SEED");
-  auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  SCOPED_TRACE("MARU_SEED=" + std::to_string(seed));
-  std::mt19937_64 random{seed};
+  std::mt19937_64 random{maru::test::test_seed()};
   std::vector<std::string> requests = {
     "\r\n\r\n",
     "GET\r\n\r\n",

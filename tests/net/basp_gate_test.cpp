@@ -7,6 +7,7 @@
 #include <random>
 
 #include "raw_peer.hpp"
+#include "tests/support/random_run.hpp"
 
 namespace maru::net {
 namespace {
@@ -149,11 +150,7 @@ TEST(BaspGate, ErrorsPassAsResponsesWithPlainContextOnly) {
 
 // Whatever the bytes, a verdict comes; the sanitizers watch the reads.
 TEST(BaspGate, RandomFramesAreJudged) {
-  std::uint64_t seed = std::random_device{}();
-  if (const char* given = std::getenv("MARU_SEED"))
-    seed = std::strtoull(given, nullptr, 0);
-  std::printf("MARU_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random{maru::test::test_seed()};
   int passed = 0;
   for (int round = 0; round < 200000; ++round) {
     auto gate = random() % 8 == 0 ? basp_gate(basp_gate::role::connected, own, 1024) : accepted();

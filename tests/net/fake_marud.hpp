@@ -79,11 +79,12 @@ public:
 private:
   struct session {
     std::string secret;
-    std::map<key_hash, int> pins;
+    std::unordered_map<pin_id, int> pins;
     std::map<page_ref, generation> grants;
   };
   net::hello_reply greeting(std::uint64_t id, const session& s) const;
   bool pinned(const key_hash& h) const;
+  bool viewed(const location& where) const;
 
   temp_folder folder_;
   mutable std::mutex mutex_;

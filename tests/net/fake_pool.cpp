@@ -112,15 +112,19 @@ net::hello_reply fake_pool::open(const net::hello& m) {
   }
   auto it = sessions_.find(m.resume_session);
   auto declared = net::decode_grants(m.grants);
-  auto pinned_now = net::decode_hashes(m.pinned);
-  if (it == sessions_.end() || forget_sessions || it->second.secret != m.resume_secret || !declared || !pinned_now) {
+  auto pinned = net::decode_hashes(m.pinned);
+  auto viewed = net::decode_view_pins(m.viewed);
+  if (it == sessions_.end() || forget_sessions || it->second.secret != m.resume_secret || !declared || !pinned
+      || !viewed) {
     refusal.code = num(ec::session_over);
     return refusal;
   }
   auto& s = it->second;
   s.pins.clear();
-  for (auto& h : *pinned_now)
-    ++s.pins[h];
+  for (auto& h : *pinned)
+    ++s.pins[{h, {}}];
+  for (auto& pin : *viewed)
+    ++s.pins[pin];
   auto r = greeting(m.resume_session, s);
   std::vector<ec> kept;
   std::map<page_ref, generation> still;
@@ -202,7 +206,9 @@ net::found_reply fake_pool::lookup(std::uint64_t id, const net::lookup_request& 
     stopped |= !hit && (m.flags & net::flag_prefix_stop) != 0;
     items.push_back(hit ? net::found{ec::ok, it->second} : net::found{});
     if (hit && (m.flags & net::flag_pin) != 0)
-      ++sessions_[id].pins[h];
+      ++sessions_[id].pins[{h, {}}];
+    if (hit && (m.flags & net::flag_view) != 0)
+      ++sessions_[id].pins[{h, {it->second.page, it->second.gen}}];
   }
   return {0, net::encode_found(items)};
 }
@@ -219,9 +225,14 @@ net::codes_reply fake_pool::exists(const net::exists_request& m) {
 net::codes_reply fake_pool::unpin(std::uint64_t id, const net::unpin_request& m) {
   std::lock_guard lock(mutex_);
   std::vector<ec> codes;
+  std::vector<pin_id> pins;
   auto hashes = net::decode_hashes(m.hashes);
-  for (auto& h : *hashes) {
-    auto& n = sessions_[id].pins[h];
+  for (auto& h : *hashes)
+    pins.push_back({h, {}});
+  auto views = net::decode_view_pins(m.viewed);
+  pins.insert(pins.end(), views->begin(), views->end());
+  for (auto& pin : pins) {
+    auto& n = sessions_[id].pins[pin];
     codes.push_back(n > 0 ? ec::ok : ec::not_pinned);
     n -= n > 0;
   }
@@ -230,8 +241,17 @@ net::codes_reply fake_pool::unpin(std::uint64_t id, const net::unpin_request& m)
 
 bool fake_pool::pinned(const key_hash& h) const {
   return std::any_of(sessions_.begin(), sessions_.end(), [&](auto& s) {
-    auto it = s.second.pins.find(h);
+    auto it = s.second.pins.find({h, {}});
     return it != s.second.pins.end() && it->second > 0;
+  });
+}
+
+// A page that views hold stays taken for good here.
+bool fake_pool::viewed(const location& where) const {
+  return std::any_of(sessions_.begin(), sessions_.end(), [&](auto& s) {
+    return std::any_of(s.second.pins.begin(), s.second.pins.end(), [&](auto& p) {
+      return p.second > 0 && p.first.page == page_grant{where.page, where.gen};
+    });
   });
 }
 
@@ -246,7 +266,8 @@ net::codes_reply fake_pool::remove(const net::remove_request& m) {
     } else if (pinned(h)) {
       codes.push_back(ec::pinned);
     } else {
-      taken_.erase(it->second.page);
+      if (!viewed(it->second))
+        taken_.erase(it->second.page);
       entries_.erase(it);
       codes.push_back(ec::ok);
     }

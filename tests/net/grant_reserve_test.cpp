@@ -1,10 +1,10 @@
 // Goal: every granted page is in exactly one state, and only the moves of the life of a page are possible.
 // Method: each operation in each state; a seeded random run (MARU_SEED) against a model of plain sets.
 #include "net/grant_reserve.hpp"
+#include "tests/support/random_run.hpp"
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <random>
@@ -98,10 +98,7 @@ TEST(GrantReserve, RecallTakesIdlePagesOnlyAndTheColdestFirst) {
 }
 
 TEST(GrantReserve, AnyOrderOfOperationsKeepsThreeDisjointSets) {
-  auto* given = std::getenv("MARU_SEED");
-  auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::printf("MARU_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::mt19937_64 random{seed};
+  std::mt19937_64 random{maru::test::test_seed()};
   enum { idle, out, doubt };
   grant_reserve r;
   std::map<std::uint32_t, int> model;

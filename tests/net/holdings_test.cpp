@@ -2,19 +2,20 @@
 // Method: each crossing by example: answers, unpins and commits of before the declaration, between it and its answer,
 // and after; and a seeded random run (MARU_SEED) of client, lossy wire and a model server that must agree on every pin.
 #include "net/holdings.hpp"
+#include "tests/support/random_run.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <random>
+#include <unordered_map>
 
 namespace maru::net {
 namespace {
 
-key_hash hash(std::uint64_t n) { return {n, n}; }
+pin_id key(std::uint64_t n) { return {{n, n}, {}}; }
+pin_id view(std::uint64_t n) { return {{n, n}, {{static_cast<region_id>(1), static_cast<page_index>(n)}, 1}}; }
 
 page_grant grant(std::uint32_t index, generation gen = 1) {
   return {{static_cast<region_id>(1), static_cast<page_index>(index)}, gen};
@@ -37,8 +38,8 @@ using Holdings = holdings_test;
 
 TEST_F(Holdings, DeclareWhatTheClientHas) {
   held.add_grants(wire, std::vector{grant(1), grant(2)});
-  held.add_pins(wire, std::vector{hash(1), hash(1)});
-  held.add_views(wire, std::vector{hash(2)});
+  held.add_pins(wire, std::vector{key(1), key(1)});
+  held.add_pins(wire, std::vector{view(2)});
   auto out = held.take_pages(1);
   held.doubt(tenure, out->grants);
   auto declared = held.declare();
@@ -49,53 +50,53 @@ TEST_F(Holdings, DeclareWhatTheClientHas) {
 
 TEST_F(Holdings, AnswersOfAnEarlierWireAreVoid) {
   held.declare();
-  EXPECT_FALSE(held.add_pins(wire, std::vector{hash(1)}));
-  EXPECT_FALSE(held.add_views(wire, std::vector{hash(1)}));
+  EXPECT_FALSE(held.add_pins(wire, std::vector{key(1)}));
+  EXPECT_FALSE(held.add_pins(wire, std::vector{view(1)}));
   EXPECT_FALSE(held.add_grants(wire, std::vector{grant(1)}));
   EXPECT_EQ(held.pins(), 0u);
   EXPECT_EQ(held.idle(), 0u);
 }
 
 TEST_F(Holdings, QueuedUnpinsOfBeforeADeclarationAreNotSentAfterIt) {
-  held.add_views(wire, std::vector{hash(1), hash(1)});
-  held.drop_view(tenure, hash(1));
+  held.add_pins(wire, std::vector{view(1), view(1)});
+  held.drop_view(tenure, view(1));
   auto next = held.declare();
   EXPECT_EQ(next.pins.size(), 1u);
   held.resume(next, {});
   EXPECT_TRUE(held.take_unpins(next.wire, 10).empty());
-  held.drop_view(tenure, hash(1));
+  held.drop_view(tenure, view(1));
   EXPECT_EQ(held.take_unpins(next.wire, 10).size(), 1u);
 }
 
 TEST_F(Holdings, ViewsDroppedWhileTheDeclarationIsUnderWayAreUnpinnedAfterIt) {
-  held.add_views(wire, std::vector{hash(1)});
+  held.add_pins(wire, std::vector{view(1)});
   auto next = held.declare();
-  held.drop_view(tenure, hash(1));
+  held.drop_view(tenure, view(1));
   EXPECT_TRUE(held.take_unpins(wire, 10).empty()) << "the old wire is dead";
   held.resume(next, {});
-  EXPECT_EQ(held.take_unpins(next.wire, 10), std::vector{hash(1)});
+  EXPECT_EQ(held.take_unpins(next.wire, 10), std::vector{view(1)});
 }
 
 TEST_F(Holdings, LatePinsAreUnpinnedOverTheirOwnWireOnly) {
-  held.unpin_later(wire, std::vector{hash(1)});
+  held.unpin_later(wire, std::vector{key(1)});
   EXPECT_EQ(held.take_unpins(wire, 10).size(), 1u);
   held.declare();
-  held.unpin_later(wire, std::vector{hash(1)});
+  held.unpin_later(wire, std::vector{key(1)});
   EXPECT_FALSE(held.unpins_waiting());
 }
 
 TEST_F(Holdings, UnpinsAreTakenInOrderAndBounded) {
-  held.unpin_later(wire, std::vector{hash(1), hash(2), hash(3)});
-  EXPECT_EQ(held.take_unpins(wire, 2), (std::vector{hash(1), hash(2)}));
-  EXPECT_EQ(held.take_unpins(wire, 2), std::vector{hash(3)});
+  held.unpin_later(wire, std::vector{key(1), key(2), key(3)});
+  EXPECT_EQ(held.take_unpins(wire, 2), (std::vector{key(1), key(2)}));
+  EXPECT_EQ(held.take_unpins(wire, 2), std::vector{key(3)});
 }
 
 TEST_F(Holdings, DropPinsTellsWhichItKnew) {
-  held.add_pins(wire, std::vector{hash(1)});
-  held.add_views(wire, std::vector{hash(2)});
-  auto dropped = held.drop_pins(std::vector{hash(1), hash(1), hash(2), hash(3)});
+  held.add_pins(wire, std::vector{key(1)});
+  held.add_pins(wire, std::vector{view(2)});
+  auto dropped = held.drop_pins(std::vector{key(1), key(1), key(2), key(3)});
   EXPECT_EQ(dropped.known, (std::vector<bool>{true, false, false, false}));
-  EXPECT_EQ(dropped.hashes, std::vector{hash(1)});
+  EXPECT_EQ(dropped.pins, std::vector{key(1)});
   EXPECT_EQ(held.pins(), 1u);
 }
 
@@ -148,7 +149,7 @@ TEST_F(Holdings, ARefusedCommitLeavesThePageOut) {
 
 TEST_F(Holdings, ANewSessionForgetsTheOldOne) {
   held.add_grants(wire, std::vector{grant(1), grant(2)});
-  held.add_views(wire, std::vector{hash(1)});
+  held.add_pins(wire, std::vector{view(1)});
   auto out = held.take_pages(1);
   held.declare();
   held.start_over();
@@ -156,7 +157,7 @@ TEST_F(Holdings, ANewSessionForgetsTheOldOne) {
   EXPECT_EQ(held.idle(), 0u);
   EXPECT_FALSE(held.holds(tenure, out->grants[0]));
   held.put_back(tenure, out->grants[0]);
-  held.drop_view(tenure, hash(1));
+  held.drop_view(tenure, view(1));
   held.resend({{}, out->grants, tenure});
   EXPECT_EQ(held.idle(), 0u);
   EXPECT_FALSE(held.unpins_waiting());
@@ -173,38 +174,36 @@ TEST_F(Holdings, RecallGivesIdlePagesOfThisWireOnly) {
 // Client and server talk over a wire that can be cut with messages in it, in both directions. After each quiet moment
 // both must count the same pins, and the server never fewer than the client while messages are under way.
 TEST_F(Holdings, ClientAndServerAgreeOnPinsWhateverIsCut) {
-  auto* given = std::getenv("MARU_SEED");
-  auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::printf("MARU_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::mt19937_64 random{seed};
+  std::mt19937_64 random{maru::test::test_seed()};
   struct packet {
     bool unpin;
-    key_hash h;
+    pin_id pin;
   };
   struct answer {
     std::uint64_t wire;
-    key_hash h;
+    pin_id pin;
   };
-  std::map<key_hash, int> server, views, loose;
+  std::unordered_map<pin_id, int> server, client;
   std::vector<packet> to_server;
   std::vector<answer> to_client, arrived;  // `arrived`: delivered, not yet looked at by the caller
   auto serve = [&](const packet& p) {
     if (p.unpin) {
-      ASSERT_GT(server[p.h], 0) << "an unpin too much";
-      --server[p.h];
+      ASSERT_GT(server[p.pin], 0) << "an unpin too much";
+      --server[p.pin];
     } else {
-      ++server[p.h];
-      to_client.push_back({wire, p.h});
+      ++server[p.pin];
+      to_client.push_back({wire, p.pin});
     }
   };
   auto flush = [&] {
-    for (auto& h : held.take_unpins(wire, 100))
-      to_server.push_back({true, h});
+    for (auto& pin : held.take_unpins(wire, 100))
+      to_server.push_back({true, pin});
   };
   for (int step = 0; step < 30000; ++step) {
-    auto h = hash(random() % 4);
+    auto n = random() % 4;
+    auto any = random() % 2 == 0 ? key(n) : view(n);
     switch (random() % 8) {
-      case 0: to_server.push_back({false, h}); break;
+      case 0: to_server.push_back({false, any}); break;
       case 1:
         if (!to_server.empty()) {
           auto p = to_server.front();
@@ -220,28 +219,27 @@ TEST_F(Holdings, ClientAndServerAgreeOnPinsWhateverIsCut) {
         if (!arrived.empty()) {
           auto a = arrived.back();
           arrived.pop_back();
-          std::vector<key_hash> one{a.h};
-          switch (random() % 3) {
-            case 0: views[a.h] += held.add_views(a.wire, one); break;
-            case 1: loose[a.h] += held.add_pins(a.wire, one); break;
-            case 2: held.unpin_later(a.wire, one); break;  // its caller had given up
-          }
+          std::vector<pin_id> one{a.pin};
+          if (random() % 3 < 2)
+            client[a.pin] += held.add_pins(a.wire, one);
+          else
+            held.unpin_later(a.wire, one);  // its caller had given up
         }
         break;
       case 4:
-        if (views[h] > 0) {
-          --views[h];
-          held.drop_view(tenure, h);
+        if (client[view(n)] > 0) {
+          --client[view(n)];
+          held.drop_view(tenure, view(n));
         }
         break;
       case 5: {
-        auto dropped = held.drop_pins(std::vector{h});
-        EXPECT_EQ(dropped.known[0], loose[h] > 0);
-        loose[h] -= dropped.known[0];
+        auto dropped = held.drop_pins(std::vector{key(n)});
+        EXPECT_EQ(dropped.known[0], client[key(n)] > 0);
+        client[key(n)] -= dropped.known[0];
         if (random() % 2 == 0)
-          held.unpin_later(dropped.wire, dropped.hashes);
+          held.unpin_later(dropped.wire, dropped.pins);
         else
-          for (auto& known : dropped.hashes)
+          for (auto& known : dropped.pins)
             to_server.push_back({true, known});
         break;
       }
@@ -261,16 +259,16 @@ TEST_F(Holdings, ClientAndServerAgreeOnPinsWhateverIsCut) {
           for (auto& pin : declared.pins)
             ++server[pin];
           wire = declared.wire;
-          if (views[h] > 0 && random() % 2 == 0) {
-            --views[h];
-            held.drop_view(tenure, h);
+          if (client[view(n)] > 0 && random() % 2 == 0) {
+            --client[view(n)];
+            held.drop_view(tenure, view(n));
           }
           held.resume(declared, {});
         }
         break;
     }
-    for (std::uint64_t k = 0; k < 4; ++k)
-      ASSERT_GE(server[hash(k)], views[hash(k)] + loose[hash(k)]) << "the server lost a pin, step " << step;
+    for (auto& [pin, count] : client)
+      ASSERT_GE(server[pin], count) << "the server lost a pin, step " << step;
   }
   while (!to_server.empty()) {
     auto p = to_server.front();
@@ -279,13 +277,13 @@ TEST_F(Holdings, ClientAndServerAgreeOnPinsWhateverIsCut) {
   }
   arrived.insert(arrived.end(), to_client.begin(), to_client.end());
   for (auto& a : arrived)
-    held.unpin_later(a.wire, std::vector{a.h});
+    held.unpin_later(a.wire, std::vector{a.pin});
   to_server.clear();
   for (auto batch = held.take_unpins(wire, 100); !batch.empty(); batch = held.take_unpins(wire, 100))
-    for (auto& h : batch)
-      serve({true, h});
-  for (std::uint64_t k = 0; k < 4; ++k)
-    EXPECT_EQ(server[hash(k)], views[hash(k)] + loose[hash(k)]);
+    for (auto& pin : batch)
+      serve({true, pin});
+  for (auto& [pin, count] : server)
+    EXPECT_EQ(count, client[pin]);
 }
 
 }  // namespace

@@ -6,12 +6,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <random>
 
 #include "base/bounds.hpp"
+#include "tests/support/random_run.hpp"
 
 namespace maru::net {
 namespace {
@@ -47,6 +47,8 @@ TEST(Records, EveryKindSurvivesARoundTrip) {
   EXPECT_EQ(decode_found(encode_found(items)), items);
   std::vector<page_grant> grants{{page(1, 2), 3}, {page(~0u, ~0u), generation_max}};
   EXPECT_EQ(decode_grants(encode_grants(grants)), grants);
+  std::vector<pin_id> views{{{1, 2}, {page(3, 4), 5}}, {{~0ull, ~0ull}, {page(~0u, ~0u), generation_max}}};
+  EXPECT_EQ(decode_view_pins(encode_view_pins(views)), views);
   std::vector<ec> codes;
   for (int i = 0; i <= static_cast<int>(ec::last_); ++i)
     codes.push_back(static_cast<ec>(i));
@@ -136,6 +138,20 @@ TEST(Records, GenerationsOver48BitsAreRefused) {
   EXPECT_FALSE(decode_commits(encode_commits(commits)));
 }
 
+TEST(Records, AViewsPinNamesAPage) {
+  std::vector<pin_id> views{{{1, 2}, {page(1, 0), 5}}};
+  auto blob = encode_view_pins(views);
+  ASSERT_EQ(blob.size(), view_pin_bytes);
+  EXPECT_TRUE(decode_view_pins(blob));
+  EXPECT_FALSE(decode_view_pins(blob.substr(1)));
+  views[0].page.page = page(0, 7);
+  EXPECT_FALSE(decode_view_pins(encode_view_pins(views)));
+  views[0].page = {page(1, 7), generation_max + 1};
+  EXPECT_FALSE(decode_view_pins(encode_view_pins(views)));
+  views.assign(bounds::batch_items_max + 1, {{1, 2}, {page(1, 0), 5}});
+  EXPECT_FALSE(decode_view_pins(encode_view_pins(views)));
+}
+
 TEST(Records, CommitsEndWhereAnItemEnds) {
   auto blob = encode_commits(some_commits());
   std::vector<std::size_t> ends{0, 33, 33 + 32, 33 + 32 + 42};
@@ -168,11 +184,7 @@ TEST(Records, OversizedKeysDecodeAsItems) {
 
 // What a decoder accepts is exactly what its encoder writes: nothing is lost, nothing is made up.
 TEST(Records, WhatDecodesEncodesToTheSameBytes) {
-  auto* given = std::getenv("MARU_SEED");
-  auto seed = given ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  RecordProperty("seed", std::to_string(seed));
-  std::printf("MARU_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  std::mt19937_64 random{seed};
+  std::mt19937_64 random{maru::test::test_seed()};
   std::size_t accepted = 0;
   for (int round = 0; round < 20000; ++round) {
     std::string blob(random() % 100, '\0');
@@ -187,6 +199,9 @@ TEST(Records, WhatDecodesEncodesToTheSameBytes) {
     }
     if (auto x = decode_grants(blob); x && ++accepted) {
       ASSERT_EQ(encode_grants(*x), blob);
+    }
+    if (auto x = decode_view_pins(blob); x && ++accepted) {
+      ASSERT_EQ(encode_view_pins(*x), blob);
     }
     if (auto x = decode_codes(blob); x && ++accepted) {
       ASSERT_EQ(encode_codes(*x), blob);

@@ -6,17 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/random_run.hpp"
 #include "transport_fixture.hpp"
 
 namespace maru::test {
 namespace {
-
-std::uint64_t seed() {
-  const char* given = std::getenv("MARU_SEED");
-  std::uint64_t value = given != nullptr ? std::strtoull(given, nullptr, 0) : std::random_device{}();
-  std::printf("MARU_SEED=%llu\n", static_cast<unsigned long long>(value));
-  return value;
-}
 
 TEST(TransportSlow, FiveHundredIdleConnectionsLeaveAClientWorking) {
   net::transport_options options;
@@ -41,7 +35,7 @@ TEST(TransportSlow, FiveHundredIdleConnectionsLeaveAClientWorking) {
 }
 
 TEST(TransportSlow, NoiseStopsNothing) {
-  std::mt19937_64 random(seed());
+  std::mt19937_64 random(test_seed());
   net::transport_options options;
   options.handshake_timeout = 1s;
   auto server = endpoint::server(options);
@@ -121,7 +115,7 @@ void mutate(std::string& bytes, std::mt19937_64& random) {
 }
 
 TEST(TransportSlow, MutatedSessionsStopNothing) {
-  std::mt19937_64 random(seed());
+  std::mt19937_64 random(test_seed());
   net::transport_options options;
   options.handshake_timeout = 1s;
   options.connection_timeout = 4s;

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <iostream>
 #include <optional>
 #include <stdexcept>
 #include <thread>
@@ -107,7 +106,6 @@ result<std::unique_ptr<metadata_store>> open(const std::string& folder) {
 
 TEST(Crash, AcknowledgedBatchesSurviveAKillAtAnyMoment) {
   auto seed = test_seed();
-  std::cout << "MARU_SEED=" << seed << "\n";
   SCOPED_TRACE("MARU_SEED=" + std::to_string(seed));
   std::mt19937_64 random{seed};
   maru::test::temp_folder folder;

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <iostream>
 #include <stdexcept>
 #include <thread>
 
@@ -285,7 +284,6 @@ write_batch random_batch(std::mt19937_64& random) {
 
 TEST(MetadataStores, GiveTheSameAnswersToRandomOperations) {
   auto seed = test_seed();
-  std::cout << "MARU_SEED=" << seed << "\n";
   SCOPED_TRACE("MARU_SEED=" + std::to_string(seed));
   std::mt19937_64 random{seed};
   memory_backend memory;

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <stdexcept>
 #include <thread>
 
@@ -192,7 +191,6 @@ TEST_F(RocksdbStoreTest, CreationThatWasCutShortStartsAgain) {
 
 TEST_F(RocksdbStoreTest, TornTailOfTheLogLosesOnlyTheBatchesItCuts) {
   auto seed = test_seed();
-  std::cout << "MARU_SEED=" << seed << "\n";
   SCOPED_TRACE("MARU_SEED=" + std::to_string(seed));
   std::mt19937_64 random{seed};
   std::vector<std::size_t> sizes;  // of the log after each batch of ten
@@ -221,7 +219,6 @@ TEST_F(RocksdbStoreTest, TornTailOfTheLogLosesOnlyTheBatchesItCuts) {
 
 TEST_F(RocksdbStoreTest, DamageInTheMiddleOfTheLogIsToldAndNothingIsChanged) {
   auto seed = test_seed();
-  std::cout << "MARU_SEED=" << seed << "\n";
   SCOPED_TRACE("MARU_SEED=" + std::to_string(seed));
   std::mt19937_64 random{seed};
   {

@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "tests/support/random_run.hpp"
 #include "tests/system/process.hpp"
 
 namespace maru::test {
@@ -15,9 +16,7 @@ TEST(Restart, Invariant2_AcknowledgedCommitsSurviveKill9) {
   marud m{{"--pool-size=512MiB"}};  // nothing is evicted
   std::vector<std::string> acknowledged;
   std::mutex mutex;
-  auto seed = std::getenv("MARU_SEED") ? std::stoull(std::getenv("MARU_SEED")) : std::random_device{}();
-  std::mt19937_64 random{seed};
-  SCOPED_TRACE("MARU_SEED=" + std::to_string(seed));
+  std::mt19937_64 random{maru::test::test_seed()};
   for (int round = 0; round < 5; ++round) {
     std::atomic<bool> stop{false};
     std::vector<std::jthread> writers;
@@ -96,22 +95,33 @@ TEST(Restart, AWorkerGoesOnByItselfAndItsViewKeepsItsBytes) {
   EXPECT_EQ(m.audit(), "");
 }
 
-TEST(Restart, Invariant4_APinHoldsAcrossARestart) {
+TEST(Restart, Invariant4_PinsAndViewsHoldAcrossARestart) {
   marud m{{"--pool-size=4MiB"}};
   auto c = m.open();
-  ASSERT_TRUE(c && put(*c, "pinned"));
-  auto view = c->retrieve("pinned");
-  ASSERT_TRUE(view);
+  ASSERT_TRUE(c && put(*c, "pinned") && put(*c, "viewed") && put(*c, "removed"));
+  std::vector<std::string_view> pinned = {"pinned"}, removed = {"removed"};
+  ASSERT_TRUE((*c->pin(pinned))[0]);
+  auto view = c->retrieve("viewed"), gone = c->retrieve("removed");
+  ASSERT_TRUE(view && gone);
+  EXPECT_EQ((*c->remove(removed))[0], ec::ok);
   m.kill_hard();
   ASSERT_TRUE(m.start());
   auto other = m.open();
   ASSERT_TRUE(other);
   for (int i = 0; i < 3000; ++i)  // three times the pool
     ASSERT_TRUE(put(*other, "filler" + std::to_string(i))) << i;
-  std::vector<std::string_view> key = {"pinned"};
-  EXPECT_EQ((*other->remove(key))[0], ec::pinned);
-  auto wanted = content_of("pinned", 4096);
-  EXPECT_EQ(std::memcmp(view->bytes().data(), wanted.data(), wanted.size()), 0);
+  EXPECT_EQ((*other->remove(pinned))[0], ec::pinned);
+  EXPECT_EQ(read_back(*other, "viewed"), "ok");
+  EXPECT_EQ(read_back(*other, "removed"), "missing");
+  EXPECT_EQ(m.ask("status")["pages"]["evicting"], 1) << "the view of before holds it";
+  for (auto* name : {"viewed", "removed"}) {
+    auto& v = name == std::string{"viewed"} ? *view : *gone;
+    auto wanted = content_of(name, 4096);
+    EXPECT_EQ(std::memcmp(v.bytes().data(), wanted.data(), wanted.size()), 0) << name;
+  }
+  EXPECT_EQ(m.audit(), "");
+  gone = error{};
+  EXPECT_TRUE(eventually([&] { return m.ask("status")["pages"]["evicting"] == 0; }));
   EXPECT_EQ(m.audit(), "");
 }
 

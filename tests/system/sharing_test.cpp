@@ -2,6 +2,7 @@
 // byte read is compared.
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <thread>
 
 #include "tests/system/process.hpp"
@@ -98,6 +99,26 @@ TEST(Sharing, RemoveSaysRemovedMissingOrPinned) {
   EXPECT_EQ(read_back(*c, "free"), "missing");
   EXPECT_EQ(read_back(*c, "held"), "ok");
   EXPECT_TRUE(put(*other, "free")) << "a removed key can be stored again by anybody";
+  EXPECT_EQ(m.audit(), "");
+}
+
+TEST(Sharing, AViewShowsItsBytesWhateverBecomesOfItsKey) {
+  marud m{{"--pool-size=4MiB"}};
+  auto c = m.open(), other = m.open();
+  ASSERT_TRUE(c && other && put(*c, "a"));
+  auto view = other->retrieve("a");
+  ASSERT_TRUE(view);
+  std::vector<std::string_view> a = {"a"};
+  EXPECT_EQ((*c->remove(a))[0], ec::ok);
+  ASSERT_TRUE(put(*c, "a")) << "anybody can store the key again";
+  for (int i = 0; i < 3000; ++i)  // three times the pool
+    ASSERT_TRUE(put(*c, "filler" + std::to_string(i))) << i;
+  auto wanted = content_of("a", 4096);
+  EXPECT_EQ(std::memcmp(view->bytes().data(), wanted.data(), wanted.size()), 0);
+  EXPECT_EQ(m.ask("status")["pages"]["evicting"], 1);
+  EXPECT_EQ(m.audit(), "");
+  view = error{};
+  EXPECT_TRUE(eventually([&] { return m.ask("status")["pages"]["evicting"] == 0 && m.ask("status")["pins"] == 0; }));
   EXPECT_EQ(m.audit(), "");
 }
 
