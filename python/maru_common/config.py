@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 def _takes_unknown_keywords(cls: type[_T]) -> type[_T]:
     """Makes a dataclass warn of keywords it does not know, where others would raise: callers may be newer than it."""
     generated = cls.__init__
-    known = {f.name for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    known = {f.name for f in fields(cls) if f.init}
 
     @functools.wraps(generated)
     def init(self: _T, *args: object, **keywords: object) -> None:
@@ -31,7 +31,7 @@ def _takes_unknown_keywords(cls: type[_T]) -> type[_T]:
             del keywords[name]
         generated(self, *args, **keywords)
 
-    cls.__init__ = init  # type: ignore[method-assign]
+    cls.__init__ = init  # type: ignore[assignment]
     return cls
 
 

@@ -77,13 +77,12 @@ class CudaDriver:
 
     def register(self, address: int, size: int) -> int:
         """cuMemHostRegister."""
-        return self._in_context(
-            lambda: self._library.cuMemHostRegister_v2(ctypes.c_void_p(address), ctypes.c_size_t(size), _portable)
-        )
+        arguments = (ctypes.c_void_p(address), ctypes.c_size_t(size), _portable)
+        return self._in_context(self._library.cuMemHostRegister_v2, *arguments)
 
     def unregister(self, address: int) -> int:
         """cuMemHostUnregister."""
-        return self._in_context(lambda: self._library.cuMemHostUnregister(ctypes.c_void_p(address)))
+        return self._in_context(self._library.cuMemHostUnregister, ctypes.c_void_p(address))
 
     def error_name(self, code: int) -> str:
         """The driver's name of an error, such as CUDA_ERROR_OUT_OF_MEMORY."""
@@ -92,12 +91,12 @@ class CudaDriver:
             return f"error {code}"
         return name.value.decode()
 
-    def _in_context(self, call: Callable[[], int]) -> int:
+    def _in_context(self, call: Callable[..., int], *arguments: Any) -> int:
         code: int = self._library.cuCtxPushCurrent_v2(self._context)
         if code != 0:
             return code
         try:
-            return call()
+            return call(*arguments)
         finally:
             self._library.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
 

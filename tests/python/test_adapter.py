@@ -61,7 +61,8 @@ class TestPool:
         for page, memory_obj in enumerate(rig.adapter._pool[100]):
             meta = memory_obj.metadata
             assert isinstance(memory_obj, TensorMemoryObj)
-            assert (meta.shape, meta.dtype, meta.shapes, meta.dtypes) == (SHAPE, torch.float32, [SHAPE], [torch.float32])
+            assert (meta.shape, meta.dtype) == (SHAPE, torch.float32)
+            assert (meta.shapes, meta.dtypes) == ([SHAPE], [torch.float32])
             assert (meta.address, meta.phy_size, meta.ref_count, meta.pin_count) == ((100 << 32) | page, CHUNK, 1, 0)
             assert meta.fmt is MemoryFormat.KV_2LTD
             assert memory_obj.parent() is None
@@ -257,9 +258,7 @@ class TestStoreHandle:
 
 class TestGetByLocation:
     def get(self, rig, page=2, size=CHUNK, region=100, token=32):
-        return rig.adapter.get_by_location(
-            region_id=region, page_index=page, actual_size=size, single_token_size=token
-        )
+        return rig.adapter.get_by_location(region_id=region, page_index=page, actual_size=size, single_token_size=token)
 
     def test_a_full_chunk_is_the_pages_own_object(self, rig):
         assert self.get(rig) is rig.adapter._pool[100][2]
@@ -283,7 +282,9 @@ class TestGetByLocation:
     def test_what_is_not_there_is_none(self, rig, where):
         assert self.get(rig, **where) is None
 
-    @pytest.mark.parametrize("where", [{"size": 33}, {"size": 31}, {"size": 512, "token": 0}, {"size": 512, "token": 16}])
+    @pytest.mark.parametrize(
+        "where", [{"size": 33}, {"size": 31}, {"size": 512, "token": 0}, {"size": 512, "token": 16}]
+    )
     def test_bytes_that_are_no_whole_tokens_are_none(self, rig, where):
         assert self.get(rig, **where) is None
 

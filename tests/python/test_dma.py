@@ -235,7 +235,9 @@ class TestDriver:
         library = load(Libcuda(context=77))
         driver = CudaDriver.of_this_process()
         codes = []
-        worker = threading.Thread(target=lambda: codes.extend([driver.register(1 << 40, 5 * GIB), driver.unregister(9)]))
+        worker = threading.Thread(
+            target=lambda: codes.extend([driver.register(1 << 40, 5 * GIB), driver.unregister(9)])
+        )
         worker.start()
         worker.join(DEADLINE_S)
         assert codes == [0, 0]

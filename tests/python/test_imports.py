@@ -44,5 +44,7 @@ def test_the_adapter_says_what_it_needs():
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
-    done = run_blocked("import maru_lmcache, maru_handler\nprint(hasattr(maru_lmcache, 'x'), hasattr(maru_handler, 'x'))")
+    done = run_blocked(
+        "import maru_lmcache, maru_handler\nprint(hasattr(maru_lmcache, 'x'), hasattr(maru_handler, 'x'))"
+    )
     assert done.stdout == "False False\n"
