@@ -148,8 +148,7 @@ class CxlMemoryAdapter(MemoryAllocatorInterface):
     ) -> TensorMemoryObj | None:
         """The object over a chunk that `retrieve` found: `_pool[region_id][page_index]` for a full one, else a new one
         with as many tokens as `actual_size` has. None when there is no such page, or it cannot hold such a chunk."""
-        pages = self._pages_of(region_id)
-        if pages is None or not 0 <= page_index < len(pages) or not 0 < actual_size <= self._layout.chunk_size:
+        if not 0 < actual_size <= self._layout.chunk_size:
             return None
         if actual_size < self._layout.full_bytes and self._layout.token_bytes:
             if self._layout.cut_to(actual_size, single_token_size) is None:
@@ -200,7 +199,7 @@ class CxlMemoryAdapter(MemoryAllocatorInterface):
 
     def _pages_of(self, region_id: int) -> RegionPages | None:
         pages = self._pool.get(region_id)
-        if pages is None and not self._closed:
+        if pages is None:
             page_count = self._handler.get_region_page_count(region_id)
             if page_count is not None:
                 self._add_region(region_id, page_count)

@@ -80,6 +80,16 @@ def test_each_pin_releases_one(rig):
     assert rig.held() == 1
 
 
+def test_a_pin_releases_once(rig):
+    rig.pin_at_service(count=2)
+    memory_obj = rig.get()
+    memory_obj.pin()
+    memory_obj.unpin()
+    memory_obj.meta.pin_count = 1  # as a batch of pins counts, without the call
+    memory_obj.unpin()
+    assert rig.held() == 1
+
+
 def test_a_local_pin_alone_is_harmless(rig):
     rig.pin_at_service(page=1)
     memory_obj = rig.get()

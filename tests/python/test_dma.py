@@ -158,7 +158,8 @@ class TestRegistrar:
         gone = weakref.ref(memory)
         registrar = DmaRegistrar(library)
         registrar.register(Span(1000, 100, 100, keep=memory))
-        library.wait_for(1)
+        registrar.register(Span(5000, 100, 100))
+        library.wait_for(2)
         del memory
         assert gone() is not None
         registrar.close()
