@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +48,8 @@ class CxlMemoryAdapter(MemoryAllocatorInterface):
         """
         self._handler = handler
         self._layout = ChunkLayout(tuple(map(torch.Size, shapes)), tuple(dtypes), fmt, chunk_size)
-        self._release = self._release_service_pin if _is_maru_handler(handler) else None
+        releases = _is_maru_handler(handler) and not _lmcache_unpins_by_key()
+        self._release = self._release_service_pin if releases else None
         self._lock = threading.Lock()  # guards what follows
         self._pool: dict[int, RegionPages] = {}
         self._allocated: dict[int, PageObject] = {}  # by address: who got the page, until it is freed or stored
@@ -256,6 +258,13 @@ def _is_maru_handler(handler: Any) -> bool:
     except ImportError:  # no compiled module here, so it cannot be one
         return False
     return isinstance(handler, MaruHandler)
+
+
+def _lmcache_unpins_by_key() -> bool:
+    """Whether LMCache's own backend for Maru, where it is in use, says that its pins are kept elsewhere: an LMCache that
+    asks for this ends them by key after asynchronous reads too, and would have one more ended if objects did it."""
+    module = sys.modules.get("lmcache.v1.storage_backend.maru_backend")
+    return hasattr(getattr(module, "MaruBackend", None), "has_external_pin_state")
 
 
 def _handle_of(memory_obj: PageObject) -> AllocHandle:

@@ -4,6 +4,9 @@ pages in memory that count the service's pins, passed as the MaruHandler and as 
 
 from __future__ import annotations
 
+import sys
+import types
+
 import pytest
 import torch
 from lmcache.v1.memory_management import MemoryFormat
@@ -149,6 +152,19 @@ def test_another_handler_is_not_asked(monkeypatch):
     memory_obj.pin()
     assert memory_obj.unpin() is True
     assert rig.held() == 1
+
+
+@pytest.mark.parametrize("unpins_by_key", [True, False])
+def test_an_lmcache_that_unpins_by_key_is_left_to_do_it(monkeypatch, unpins_by_key):
+    module = types.ModuleType("maru_backend")
+    module.MaruBackend = type("MaruBackend", (), {"has_external_pin_state": True} if unpins_by_key else {})
+    monkeypatch.setitem(sys.modules, "lmcache.v1.storage_backend.maru_backend", module)
+    rig = Rig(monkeypatch)
+    rig.pin_at_service()
+    memory_obj = rig.get()
+    memory_obj.pin()
+    memory_obj.unpin()
+    assert rig.held() == (1 if unpins_by_key else 0)
 
 
 def test_a_mock_is_not_asked():

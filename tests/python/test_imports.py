@@ -12,7 +12,7 @@ import maru_common
 _blocker = """
 import sys
 class Blocker:
-    blocked = {"torch", "lmcache", "numpy", "maru._maru", "maru"}
+    blocked = {"torch", "lmcache", "numpy", "maru", "maru_handler._maru"}
     def find_spec(self, name, path=None, target=None):
         if name in self.blocked:
             raise ImportError(f"{name} must not be imported here")
