@@ -2,6 +2,14 @@
 
 from maru_common.address import ServerAddress, parse_server_url, printable_server_url
 from maru_common.config import MaruConfig
+from maru_common.environment import flag_from_environment
 from maru_common.logging import get_logger
 
-__all__ = ["MaruConfig", "ServerAddress", "get_logger", "parse_server_url", "printable_server_url"]
+__all__ = [
+    "MaruConfig",
+    "ServerAddress",
+    "flag_from_environment",
+    "get_logger",
+    "parse_server_url",
+    "printable_server_url",
+]

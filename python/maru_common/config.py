@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from maru_common.address import printable_server_url
-from maru_common.logging import get_logger
+from maru_common.environment import flag_from_environment
 
-_logger = get_logger(__name__)
 _mib = 1 << 20
 _token_bytes_max = 256
 _T = TypeVar("_T")
@@ -23,7 +22,7 @@ _T = TypeVar("_T")
 def _takes_unknown_keywords(cls: type[_T]) -> type[_T]:
     """Makes a dataclass warn of keywords it does not know, where others would raise: callers may be newer than it."""
     generated = cls.__init__
-    known = {f.name for f in fields(cls) if f.init}  # type: ignore[arg-type]
+    known = {f.name for f in fields(cls) if f.init}
 
     @functools.wraps(generated)
     def init(self: _T, *args: object, **keywords: object) -> None:
@@ -32,7 +31,7 @@ def _takes_unknown_keywords(cls: type[_T]) -> type[_T]:
             del keywords[name]
         generated(self, *args, **keywords)
 
-    cls.__init__ = init  # type: ignore[method-assign]
+    cls.__init__ = init  # type: ignore[assignment]
     return cls
 
 
@@ -88,8 +87,8 @@ class MaruConfig:
     def __post_init__(self) -> None:
         if self.instance_id is None:
             self.instance_id = str(uuid.uuid4())
-        self.eager_map = _flag_from_environment("MARU_EAGER_MAP", self.eager_map)
-        self.enable_stats = _flag_from_environment("MARU_STAT", self.enable_stats)
+        self.eager_map = flag_from_environment("MARU_EAGER_MAP", self.eager_map)
+        self.enable_stats = flag_from_environment("MARU_STAT", self.enable_stats)
         if self.token is None and self.token_file is None:
             self.token_file = os.environ.get("MARU_TOKEN_FILE") or None
             if self.token_file is None:
@@ -150,17 +149,6 @@ class MaruConfig:
             if server_path == server or server_path.startswith(server.rstrip("/") + "/"):
                 return local.rstrip("/") + server_path[len(server.rstrip("/")) :]
         return server_path
-
-
-def _flag_from_environment(variable: str, default: bool) -> bool:
-    text = os.environ.get(variable, "").strip().lower()
-    if text in ("1", "true", "yes", "on"):
-        return True
-    if text in ("0", "false", "no", "off"):
-        return False
-    if text:
-        _logger.warning("%s must be 1 or 0: it is ignored", variable)
-    return default
 
 
 def _parse_path_map(given: Mapping[str, str] | str) -> dict[str, str]:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import DTypeLike
+    from numpy.typing import DTypeLike, NDArray
 
     from maru_handler.memory.regions import PagedMemoryAllocator
 
@@ -21,7 +20,7 @@ class _PageBytes:
     def _bytes(self) -> memoryview:
         raise NotImplementedError
 
-    def as_numpy(self, dtype: DTypeLike = "u1", shape: int | tuple[int, ...] | None = None) -> numpy.ndarray:
+    def as_numpy(self, dtype: DTypeLike = "u1", shape: int | tuple[int, ...] | None = None) -> NDArray[Any]:
         """The bytes as an array of `dtype`, as many items as fit when `shape` is None.
 
         The array may be shorter than the bytes. ValueError where it would be longer, or where no `shape` is given and
@@ -36,7 +35,7 @@ class _PageBytes:
             if rest:
                 raise ValueError(f"{len(view)} bytes are no whole number of items of {item.itemsize} bytes")
             shape = count
-        array: numpy.ndarray = numpy.ndarray(shape, item, buffer=view)
+        array: NDArray[Any] = numpy.ndarray(shape, item, buffer=view)
         return array
 
     def __buffer__(self, flags: int) -> memoryview:

@@ -49,11 +49,13 @@ class MemoryObjMetadata:
 class MemoryObj(metaclass=abc.ABCMeta):
     @property
     @abc.abstractmethod
-    def metadata(self) -> MemoryObjMetadata: ...
+    def metadata(self) -> MemoryObjMetadata:
+        ...
 
     @property
     @abc.abstractmethod
-    def tensor(self) -> torch.Tensor | None: ...
+    def tensor(self) -> torch.Tensor | None:
+        ...
 
 
 class TensorMemoryObj(MemoryObj):
@@ -174,7 +176,8 @@ class MemoryAllocatorInterface(metaclass=abc.ABCMeta):
     @abc.abstractmethod
     def allocate(
         self, shapes: Any, dtypes: Any, fmt: MemoryFormat = MemoryFormat.UNDEFINED, allocator_type: str | None = None
-    ) -> MemoryObj | None: ...
+    ) -> MemoryObj | None:
+        ...
 
     @abc.abstractmethod
     def batched_allocate(
@@ -184,15 +187,18 @@ class MemoryAllocatorInterface(metaclass=abc.ABCMeta):
         batch_size: int,
         fmt: MemoryFormat = MemoryFormat.UNDEFINED,
         allocator_type: str | None = None,
-    ) -> list[MemoryObj] | None: ...
+    ) -> list[MemoryObj] | None:
+        ...
 
     @abc.abstractmethod
-    def free(self, memory_obj: MemoryObj, allocator_type: str | None = None) -> None: ...
+    def free(self, memory_obj: MemoryObj, allocator_type: str | None = None) -> None:
+        ...
 
     @abc.abstractmethod
     def batched_free(
         self, memory_objs: list[MemoryObj], allocator_type: str | None = None, update_stats: bool = True
-    ) -> None: ...
+    ) -> None:
+        ...
 
     def close(self) -> None:
         return
