@@ -162,8 +162,6 @@ future<std::vector<bool>> client::unpin_async(std::span<const std::string_view> 
 
 status client::unpin_later(std::span<const std::string_view> keys) { return net::queue_unpin(impl_, keys); }
 
-result<region_memory> client::region(region_id id) { return impl_->region(id); }
-
 result<std::span<const std::byte>> client::bytes(const location& where) { return impl_->bytes(where); }
 
 result<view> client::retrieve(std::string_view key) {

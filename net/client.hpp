@@ -128,13 +128,6 @@ struct lookup_flags {
 // What a lookup tells of one key: its location, or empty for a miss.
 using lookup_result = std::vector<std::optional<location>>;
 
-// A region as this process sees it: the bytes of page i start at i * page_bytes.
-struct region_memory {
-  std::shared_ptr<const void> owner;  // keeps the mapping
-  std::span<std::byte> bytes;
-  std::uint64_t page_bytes = 0;
-};
-
 struct client_info {
   std::uint64_t session = 0;
   std::uint64_t epoch = 0;
@@ -200,9 +193,6 @@ public:
   future<std::vector<view>> retrieve_async(std::span<const std::string_view> keys, bool prefix_stop = false);
 
   // -- the rest
-  // A region's memory, mapped on first use. No promise goes with it: who holds no page of it there may see anything.
-  //   missing: no such region.
-  result<region_memory> region(region_id id);
   // ok (removed), missing or pinned per key; views do not keep a key. Where the connection was lost under way it is
   // carried out again: a key that was removed before answers `missing`, one that somebody committed in between is
   // removed as well.

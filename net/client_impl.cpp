@@ -244,21 +244,6 @@ result<std::span<const std::byte>> client_impl::bytes(const location& where) {
   return std::span<const std::byte>{*found};
 }
 
-result<region_memory> client_impl::region(region_id id) {
-  if (auto open = open_for_calls(); !open)
-    return open.error();
-  auto s = connection_.latest();
-  if (!s)
-    return {ec::session_over, "the client was closed"};
-  page_ref first{id, page_index{0}};
-  if (auto mapped = map_regions(*s, {&first, 1}, deadline()); !mapped)
-    return mapped.error();
-  auto found = s->life->pool->regions->find(id);
-  if (!found)
-    return found.error();
-  return region_memory{s->life->pool, found->bytes, found->page_bytes};
-}
-
 bool client_impl::sound(const session& s, const location& where, std::span<const std::byte> bytes) {
   bool asked = options_.verify_payloads || s.checksums == payload_checksums::verify;
   if (!asked || where.checksum == 0 || cxl::payload_checksum(bytes) == where.checksum)

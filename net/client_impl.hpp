@@ -41,7 +41,6 @@ public:
 
   result<std::vector<page_buffer>> alloc(std::size_t n, std::size_t size);
   result<std::span<const std::byte>> bytes(const location& where);
-  result<region_memory> region(region_id id);
   // Maps the regions of these pages, as far as they exist.
   status map_regions(const session& s, std::span<const page_ref> pages, time_point deadline);
   // REQUIRES: the view's pin is in the book.

@@ -57,14 +57,6 @@ status region_map::add(const region_row& row) {
   return {};
 }
 
-result<region_map::slab> region_map::find(region_id id) const {
-  std::shared_lock lock(mutex_);
-  auto it = regions_.find(id);
-  if (it == regions_.end())
-    return {ec::missing, "failed to find region " + std::to_string(value_of(id)) + ": it is not there"};
-  return slab{it->second.pages, it->second.page_bytes};
-}
-
 result<std::span<std::byte>> region_map::bytes(page_ref page, std::uint64_t length) const {
   std::shared_lock lock(mutex_);
   auto it = regions_.find(page.region);

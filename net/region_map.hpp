@@ -31,12 +31,6 @@ public:
   status add(const region_row& row);
   // Adds all up to the first error.
   status add(std::span<const region_row> rows);
-  // All pages of a region, and how long one is. `missing`: no such region.
-  struct slab {
-    std::span<std::byte> bytes;
-    std::uint64_t page_bytes = 0;
-  };
-  result<slab> find(region_id id) const;
   // `length` bytes of a page. `missing`: no such region or page. `too_large`: more than the page holds.
   result<std::span<std::byte>> bytes(page_ref page, std::uint64_t length) const;
 

@@ -69,20 +69,6 @@ TEST_F(Client, UnpinLaterEndsThePinsOfManyKeysInFewMessages) {
   EXPECT_LE(pool().count(op::unpin), 2);
 }
 
-TEST_F(Client, ARegionsMemoryOutlivesItsClient) {
-  auto c = must_open();
-  auto page = c->alloc(3);
-  ASSERT_TRUE(page);
-  write(*page, "abc");
-  auto where = page->grant().page;
-  auto memory = must_open()->region(where.region);
-  ASSERT_TRUE(memory);
-  EXPECT_EQ(memory->page_bytes, fake_pool::page_bytes);
-  EXPECT_EQ(memory->bytes.size() % fake_pool::page_bytes, 0u);
-  EXPECT_EQ(text_of(memory->bytes.subspan(value_of(where.page) * memory->page_bytes, 3)), "abc");
-  EXPECT_EQ(c->region(region_id{99}).code(), ec::missing);
-}
-
 TEST_F(Client, UnpinByKeyLeavesAViewsPin) {
   auto c = must_open();
   ASSERT_TRUE(c->store("a", bytes_of("abc")));
