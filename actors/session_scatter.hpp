@@ -1,5 +1,5 @@
-// How a session asks the shards: one message to each that owns a part of the batch, one joined answer. Included by the
-// session's own files only.
+// How a session refuses, and how it asks the shards: one message to each that owns a part of the batch, one joined answer.
+// Included by the session's own files only.
 #pragma once
 
 #include <memory>
@@ -13,6 +13,14 @@ namespace maru::actors {
 inline ec record_code(std::string_view records, std::size_t i) {
   return (i + 1) * net::found_bytes <= records.size() ? static_cast<ec>(records[i * net::found_bytes + 12])
                                                       : ec::missing;
+}
+
+template <class Reply>
+session::promise<Reply> session::refuse(Reply reply, ec code) {
+  auto p = make_response_promise<Reply>();
+  reply.code = static_cast<std::uint8_t>(code);
+  p.deliver(std::move(reply));
+  return p;
 }
 
 template <class Request>
