@@ -168,10 +168,17 @@ status client_impl::fetch(std::size_t n, time_point deadline) {
     fetching_ = true;
   }
   ahead_ = true;
+  if (auto s = connection_.now())
+    if (auto shown = show_again(*s, deadline); !shown && held_.tenure() == s->life->tenure) {
+      end_fetch();
+      return shown;
+    }
   auto idle = held_.idle();
-  auto want = std::clamp(n > idle ? n - idle : 1, options_.grant_batch, bounds::batch_items_max);
-  exchange<grant_request> ask(connection_, "get pages", grant_request{static_cast<std::uint32_t>(want), false},
-                              deadline);
+  auto count = n > idle ? n - idle : 1;
+  auto spare = options_.grant_batch - std::min(count, options_.grant_batch);
+  exchange<grant_request> ask(
+    connection_, "get pages",
+    grant_request{static_cast<std::uint32_t>(count), false, static_cast<std::uint32_t>(spare)}, deadline);
   auto reply = ask.finish();
   status out;
   if (reply) {
