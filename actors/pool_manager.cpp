@@ -121,8 +121,13 @@ granted_pages pool_manager::grant_ahead(grant_pages request) {
   return granted;
 }
 
+bool pool_manager::starves(const size_class& c) const {
+  return std::any_of(c.waiting.begin(), c.waiting.end(),
+                     [this](const waiting_grant& w) { return !opening_own(w.request.session); });
+}
+
 bool pool_manager::starving() const {
-  return std::any_of(classes_.begin(), classes_.end(), [](const auto& c) { return !c.second.waiting.empty(); });
+  return std::any_of(classes_.begin(), classes_.end(), [this](const auto& c) { return starves(c.second); });
 }
 
 std::uint32_t pool_manager::grant_cap(std::uint64_t page_bytes) const {

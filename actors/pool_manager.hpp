@@ -60,7 +60,8 @@ private:
   // grants
   caf::typed_response_promise<granted_pages> grant(const grant_pages& request);
   granted_pages grant_ahead(grant_pages request);
-  bool starving() const;  // somebody waits for pages
+  bool starves(const size_class& c) const;  // somebody waits for pages, and not just for a step of a region of its own
+  bool starving() const;                    // the same for any page size
   std::uint32_t grant_cap(std::uint64_t page_bytes) const;
   std::uint32_t share_of(const grant_pages& request) const;
   std::vector<page_ref> choose(const grant_pages& request);

@@ -139,7 +139,7 @@ void pool_manager::evicted_some(std::uint64_t page_bytes, std::uint32_t asked, s
   c.evicting -= asked;
   if (gone > 0)
     supply(page_bytes);
-  else if (c.evicting == 0 && !c.waiting.empty())
+  else if (c.evicting == 0 && starves(c))
     begin_drain(page_bytes);
 }
 
