@@ -99,6 +99,7 @@ private:
   static pool_usage usage_of(const usage_reply& reply, const grant_reserve::use_by_region& held);
   result<std::shared_ptr<const mapped_pool>> pool_with(region_id id);
   status fetch(std::size_t n, time_point deadline);
+  status ask_for_pages(std::size_t n, time_point deadline);
   void end_fetch();
   static std::vector<page_ref> pages_of(std::span<const page_grant> grants);
   result<std::vector<page_buffer>> make_pages(const session& s, const holdings::taken& taken, std::size_t size);
