@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "actors/pool_manager.hpp"
+#include "base/kill_point.hpp"
 
 namespace maru::actors {
 
@@ -24,6 +25,7 @@ region_shown pool_manager::show(const show_region& m) {
     return {ec::out_of_memory, {}, {}};
   }
   shown_.add(m.session, share);
+  kill_point(kill_at::region_chosen);
   return {ec::ok, *row, share};
 }
 

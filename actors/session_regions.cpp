@@ -1,5 +1,6 @@
 // The regions of a session: where any region lies, which ones the session is shown, and what it uses.
 #include "actors/session_scatter.hpp"
+#include "base/kill_point.hpp"
 
 namespace maru::actors {
 
@@ -79,6 +80,8 @@ void session::record_share(const region_share& share, std::function<void(ec, con
       record_.shown.push_back(share);
     else
       send(to_.pool, hide_region{record_.id, share.region});
+    if (code == ec::ok)
+      kill_point(kill_at::region_recorded);
     then(code, share);
   };
   request(to_.workers[0], caf::infinite, save_session{std::move(record)})

@@ -65,6 +65,7 @@ private:
   void lose_connection(player& p);
   void die(player& p);
   void grant(player& p);
+  void show_region(player& p);
   void give_back(player& p);
   void commit(player& p, player::items items);
   void commit_new(player& p);
@@ -87,12 +88,12 @@ private:
 
   std::chrono::milliseconds now_{0};  // what marud takes for the time
   maru::test::dice random_;
-  bool rough_;  // marud is killed and workers fall silent; without it more gets done
+  bool rough_;            // marud is killed and workers fall silent; without it more gets done
+  bool running_ = false;  // a handler runs that may be interrupted; none does while the house is made
   house in_;
   truth truth_;
   std::array<player, players> crowd_;
   std::vector<std::shared_ptr<wire>> wires_;  // all that marud has not seen the end of
-  bool running_ = false;                      // a handler runs that may be interrupted
   int depth_ = 0;                             // of handlers that wait in the middle
   std::size_t kill_in_ = 0;
   std::optional<pool_environment::image> killed_;
