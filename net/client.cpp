@@ -128,6 +128,13 @@ status client::store(std::string_view key, std::span<const std::byte> bytes) {
   return commit(key, *page);
 }
 
+result<shown_region> client::show_region(std::size_t pages) { return impl_->show_region(pages); }
+result<pool_usage> client::usage(bool totals) { return impl_->usage(totals); }
+result<region_info> client::region(region_id id) { return impl_->region(id); }
+result<region_memory> client::region_bytes(region_id id, std::uint64_t first, std::uint64_t pages) {
+  return impl_->region_bytes(id, first, pages);
+}
+
 result<lookup_result> client::lookup(std::span<const std::string_view> keys, lookup_flags flags) {
   return net::start_lookup(impl_, keys, flags)->get();
 }

@@ -90,16 +90,17 @@ class MaruHandler(Connection, AsyncOperations):
         """
         client = self._require()
         region_id, page = operator.index(handle._region_id), operator.index(handle._page_index)
+        outcome = client.free(region_id, page) if 0 <= region_id < 1 << 32 and 0 <= page < 1 << 32 else "unknown"
+        if outcome in ("freed", "doubtful"):
+            return
         allocator = self._allocator_of(region_id)
         if allocator is None:
             raise KeyError(f"Owned region {region_id} not found")
         if not 0 <= page < allocator.page_count:
             raise ValueError(f"Invalid page_index {page}: region {region_id} has {allocator.page_count} pages")
-        outcome = client.free(region_id, page)
         if outcome == "committed":
             raise ValueError(f"Page {page} holds a committed key")
-        if outcome == "unknown":
-            raise ValueError(f"Double free detected: page {page} is not allocated")
+        raise ValueError(f"Double free detected: page {page} is not allocated")
 
     def store(self, key: Key, handle: Any = None, *, data: Any = None) -> bool:
         """Makes a page's bytes visible under `key`, to every process, when it returns.
@@ -267,11 +268,14 @@ class MaruHandler(Connection, AsyncOperations):
         client, regions = self._require(), self._regions
         clients = {self.instance_id: self._calls.snapshot()} if self._config.enable_stats else {}
         try:
-            usage = client.usage()
+            usage = client.usage(True)
         except _maru.Error as error:
             self._no_answer(client, "get_stats", error)
             return assemble({}, {}, clients)
-        return assemble(usage, regions.numbers() if regions is not None else {}, clients)
+        if regions is None:
+            raise RuntimeError(self._refusal)
+        regions.sync(usage)
+        return assemble(usage, regions.numbers(), clients)
 
     def get_buffer_view(self, region_id: int, offset: int, size: int) -> memoryview | None:
         """`size` bytes of a region, writable, or None where there are none. `offset` counts in chunks, as if they lay

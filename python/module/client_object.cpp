@@ -97,15 +97,17 @@ py::object client_object::alloc(std::size_t size, std::optional<std::size_t> bud
   if (!book_.reserve(budget.value_or(std::numeric_limits<std::size_t>::max())))
     return py::none();
   auto page = without_gil([this] { return client_->alloc(chunk_bytes_); });
-  auto memory = page ? client_->region(page->grant().page.region) : result<region_memory>{page.error()};
+  auto where = page ? page->grant().page : page_ref{};
+  // The memory outlives the page_buffer: callers write and read it also after the page is stored.
+  auto memory =
+    page ? client_->region_bytes(where.region, value_of(where.page), 1) : result<region_memory>{page.error()};
   if (!memory) {
     book_.give_up();
     throw failure{memory.error()};
   }
-  auto where = page->grant().page;
-  auto bytes = memory->bytes.subspan(value_of(where.page) * memory->page_bytes, size);
   book_.add(*std::move(page));
-  return py::make_tuple(value_of(where.region), value_of(where.page), make_memoryview(bytes, memory->owner));
+  auto bytes = memory->bytes.first(size);
+  return py::make_tuple(value_of(where.region), value_of(where.page), make_memoryview(bytes, memory->keeps));
 }
 
 std::string client_object::free(std::uint32_t region, std::uint32_t page) {
@@ -214,43 +216,38 @@ py::list client_object::remove(const py::list& keys) {
 // -- regions
 
 py::object client_object::region(std::uint32_t id) {
-  auto memory = without_gil([&] { return client_->region(region_id{id}); });
-  if (memory.code() == ec::missing || memory.code() == ec::corrupt)
+  auto shape = without_gil([&] { return client_->region(region_id{id}); });
+  if (shape.code() == ec::missing || shape.code() == ec::corrupt)
     return py::none();
-  auto found = must(std::move(memory));
-  return py::make_tuple(make_memoryview(found.bytes, found.owner), found.page_bytes);
+  auto memory = must(client_->region_bytes(region_id{id}, 0, must(shape).pages));
+  return py::make_tuple(make_memoryview(memory.bytes, memory.keeps), shape->page_bytes);
 }
 
-py::tuple client_object::show_region(std::size_t) {
-  auto page = must(without_gil([this] { return client_->alloc(0); }));
-  auto region = page.grant().page.region;
-  auto memory = must(client_->region(region));
-  return py::make_tuple(value_of(region), memory.bytes.size() / memory.page_bytes);
+py::tuple client_object::show_region(std::size_t pages) {
+  auto shown = must(without_gil([&] { return client_->show_region(pages); }));
+  return py::make_tuple(value_of(shown.id), shown.pages);
 }
 
-py::dict client_object::usage() {
+py::dict client_object::usage(bool totals) {
+  auto used = must(without_gil([&] { return client_->usage(totals); }));
   page_book::counts committed;
-  without_gil([&] {
-    auto pages = book_.all_committed();
-    for (std::size_t from = 0; from < pages.size(); from += bounds::batch_items_max) {
-      auto part = std::span{pages}.subspan(from, std::min(bounds::batch_items_max, pages.size() - from));
-      std::vector<std::string_view> keys;
-      for (auto& page : part)
-        keys.push_back(page.key);
-      auto found = must(client_->lookup(keys));
-      for (std::size_t i = 0; i < part.size(); ++i)
-        if (found[i] && found[i]->page == part[i].where.page && found[i]->gen == part[i].where.gen)
-          ++committed[value_of(part[i].where.page.region)];
-        else
-          book_.forget(part[i].where);
-    }
-    return 0;
-  });
+  py::list shown;
+  for (auto& region : used.regions) {
+    if (region.committed > 0)
+      committed[value_of(region.region)] = region.committed;
+    if (region.shown)
+      shown.append(py::make_tuple(value_of(region.region), region.pages));
+  }
   book_.recounted(committed);
   py::dict out;
-  for (auto* name :
-       {"entries", "entry_bytes", "sessions", "shown_regions", "shown_bytes", "pool_bytes", "pool_free_bytes"})
-    out[name] = 1;
+  out["shown"] = shown;
+  out["entries"] = used.entries;
+  out["entry_bytes"] = used.entry_bytes;
+  out["sessions"] = used.sessions;
+  out["shown_regions"] = used.shown_regions;
+  out["shown_bytes"] = used.shown_bytes;
+  out["pool_bytes"] = used.pool_bytes;
+  out["pool_free_bytes"] = used.pool_free_bytes;
   return out;
 }
 

@@ -50,8 +50,9 @@ public:
   pybind11::object region(std::uint32_t id);
   // (region_id, pages) of one more region that this client's pages are to come from; none is taken yet.
   pybind11::tuple show_region(std::size_t pages);
-  // marud's totals, and a count of committed pages that makes `allocated` exact.
-  pybind11::dict usage();
+  // The shown regions, as (region_id, pages); a count of committed pages, which makes `allocated` exact; and with
+  // `totals` the pool's numbers.
+  pybind11::dict usage(bool totals);
   // How many pages count as allocated: in all, and for each region.
   std::size_t allocated() const { return book_.allocated(); }
   std::map<std::uint32_t, std::size_t> allocated_by_region() const { return book_.allocated_by_region(); }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from maru_common import get_logger
@@ -22,6 +22,9 @@ _logger = get_logger(__name__)
 
 RegionAdded = Callable[[int, int], None]
 """Called with a region's id and its number of pages."""
+
+
+_News = tuple[RegionAdded, int, int]  # who is to be told of which region
 
 
 class PoolHandle(NamedTuple):
@@ -143,15 +146,24 @@ class OwnedRegionManager:
         with self._lock:
             self._on_added = callback
             shown = [(r.region_id, r.allocator.page_count) for r in self._regions.values()]
-        for region_id, page_count in shown:
-            _tell(callback, region_id, page_count)
+        if callback is not None:
+            _tell([(callback, *region) for region in shown])
 
     # -- pages
 
     def show_first(self) -> None:
-        """Shows the first region. `Error` where marud gives none."""
-        shown = self._client.show_region(self._pages_in(self._pool_size))
-        _tell(self._add(*shown), *shown)
+        """Shows the first region: a smaller one where the pool has no room for all of it. `Error` where marud does not
+        answer. Where there is no room at all, regions are shown as pages are granted from them."""
+        size = self._pool_size
+        while size > 0:
+            try:
+                return _tell(self._show_one_more(size))
+            except Error as error:
+                if error.args[0] != "out_of_memory":
+                    raise
+                _logger.warning("the pool has no room for a region of %d bytes", size)
+                size //= 2
+        self._budget = None
 
     def take(self, size: int) -> tuple[int, int, memoryview]:
         """A page to write `size` bytes to: its region, its index and its bytes. `Error` where marud gives none,
@@ -161,49 +173,61 @@ class OwnedRegionManager:
             page = self._client.alloc(size, budget)
             if page is not None:
                 break
-            self._grow(budget)
+            _tell(self._grow(budget))
         if page[0] not in self._regions:
             self._show_granted(page[0])
         return page
 
-    def _grow(self, budget: int | None) -> None:
+    def _grow(self, budget: int | None) -> list[_News]:
         """Makes room in a budget that was found used up, as `budget`."""
         with self._growing:
             if self._budget != budget:
-                return  # another thread did
-            self._client.usage()
-            if budget is None or self._client.allocated() < budget:
-                return
+                return []  # another thread did
+            news = self._take_over(self._client.usage(False))
+            if budget is None or self._client.allocated() < budget or self._budget != budget:
+                return news
             if self._expand_size is None:
                 raise ValueError("Cannot allocate page: pool exhausted and auto_expand is disabled")
             try:
-                shown = self._client.show_region(self._pages_in(self._expand_size))
+                news += self._show_one_more(self._expand_size)
             except Error as error:
-                if error.args[0] != "out_of_memory":
+                if error.args[0] not in ("out_of_memory", "too_large"):
                     raise
-                with self._lock:
-                    self._budget = None  # all is shown: what there is goes to who asks first, and the oldest chunks go
-                return
-            callback = self._add(*shown)
-        _tell(callback, *shown)
+            if self._budget == budget:
+                # All is shown: what there is goes to who asks, and the oldest chunks make room.
+                self._budget = None
+            return news
+
+    def sync(self, usage: Mapping[str, Any]) -> None:
+        """Takes over which regions marud shows: others than before where the session is another one."""
+        _tell(self._take_over(usage))
+
+    def _take_over(self, usage: Mapping[str, Any]) -> list[_News]:
+        shown = dict(usage["shown"])
+        with self._lock:
+            gone = [] if self._budget is None else [r for r in self._regions if r not in shown]
+            for region_id in gone:
+                self._budget -= self._regions.pop(region_id).allocator.page_count
+        return [news for region in shown.items() for news in self._add(*region)]
+
+    def _show_one_more(self, size: int) -> list[_News]:
+        return self._add(*self._client.show_region(self._pages_in(size)))
 
     def _show_granted(self, region_id: int) -> None:
         """A page came from a region that was not shown."""
         region = self._client.region(region_id)
         if region is not None:
-            shown = (region_id, len(region[0]) // region[1])
-            _tell(self._add(*shown), *shown)
+            _tell(self._add(region_id, len(region[0]) // region[1]))
 
-    def _add(self, region_id: int, page_count: int) -> RegionAdded | None:
-        """Returns who is to be told of it."""
+    def _add(self, region_id: int, page_count: int) -> list[_News]:
         with self._lock:
             if region_id in self._regions:
-                return None
+                return []
             allocator = PagedMemoryAllocator(region_id, page_count, self._chunk_size, self._client)
             self._regions[region_id] = OwnedRegion(region_id, allocator)
             if self._budget is not None:
                 self._budget += page_count
-            return self._on_added
+            return [] if self._on_added is None else [(self._on_added, region_id, page_count)]
 
     def _pages_in(self, size: int) -> int:
         """The pages of a region of `size` bytes: chunks, or slots of what it takes in the pool, whichever are more."""
@@ -213,14 +237,14 @@ class OwnedRegionManager:
 
 def _counted(client: Client) -> dict[int, int]:
     with contextlib.suppress(Error):  # no answer: what is known here
-        client.usage()
+        client.usage(False)
     return client.allocated_by_region()
 
 
-def _tell(callback: RegionAdded | None, region_id: int, page_count: int) -> None:
-    if callback is None:
-        return
-    try:
-        callback(region_id, page_count)
-    except Exception:
-        _logger.exception("the callback for a shown region failed")
+def _tell(news: list[_News]) -> None:
+    """Calls callers back. REQUIRES: no lock is held, they may do what they like."""
+    for callback, region_id, page_count in news:
+        try:
+            callback(region_id, page_count)
+        except Exception:
+            _logger.exception("the callback for a shown region failed")
