@@ -6,20 +6,15 @@
 #include <map>
 #include <set>
 
-#include "actors/page_table.hpp"
-#include "tests/actors/samples.hpp"
+#include "tests/actors/page_table_fixture.hpp"
 
 namespace maru::actors {
 namespace {
 
 using bounds::MiB;
+using test::extent;
 using test::page_at;
-
-constexpr std::uint64_t extent = 2 * MiB;
-
-cxl::region_row row_of(std::uint32_t id, std::uint64_t offset, std::uint64_t length, std::uint64_t page_bytes) {
-  return {region_id{id}, 0, offset, length, page_bytes};
-}
+using test::row_of;
 
 class page_table_against_model : public ::testing::TestWithParam<int> {
 protected:
