@@ -132,10 +132,6 @@ class MaruHandler(Connection, AsyncOperations):
         client = self._require()
         if len(keys) != len(handles):
             raise ValueError("keys and handles must have the same length")
-        if not all(hasattr(handle, "_region_id") for handle in handles):
-            for key in keys:
-                _maru.encode_key(key)
-            handles = [self._filled_or_none(handle) for handle in handles]
         keys, handles = as_list(keys), as_list(handles)
         answers: list[bool] = []
         try:
@@ -146,10 +142,11 @@ class MaruHandler(Connection, AsyncOperations):
             answers += [False] * (len(keys) - len(answers))
         return answers
 
-    @staticmethod
-    def _store_part(client: _maru.Client, keys: list[Key], handles: list[Any]) -> list[bool]:
-        if None not in handles:
+    def _store_part(self, client: _maru.Client, keys: list[Key], handles: list[Any]) -> list[bool]:
+        try:
             return client.store(keys, handles)[0]
+        except AttributeError:  # not all are handles; nothing was done
+            handles = [self._filled_or_none(handle) for handle in handles]
         filled = [i for i, handle in enumerate(handles) if handle is not None]
         answers = [False] * len(keys)
         for i, answer in zip(filled, client.store([keys[i] for i in filled], [handles[i] for i in filled])[0]):
