@@ -23,6 +23,12 @@ using pool_manager_actor = caf::typed_actor<
   answers<ask_recall>::with<recall>,
   // Tells where regions lie.
   answers<ask_regions>::with<region_rows>,
+  // Finds a region for a session, or one to share.
+  answers<show_region>::with<region_shown>,
+  // Takes a session's region, or all of them, from it.
+  hears<hide_region>,
+  // Counts a session's pages.
+  answers<ask_usage>::with<session_usage>,
   // Evicts for the operator.
   answers<evict_bytes>::with<evicted_bytes>,
   // Lets eviction begin after a restart.
@@ -36,10 +42,10 @@ using pool_manager_actor = caf::typed_actor<
   // INTERNAL: expires waiting grants, follows the demand, exports metrics.
   hears<tick>>;
 
-// REGION PREPARER: takes storage and physical pages for new regions off the request path. Blocks; detached.
+// REGION PREPARER: takes storage and physical pages for regions, off the request path. Blocks; detached.
 using region_preparer_actor = caf::typed_actor<
   // ok, or no_space.
-  answers<prepare_region>::with<outcome>>;
+  answers<prepare_pages>::with<outcome>>;
 
 // STORE WORKER: owns the puts in flight of its shard and every write to RocksDB for its keys. Blocks; detached.
 using store_worker_actor = caf::typed_actor<

@@ -207,6 +207,8 @@ json admin::sessions() {
                     {"page_bytes", s.page_bytes},
                     {"grants", s.grants},
                     {"pins", s.pins},
+                    {"shown_regions", s.shown_regions},
+                    {"shown_pages", s.shown_pages},
                     {"state", s.state},
                     {"age_ms", s.age_ms},
                     {"lease_left_ms", s.lease_left_ms}});

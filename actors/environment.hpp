@@ -41,6 +41,8 @@ struct environment {
   std::shared_ptr<metrics::registry> metrics;
   // The time that records carry; tests have their own. Waiting is done by the actor clock.
   std::function<std::uint64_t()> unix_ms = system_unix_ms;
+  // Sessions whose worker is connected. Each counts itself.
+  std::shared_ptr<std::atomic<std::int64_t>> connected = std::make_shared<std::atomic<std::int64_t>>(0);
   // Set once, when marud begins to stop: sessions refuse new requests, those in flight finish.
   std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
 

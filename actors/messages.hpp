@@ -27,13 +27,15 @@ struct outcome {
 
 // -- to the pool_manager
 
-// A session wants pages. `ahead`: no caller waits for them; `held`: the granted pages that it has already.
+// A session wants pages. `ahead`: no caller waits for them; `held`: the granted pages that it has already; `spare`: as
+// many more are welcome.
 struct grant_pages {
   session_id session;
   std::uint64_t page_bytes = 0;
   std::uint32_t count = 0;
   bool ahead = false;
   std::uint32_t held = 0;
+  std::uint32_t spare = 0;
 };
 struct granted_pages {
   ec code = ec::ok;
@@ -60,6 +62,37 @@ struct ask_regions {
 };
 struct region_rows {
   std::vector<cxl::region_row> rows;
+};
+// A session wants a region of its own with so many pages.
+struct show_region {
+  session_id session;
+  std::uint64_t page_bytes = 0, pages = 0;
+};
+// busy: not before workers of before the restart are settled. out_of_memory: there is no room for a region, and no
+// (other) region of this page size either.
+struct region_shown {
+  ec code = ec::ok;
+  cxl::region_row row;
+  region_share share;
+};
+// The session has this region no more; none: it is over, and has none of them.
+struct hide_region {
+  session_id session;
+  region_id region = region_id::none;
+};
+// Where a session has pages, and how much there is in all.
+struct ask_usage {
+  session_id session;
+};
+struct session_usage {
+  struct region {
+    cxl::region_row row;
+    region_share share;
+    page_use use;
+  };
+  std::vector<region> regions;
+  std::uint64_t shown_regions = 0, shown_bytes = 0;
+  std::uint64_t pool_bytes = 0, pool_free_bytes = 0;
 };
 // An operator wants so many bytes evicted, whatever the reserve.
 struct evict_bytes {
@@ -105,9 +138,9 @@ struct drain_slice {
 
 // -- to the region_preparer
 
-// Takes storage for a region and makes its pages present.
-struct prepare_region {
-  cxl::region_row row;
+// Takes storage for a part of a region and makes its pages present.
+struct prepare_pages {
+  std::uint64_t offset = 0, length = 0;
 };
 
 // -- to an index_shard
@@ -284,7 +317,7 @@ struct ask_session_status {
   bool dummy = false;
 };
 struct session_status {
-  std::uint64_t id = 0, page_bytes = 0, grants = 0, pins = 0, in_flight = 0;
+  std::uint64_t id = 0, page_bytes = 0, grants = 0, pins = 0, in_flight = 0, shown_regions = 0, shown_pages = 0;
   std::string instance, host, state;
   std::int64_t age_ms = 0, lease_left_ms = 0;
 };
@@ -323,6 +356,11 @@ MARU_LOCAL(ask_recall)
 MARU_LOCAL(recall)
 MARU_LOCAL(ask_regions)
 MARU_LOCAL(region_rows)
+MARU_LOCAL(show_region)
+MARU_LOCAL(region_shown)
+MARU_LOCAL(hide_region)
+MARU_LOCAL(ask_usage)
+MARU_LOCAL(session_usage)
 MARU_LOCAL(evict_bytes)
 MARU_LOCAL(evicted_bytes)
 MARU_LOCAL(end_grace)
@@ -331,7 +369,7 @@ MARU_LOCAL(pool_status)
 MARU_LOCAL(ask_page_states)
 MARU_LOCAL(page_states)
 MARU_LOCAL(tick)
-MARU_LOCAL(prepare_region)
+MARU_LOCAL(prepare_pages)
 MARU_LOCAL(shard_lookup)
 MARU_LOCAL(shard_exists)
 MARU_LOCAL(shard_remove)

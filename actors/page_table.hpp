@@ -1,13 +1,15 @@
 // Which page is in which state, where regions lie on the device, and which pages a grant gets.
 //
 // Operation: the device is cut into extents of equal size (the last may be short); a region is a run of extents given to
-// one page size. Pages are granted from the lowest region that has a free one, so that others empty out and can change
-// their page size.
+// one page size. The first pages of a region may be assigned to one session, the others are nobody's. A region begins
+// closed and is opened for grants step by step, each part of it on its own, so that storage follows the demand. Pages are
+// granted from the lowest region that has a free one, so that others empty out and can change their page size.
 // Concurrency: none; owned by the pool_manager. It holds no bytes of the pool and does no I/O: the actor writes what is
 // decided here to descriptors and region table.
-// Limits: one device; a region and its page states are made as a whole (at most a 64th of the pool).
+// Limits: one device; a region's page states are made as a whole, a byte each.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -15,6 +17,7 @@
 #include <span>
 #include <vector>
 
+#include "actors/page_uses.hpp"
 #include "base/error.hpp"
 #include "base/types.hpp"
 #include "cxl/layout.hpp"
@@ -30,27 +33,59 @@ struct state_counts {
   std::uint64_t total() const { return free + granted + committed + evicting + quarantined; }
 };
 
+// Pages of regions: those assigned to a session, those that are nobody's, or both.
+enum class page_part : std::uint8_t { assigned, nobodys, all };
+
 class page_table {
 public:
   page_table(std::uint64_t device_bytes, std::uint64_t extent_bytes);
 
   // -- regions
-  // Where a new region for this page size would lie; empty when no run of free extents is long enough.
+  // Where a new region of at least so many bytes would lie; empty when no run of free extents is long enough.
   struct place {
     std::uint64_t offset = 0, length = 0;
   };
-  std::optional<place> find_place(std::uint64_t page_bytes) const;
-  // Takes the place of a region that exists (recovery) or was just written. Its pages are free but not granted until
-  // `open_region`. `invalid` when the place is taken or outside the device.
+  std::optional<place> find_place(std::uint64_t bytes) const;
+  // Takes the place of a region that exists (recovery) or was just written. Its pages are nobody's, and free but not
+  // granted until a step opens them. `invalid` when the place is taken or outside the device.
   status add_region(const cxl::region_row& row);
-  // Recovery: sets a page's state as found. REQUIRES: the region is not open yet.
-  void restore(page_ref page, page_state state);
-  void open_region(region_id id);
-  // A region whose pages are all free goes, and its extents are free again. `invalid` otherwise.
+  // The first `pages` pages are a session's from now on. REQUIRES: no step of the region was begun.
+  void assign(region_id id, std::uint32_t pages);
+  // They are nobody's again.
+  void release(region_id id);
+  bool assigned(region_id id) const;
+  // A region whose pages are all free, and of which no step is under way, goes, and its extents are free again. `invalid`
+  // otherwise.
   status remove_region(region_id id);
   const cxl::region_row* find(region_id id) const;
   bool contains(page_ref page) const;
 
+  // -- recovery, before the first step
+  // Sets a page's state as found.
+  void restore(page_ref page, page_state state);
+  // Whose page it is. REQUIRES: its state is restored.
+  void restore_owner(page_ref page, session_id session);
+  // Opens what has storage: every step up to the last page in use of each part.
+  void open_used(region_id id);
+
+  // -- steps
+  // The next pages to open: at most bounds::open_step_max bytes and an extent, at least a page.
+  struct step {
+    region_id region = region_id::none;
+    page_part part = page_part::nobodys;
+    std::uint32_t first = 0, count = 0;
+    std::uint64_t offset = 0, length = 0;  // on the device
+  };
+  // Of this region; empty where all of `part` is open, another step is under way, or it is drained.
+  std::optional<step> next_step(region_id id, page_part part) const;
+  // Of the lowest region of this page size that has one.
+  std::optional<step> next_step_of(std::uint64_t page_bytes, page_part part) const;
+  void begin_step(const step& s);
+  // `ready`: its pages may be granted; else they stay closed.
+  void end_step(const step& s, bool ready);
+  bool opening(region_id id) const;
+
+  // -- draining
   // Stops granting from a region, so that it empties; and takes that back.
   void set_draining(region_id id, bool draining);
   bool draining(region_id id) const;
@@ -62,15 +97,21 @@ public:
   std::vector<region_id> cheapest_window(std::uint64_t page_bytes, const std::set<region_id>& but = {}) const;
 
   // -- pages
-  // At most `count` free pages of this size, now granted. Empty when none is free.
-  std::vector<page_ref> grant(std::uint64_t page_bytes, std::size_t count);
+  // At most `count` free pages of this size in `part`, now granted to the session. Empty when none is free and open.
+  std::vector<page_ref> grant(std::uint64_t page_bytes, std::size_t count, session_id session = session_id::none,
+                              page_part part = page_part::nobodys);
+  // The same from one region.
+  std::vector<page_ref> grant_from(region_id id, std::size_t count, session_id session, page_part part);
   // Moves a page from `from` to `to`. `missing`: no such page. `invalid`: the page is in another state.
   ec move(page_ref page, page_state from, page_state to);
   // `missing`: no such page.
   result<page_state> state_of(page_ref page) const;
+  const page_uses& uses() const { return uses_; }
 
   // -- numbers
-  std::uint64_t free_pages(std::uint64_t page_bytes) const;  // that a grant could get now
+  // That a grant could get now.
+  std::uint64_t free_pages(std::uint64_t page_bytes, page_part part = page_part::all) const;
+  std::uint64_t free_pages_in(region_id id, page_part part) const;
   state_counts counts(std::uint64_t page_bytes) const;
   state_counts counts() const;
   state_counts bytes() const;
@@ -83,24 +124,42 @@ public:
   std::uint64_t device_bytes() const { return device_bytes_; }
 
 private:
+  // A run of a region's pages that is opened on its own.
+  struct stretch {
+    std::uint32_t begin = 0, end = 0;
+    std::uint32_t opened = 0;         // pages below are open
+    std::vector<std::uint32_t> free;  // stack of free open pages; the last freed is granted first, it is warm
+  };
   struct region {
     cxl::region_row row;
     std::vector<page_state> states;
-    std::vector<std::uint32_t> free;  // stack of free pages; the last freed is granted first, it is warm
+    std::array<stretch, 2> stretches;  // the pages that are (or were) assigned to a session, and the others
     state_counts counts;
-    bool open = false;
+    bool assigned = false;  // the first run is a session's; else both are nobody's
+    bool opening = false;
     bool draining = false;
+
+    bool has(std::size_t i, page_part part) const {
+      return part == page_part::all || (part == page_part::assigned) == (assigned && i == 0);
+    }
+    stretch& stretch_of(std::uint32_t page) { return stretches[page < stretches[0].end ? 0 : 1]; }
   };
+  using candidates = std::map<std::uint64_t, std::set<region_id>>;  // page size -> regions with free open pages
+
   region* find_region(region_id id);
   const region* find_region(region_id id) const;
   void update_grantable(const region& r);
+  void take(region& r, std::size_t count, session_id session, page_part part, std::vector<page_ref>& out);
+  void open_until(region& r, stretch& pages, std::uint32_t end);
+  std::uint32_t step_pages(const region& r) const;
   std::size_t extents_for(std::uint64_t bytes) const;
   std::uint64_t extent_length(std::size_t i) const;
 
   std::uint64_t device_bytes_, extent_bytes_;
   std::vector<bool> extent_used_;
   std::map<region_id, region> regions_;
-  std::map<std::uint64_t, std::set<region_id>> grantable_;  // page size -> open regions with free pages
+  candidates nobodys_, assigned_;
+  page_uses uses_;
 };
 
 }  // namespace maru::actors

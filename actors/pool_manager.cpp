@@ -10,17 +10,16 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto tick_interval = 100ms;
-constexpr auto retry_after = 1s;           // after the device had no space
-constexpr auto drain_again_after = 250ms;  // after no region could be emptied
 
 }  // namespace
 
 pool_manager::pool_manager(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<page_table> table,
-                           std::vector<index_shard_actor> shards, region_preparer_actor preparer, bool grace,
-                           std::vector<page_ref> held)
+                           shown_regions shown, std::vector<index_shard_actor> shards, region_preparer_actor preparer,
+                           bool grace, std::vector<page_ref> held)
     : pool_manager_actor::base(cfg),
       env_(std::move(env)),
       table_(std::move(table)),
+      shown_(std::move(shown)),
       shards_(std::move(shards)),
       preparer_(std::move(preparer)),
       grace_(grace),
@@ -44,6 +43,9 @@ pool_manager::behavior_type pool_manager::make_behavior() {
         out.rows = table_->rows();
       return out;
     },
+    [this](const show_region& m) { return show(m); },
+    [this](const hide_region& m) { hide(m); },
+    [this](const ask_usage& m) { return usage(m.session); },
     [this](const evict_bytes& m) { return evict_for_operator(m.bytes); },
     [this](const end_grace& m) {
       grace_ = false;
@@ -111,15 +113,21 @@ caf::typed_response_promise<granted_pages> pool_manager::grant(const grant_pages
 
 granted_pages pool_manager::grant_ahead(grant_pages request) {
   auto part = grant_cap(request.page_bytes);
-  request.count = starving() || request.held >= part ? 0 : std::min(request.count, part - request.held);
+  request.count = starving() || request.held >= part ? 0 : std::min(request.count + request.spare, part - request.held);
+  request.spare = 0;
   auto granted = request.count == 0 ? granted_pages{} : take(request);
   if (granted.grants.empty())
     granted.code = ec::busy;
   return granted;
 }
 
+bool pool_manager::starves(const size_class& c) const {
+  return std::any_of(c.waiting.begin(), c.waiting.end(),
+                     [this](const waiting_grant& w) { return !opening_own(w.request.session); });
+}
+
 bool pool_manager::starving() const {
-  return std::any_of(classes_.begin(), classes_.end(), [](const auto& c) { return !c.second.waiting.empty(); });
+  return std::any_of(classes_.begin(), classes_.end(), [this](const auto& c) { return starves(c.second); });
 }
 
 std::uint32_t pool_manager::grant_cap(std::uint64_t page_bytes) const {
@@ -129,10 +137,41 @@ std::uint32_t pool_manager::grant_cap(std::uint64_t page_bytes) const {
   return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(part, 1, bounds::batch_items_max));
 }
 
+// Pages that a request may get outside the regions that its session was shown: spare ones only where it was shown none.
+std::uint32_t pool_manager::share_of(const grant_pages& request) const {
+  auto spare = shown_.of(request.session).empty() ? request.spare : 0;
+  return std::min(request.count + spare, grant_cap(request.page_bytes));
+}
+
+// Pages of the regions that the session was shown, in that order; else nobody's; else, when no more of those can be had,
+// other sessions'. Empty where that takes a while, or an eviction.
+std::vector<page_ref> pool_manager::choose(const grant_pages& request) {
+  auto count = std::min(request.count + request.spare, grant_cap(request.page_bytes));
+  const auto& own = shown_.of(request.session);
+  std::vector<page_ref> pages;
+  for (const auto& share : own) {
+    auto part = share.shared ? page_part::all : page_part::assigned;
+    auto some = table_->grant_from(share.region, count - pages.size(), request.session, part);
+    pages.insert(pages.end(), some.begin(), some.end());
+  }
+  if (!own.empty()) {
+    bool opening = open_own(request.session, count);
+    if (!pages.empty() || opening || request.ahead)
+      return pages;
+  }
+  count = share_of(request);
+  auto& c = class_of(request.page_bytes);
+  c.in_demand = true;
+  pages = table_->grant(request.page_bytes, count, request.session);
+  if (pages.empty() && !request.ahead && !c.preparing && !can_grow(request.page_bytes))
+    pages = table_->grant(request.page_bytes, count, request.session, page_part::assigned);
+  c.granted_this_tick += pages.size();
+  return pages;
+}
+
 granted_pages pool_manager::take(const grant_pages& request) {
   granted_pages out;
-  auto count = std::min(request.count, grant_cap(request.page_bytes));
-  for (auto page : table_->grant(request.page_bytes, count)) {
+  for (auto page : choose(request)) {
     auto slot = env_->slot_of(page);
     page_grant grant{page, env_->pool->descriptors().raw_generation(*slot)};
     write_granted(grant, request.session, *slot);
@@ -140,21 +179,23 @@ granted_pages pool_manager::take(const grant_pages& request) {
   }
   if (!out.grants.empty())
     kill_point(kill_at::after_grant);
-  class_of(request.page_bytes).granted_this_tick += out.grants.size();
   return out;
 }
 
+// First come, first served; but who waits for a region of its own holds nobody up.
 void pool_manager::serve_waiting(std::uint64_t page_bytes) {
-  auto& c = class_of(page_bytes);
-  while (!c.waiting.empty()) {
-    auto granted = take(c.waiting.front().request);
+  bool some_left = true;
+  std::erase_if(class_of(page_bytes).waiting, [&](waiting_grant& w) {
+    if (!some_left && shown_.of(w.request.session).empty())
+      return false;
+    auto granted = take(w.request);
+    some_left &= !granted.grants.empty() || opening_own(w.request.session);
     if (granted.grants.empty())
-      return;
-    auto waited = std::chrono::duration<double>(clock().now() - c.waiting.front().since).count();
-    env_->metrics->grant_wait(waited);
-    c.waiting.front().promise.deliver(std::move(granted));
-    c.waiting.pop_front();
-  }
+      return false;
+    env_->metrics->grant_wait(std::chrono::duration<double>(clock().now() - w.since).count());
+    w.promise.deliver(std::move(granted));
+    return true;
+  });
 }
 
 void pool_manager::expire_waiting(size_class& c) {
@@ -169,214 +210,6 @@ void pool_manager::expire_waiting(size_class& c) {
 recall pool_manager::ask_back(const ask_recall& request) {
   askers_[request.session] = clock().now();
   return {starving() && classes_.contains(request.page_bytes) ? request.unused : 0};
-}
-
-// -- supply
-
-void pool_manager::supply(std::uint64_t page_bytes) {
-  auto& c = class_of(page_bytes);
-  serve_waiting(page_bytes);
-  std::uint64_t wanted = 0;
-  for (const auto& w : c.waiting)
-    wanted += std::min(w.request.count, grant_cap(page_bytes));
-  auto free = table_->free_pages(page_bytes);
-  auto target = c.reserve.pages(table_->capacity(page_bytes)) + wanted;
-  if (!c.preparing && free < target + c.reserve.lead())
-    prepare(page_bytes);
-  if (c.preparing || free >= target || grace_)
-    return;
-  if (free + c.evicting < target)
-    evict(page_bytes, target - free - c.evicting,
-          c.waiting.empty() ? metrics::evicted_for::reserve : metrics::evicted_for::request);
-}
-
-void pool_manager::prepare(std::uint64_t page_bytes) {
-  if (rows_held_ || clock().now() < no_space_until_)
-    return;
-  auto place = table_->find_place(page_bytes);
-  if (!place)
-    return;
-  auto row = env_->pool->add_region(place->offset, place->length, page_bytes);
-  if (!row) {
-    spdlog::error("{}", to_string(row.error()));
-    no_space_ = true;
-    no_space_until_ = clock().now() + retry_after;
-    return;
-  }
-  if (auto added = table_->add_region(*row); !added) {
-    spdlog::error("{}", to_string(added.error()));
-    return;
-  }
-  env_->regions->add(*row);
-  class_of(page_bytes).preparing = true;
-  request(preparer_, caf::infinite, prepare_region{*row})
-    .then([this, row = *row](const outcome& d) { prepared(row, d.code); },
-          [this, row = *row](const caf::error&) { prepared(row, ec::stopping); });
-}
-
-void pool_manager::prepared(const cxl::region_row& row, ec code) {
-  class_of(row.page_bytes).preparing = false;
-  no_space_ = code != ec::ok;
-  if (code == ec::ok) {
-    table_->open_region(row.id);
-  } else {
-    no_space_until_ = clock().now() + retry_after;
-    (void)table_->remove_region(row.id);
-    env_->regions->remove(row.id);
-    if (auto removed = env_->pool->remove_region(row.id); !removed)
-      spdlog::error("{}", to_string(removed.error()));
-  }
-  supply(row.page_bytes);
-}
-
-void pool_manager::evict(std::uint64_t page_bytes, std::uint64_t count, metrics::evicted_for reason) {
-  auto& c = class_of(page_bytes);
-  auto each = (count + shards_.size() - 1) / shards_.size();
-  auto asked = static_cast<std::uint32_t>(std::min<std::uint64_t>(each, bounds::slice_pages));
-  for (auto& shard : shards_) {
-    c.evicting += asked;
-    request(shard, caf::infinite, evict_coldest{page_bytes, asked, reason})
-      .then([this, page_bytes, asked](const evicted& e) { evicted_some(page_bytes, asked, e.pages); },
-            [this, page_bytes, asked](const caf::error&) { evicted_some(page_bytes, asked, 0); });
-  }
-}
-
-void pool_manager::evicted_some(std::uint64_t page_bytes, std::uint32_t asked, std::uint32_t gone) {
-  auto& c = class_of(page_bytes);
-  c.evicting -= asked;
-  if (gone > 0)
-    supply(page_bytes);
-  else if (c.evicting == 0 && !c.waiting.empty())
-    begin_drain(page_bytes);
-}
-
-caf::typed_response_promise<evicted_bytes> pool_manager::evict_for_operator(std::uint64_t bytes) {
-  struct job {
-    std::uint64_t wanted, open = 0;
-    evicted_bytes sum{};
-    caf::typed_response_promise<evicted_bytes> promise;
-  };
-  auto j = std::make_shared<job>();
-  j->wanted = bytes;
-  j->promise = make_response_promise<evicted_bytes>();
-  // A slice of each shard at a time, one page size after the other, until enough went or nothing goes.
-  auto round = std::make_shared<std::function<void()>>();
-  *round = [this, j, weak = std::weak_ptr{round}] {
-    auto again = weak.lock();
-    std::uint64_t before = j->sum.pages;
-    auto expected = j->sum.bytes;  // if all goes that this round asks for
-    for (auto page_bytes : table_->page_sizes()) {
-      if (expected >= j->wanted || env_->stopping->load(std::memory_order_relaxed))
-        break;
-      auto left = (j->wanted - expected + page_bytes - 1) / page_bytes;
-      auto each = std::clamp<std::uint64_t>((left + shards_.size() - 1) / shards_.size(), 1, bounds::slice_pages);
-      expected += page_bytes * std::min(each * shards_.size(), table_->counts(page_bytes).committed);
-      for (auto& shard : shards_) {
-        ++j->open;
-        auto finish = [j, again, page_bytes, before](std::uint32_t gone) {
-          j->sum.pages += gone;
-          j->sum.bytes += gone * page_bytes;
-          if (--j->open > 0)
-            return;
-          if (j->sum.bytes < j->wanted && j->sum.pages > before)
-            (*again)();
-          else
-            j->promise.deliver(j->sum);
-        };
-        request(shard, caf::infinite,
-                evict_coldest{page_bytes, static_cast<std::uint32_t>(each), metrics::evicted_for::operator_})
-          .then([finish](const evicted& e) { finish(e.pages); }, [finish](const caf::error&) { finish(0); });
-      }
-    }
-    if (j->open == 0)
-      j->promise.deliver(j->sum);
-  };
-  (*round)();
-  return j->promise;
-}
-
-// -- draining: regions of one page size become another's
-
-void pool_manager::begin_drain(std::uint64_t page_bytes) {
-  auto now = clock().now();
-  if (drain_ || grace_ || now < no_drain_until_ || now < no_space_until_)
-    return;
-  auto regions = table_->cheapest_window(page_bytes, stuck_);
-  if (regions.empty()) {
-    if (!std::exchange(stuck_, {}).empty())
-      no_drain_until_ = now + drain_again_after;
-    return;
-  }
-  drain_.emplace();
-  drain_->for_page_bytes = page_bytes;
-  drain_->regions = regions;
-  for (auto id : regions)
-    table_->set_draining(id, true);
-  continue_drain();
-}
-
-std::vector<victim> pool_manager::next_victims() {
-  auto& d = *drain_;
-  std::vector<victim> out;
-  for (std::size_t looked_at = 0; looked_at < bounds::slice_pages && d.region < d.regions.size(); ++looked_at) {
-    auto id = d.regions[d.region];
-    page_ref page{id, page_index{d.page}};
-    auto* row = table_->find(id);
-    if (!row || ++d.page >= row->page_count()) {
-      ++d.region;
-      d.page = 0;
-    }
-    if (auto state = table_->state_of(page); !state || *state != page_state::committed)
-      continue;
-    if (auto found = env_->pool->descriptors().read(*env_->slot_of(page)))
-      out.push_back({found->hash, {page, found->length, found->gen, found->checksum}});
-  }
-  return out;
-}
-
-void pool_manager::continue_drain() {
-  auto& d = *drain_;
-  auto victims = d.failed ? std::vector<victim>{} : next_victims();
-  if (victims.empty()) {
-    if (d.failed || d.region == d.regions.size())
-      end_drain();
-    else
-      send(this, drain_slice{});
-    return;
-  }
-  std::vector<evict_entries> parts(shards_.size());
-  for (const auto& v : victims)
-    parts[shard_of(v.hash, shards_.size())].entries.push_back(v);
-  for (std::size_t i = 0; i < parts.size(); ++i)
-    d.open_requests += parts[i].entries.empty() ? 0 : 1;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (parts[i].entries.empty())
-      continue;
-    auto finish = [this](bool failed) {
-      drain_->failed |= failed;
-      if (--drain_->open_requests == 0)
-        continue_drain();
-    };
-    request(shards_[i], caf::infinite, std::move(parts[i]))
-      .then([finish](const evicted& e) { finish(e.pinned > 0); }, [finish](const caf::error&) { finish(true); });
-  }
-}
-
-void pool_manager::end_drain() {
-  auto d = std::move(*drain_);
-  drain_.reset();
-  for (auto id : d.regions) {
-    auto counts = table_->counts_of(id);
-    if (counts.free != counts.total() || !table_->remove_region(id)) {
-      table_->set_draining(id, false);
-      stuck_.insert(id);  // pinned, or a put under way: another region may do
-      continue;
-    }
-    env_->regions->remove(id);
-    if (auto removed = env_->pool->remove_region(id); !removed)
-      spdlog::error("{}", to_string(removed.error()));
-  }
-  supply(d.for_page_bytes);
 }
 
 // -- states

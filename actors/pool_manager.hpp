@@ -1,8 +1,9 @@
 // Owns devices, regions, free pages and quarantine, and decides how much is evicted.
 //
-// A grant is served from free pages; else from a new region (prepared by the region_preparer off the request path); else
-// by eviction; else, when only another page size has cold pages, by draining regions of that one. What cannot be served
-// waits, first come first served, at most bounds::grant_wait_max.
+// A grant is served from the regions that its session was shown; else from pages that are nobody's; else from a new region;
+// else from other sessions' regions; else by eviction; else, when only another page size has cold pages, by draining
+// regions of that one. The region_preparer takes storage for regions off the request path, step by step. What cannot be
+// served waits, first come first served, at most bounds::grant_wait_max.
 #pragma once
 
 #include <deque>
@@ -14,14 +15,15 @@
 #include "actors/environment.hpp"
 #include "actors/page_table.hpp"
 #include "actors/reserve_target.hpp"
+#include "actors/shown_regions.hpp"
 
 namespace maru::actors {
 
 class pool_manager : public pool_manager_actor::base {
 public:
-  // `table`: as recovery left it. `grace`: nothing is evicted until end_grace. `held`: quarantined pages whose descriptors
+  // `table`, `shown`: as recovery left them. `grace`: nothing is evicted until end_grace. `held`: quarantined pages whose descriptors
   // were damaged, free once nobody of before the restart can touch them.
-  pool_manager(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<page_table> table,
+  pool_manager(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<page_table> table, shown_regions shown,
                std::vector<index_shard_actor> shards, region_preparer_actor preparer, bool grace,
                std::vector<page_ref> held);
 
@@ -41,7 +43,8 @@ private:
     reserve_target reserve;
     std::uint64_t granted_this_tick = 0;
     std::uint64_t evicting = 0;  // asked of the shards, not yet answered
-    bool preparing = false;      // a new region is on its way
+    bool preparing = false;      // a step of a region is under way for whoever comes first
+    bool in_demand = false;      // somebody wanted more than the regions that it was shown
     std::deque<waiting_grant> waiting;
   };
   // Regions that are being emptied to become another page size.
@@ -57,8 +60,11 @@ private:
   // grants
   caf::typed_response_promise<granted_pages> grant(const grant_pages& request);
   granted_pages grant_ahead(grant_pages request);
-  bool starving() const;  // somebody waits for pages
+  bool starves(const size_class& c) const;  // somebody waits for pages, and not just for a step of a region of its own
+  bool starving() const;                    // the same for any page size
   std::uint32_t grant_cap(std::uint64_t page_bytes) const;
+  std::uint32_t share_of(const grant_pages& request) const;
+  std::vector<page_ref> choose(const grant_pages& request);
   granted_pages take(const grant_pages& request);
   void serve_waiting(std::uint64_t page_bytes);
   void expire_waiting(size_class& c);
@@ -66,11 +72,26 @@ private:
 
   // supply
   void supply(std::uint64_t page_bytes);
-  void prepare(std::uint64_t page_bytes);
-  void prepared(const cxl::region_row& row, ec code);
+  bool has_space() const;
+  bool can_grow(std::uint64_t page_bytes) const;
+  bool grow(std::uint64_t page_bytes);
+  std::optional<cxl::region_row> make_region(const page_table::place& place, std::uint64_t page_bytes);
+  bool remove_region(region_id id);
+  bool open_step(const std::optional<page_table::step>& step, bool for_all);
+  void end_step(const page_table::step& step, ec code);
+  bool open_own(session_id session, std::uint64_t count);
+  bool opening_own(session_id session) const;
   void evict(std::uint64_t page_bytes, std::uint64_t count, metrics::evicted_for reason);
   void evicted_some(std::uint64_t page_bytes, std::uint32_t asked, std::uint32_t gone);
   caf::typed_response_promise<evicted_bytes> evict_for_operator(std::uint64_t bytes);
+
+  // regions of sessions
+  region_shown show(const show_region& m);
+  std::optional<cxl::region_row> region_to_share(const show_region& m) const;
+  void hide(const hide_region& m);
+  bool give_back_if_unused(region_id id);
+  bool give_back_unused();
+  session_usage usage(session_id session) const;
 
   // draining
   void begin_drain(std::uint64_t page_bytes);
@@ -90,6 +111,7 @@ private:
 
   environment_ptr env_;
   std::shared_ptr<page_table> table_;
+  shown_regions shown_;
   std::vector<index_shard_actor> shards_;
   region_preparer_actor preparer_;
   bool grace_;
@@ -106,7 +128,7 @@ private:
   std::set<region_id> stuck_;  // regions that could not be emptied; looked at again after no_drain_until_
 };
 
-// Takes storage and physical pages for new regions. Detached: both block.
+// Takes storage and physical pages for regions. Detached: both block.
 class region_preparer : public region_preparer_actor::base {
 public:
   // The same for all of the pool, for --prefault=start. `no_space`: the device cannot hold it.

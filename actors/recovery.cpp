@@ -40,6 +40,7 @@ public:
       return lost.error();
     if (auto known = load_sessions(); !known)
       return known.error();
+    assign_regions();
     if (auto read = rebuilding() ? rebuild_entries() : read_entries(); !read)
       return read.error();
     sort_pages();
@@ -47,7 +48,9 @@ public:
     if (auto written = write_repairs(); !written)
       return written.error();
     kill_point(kill_at::after_repairs);
-    open_regions();
+    // What has no page in use may have no storage: it is opened when grants need it, or given back.
+    for (const auto& row : out_.table->rows())
+      out_.table->open_used(row.id);
     for (auto& [id, s] : sessions_)
       out_.sessions.push_back(std::move(s));
     return std::move(out_);
@@ -129,6 +132,19 @@ private:
         for (const auto& pin : cxl::read_pin_record(s.record.lock_path))
           pinned_.insert(pin);
     return {};
+  }
+
+  // What sessions were shown is theirs again, where it still is there.
+  void assign_regions() {
+    for (const auto& [id, s] : sessions_)
+      for (const auto& share : s.record.shown) {
+        auto* row = out_.table->find(share.region);
+        if (!row || row->page_bytes != s.record.page_bytes || (!share.shared && out_.table->assigned(share.region)))
+          continue;
+        if (!share.shared)
+          out_.table->assign(share.region, share.pages);
+        out_.shown.add(id, share);
+      }
   }
 
   // An entry of RocksDB.
@@ -265,7 +281,9 @@ private:
         auto d = env_.pool->descriptors().read(slot);
         if (d)
           env_.pool->note_generation(d->gen);
-        if (*out_.table->state_of(page) != page_state::committed)
+        if (*out_.table->state_of(page) == page_state::committed)
+          out_.table->restore_owner(page, d->session);
+        else
           sort_page(page, slot, d);
       }
   }
@@ -315,6 +333,7 @@ private:
     again.epoch = d->epoch;
     descriptors.write(slot, again);
     out_.table->restore(page, page_state::granted);
+    out_.table->restore_owner(page, d->session);
     owner->second.granted.push_back({page, d->gen});
   }
 
@@ -330,22 +349,6 @@ private:
   void hold(page_ref page) {
     out_.table->restore(page, page_state::quarantined);
     out_.held.push_back(page);
-  }
-
-  // A kill between a region's row and its storage leaves a region that a worker could not touch: it is taken again.
-  void open_regions() {
-    for (const auto& row : out_.table->rows()) {
-      auto counts = out_.table->counts_of(row.id);
-      auto taken = counts.committed > 0 ? status{} : env_.pool->data_device().reserve(row.offset, row.length);
-      if (!taken && counts.free == counts.total()) {
-        spdlog::warn("region {} is given up: {}", value_of(row.id), taken.error().message);
-        env_.regions->remove(row.id);
-        (void)out_.table->remove_region(row.id);
-        (void)env_.pool->remove_region(row.id);
-        continue;
-      }
-      out_.table->open_region(row.id);
-    }
   }
 
   status write_repairs() {

@@ -10,6 +10,7 @@
 #include "actors/environment.hpp"
 #include "actors/index.hpp"
 #include "actors/page_table.hpp"
+#include "actors/shown_regions.hpp"
 #include "storage/metadata_store.hpp"
 
 namespace maru::actors {
@@ -22,6 +23,7 @@ struct recovered_session {
 
 struct recovered_state {
   std::shared_ptr<page_table> table;
+  shown_regions shown;
   std::vector<std::shared_ptr<index>> shards;  // with pages detached that views of before may hold
   std::vector<recovered_session> sessions;
   // One a shard: entries whose key bytes are not known, see --rebuild.

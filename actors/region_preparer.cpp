@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint64_t step_bytes = 64 * bounds::MiB;  // mapped at a time
 
-// Not fatal where it fails: the first touch of each page is slower.
+// Not fatal where it fails: the first touch of each page is slower. REQUIRES: `offset` is aligned as the device wants it.
 void make_present(const cxl::device& device, std::uint64_t offset, std::uint64_t length) {
   auto map = device.map(offset, align_up(length, device.align()), cxl::access::read_write);
   auto present = map ? map->populate(0, length) : status{map.error()};
@@ -27,16 +27,18 @@ region_preparer::region_preparer(caf::actor_config& cfg, environment_ptr env)
 
 region_preparer::behavior_type region_preparer::make_behavior() {
   return {
-    [this](const prepare_region& m) {
+    [this](const prepare_pages& m) {
       if (env_->options.prefault == "start")
         return outcome{};  // all of it is there
       auto& device = env_->pool->data_device();
-      if (auto taken = device.reserve(m.row.offset, m.row.length); !taken) {
+      auto first = align_down(m.offset, device.align());  // pages need not be as large as what the device gives out
+      auto length = m.offset + m.length - first;
+      if (auto taken = device.reserve(first, length); !taken) {
         spdlog::error("{}", to_string(taken.error()));
         return outcome{taken.code()};
       }
       if (env_->options.prefault == "background")
-        make_present(device, m.row.offset, m.row.length);
+        make_present(device, first, length);
       return outcome{};
     },
   };

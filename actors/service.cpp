@@ -209,7 +209,8 @@ status service::start_actors() {
   for (auto& entries : state->shards)
     shards_.push_back(system_->spawn<index_shard>(env, entries, grace, std::move(state->keyless[shards_.size()])));
   preparer_ = system_->spawn<region_preparer, caf::detached>(env);
-  pool_manager_ = system_->spawn<pool_manager>(env, state->table, shards_, preparer_, grace, std::move(state->held));
+  pool_manager_ = system_->spawn<pool_manager>(env, state->table, std::move(state->shown), shards_, preparer_, grace,
+                                               std::move(state->held));
   for (auto& shard : shards_) {
     workers_.push_back(system_->spawn<store_worker, caf::detached>(env, shard, pool_manager_));
     caf::anon_send(shard, wire_shard{workers_.back(), pool_manager_});

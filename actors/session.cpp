@@ -27,6 +27,15 @@ session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours
   });
   if (owner_)
     monitor(owner_);
+  enter(state_);
+}
+
+// The one place where the state changes: the number of connected sessions follows it.
+void session::enter(session_state state) {
+  state_ = state;
+  bool connected = state == session_state::active;
+  if (connected != std::exchange(counted_, connected))
+    *env_->connected += connected ? 1 : -1;
 }
 
 session::behavior_type session::make_behavior() {
@@ -42,6 +51,8 @@ session::behavior_type session::make_behavior() {
     [this](const net::report_request& m) { return report(m); },
     [this](const net::renew_request& m) { return renew(m); },
     [this](const net::regions_request& m) { return regions(m); },
+    [this](const net::show_region_request& m) { return show(m); },
+    [this](const net::usage_request& m) { return usage(m); },
     [this](const net::close_request&) { return close(); },
     [this](const resume_session& m) { return resume(m); },
     [this](const ask_session_status&) { return status_now(); },
@@ -80,14 +91,6 @@ void session::finished(metrics::op o, clock_type::time_point since) {
     run_resume();
 }
 
-template <class Reply>
-session::promise<Reply> session::refuse(Reply reply, ec code) {
-  auto p = make_response_promise<Reply>();
-  reply.code = static_cast<std::uint8_t>(code);
-  p.deliver(std::move(reply));
-  return p;
-}
-
 // -- pages
 
 session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
@@ -98,14 +101,15 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
   auto held = granted_.size() + committing_.size() + asking_;
   auto room = env_->options.grants_max - std::min<std::size_t>(env_->options.grants_max, held);
   auto count = std::min<std::size_t>({m.count, room, bounds::batch_items_max});
+  auto spare = std::min<std::size_t>({m.spare, room - count, bounds::batch_items_max - count});
   if (count == 0) {
     p.deliver(net::grant_reply{static_cast<std::uint8_t>(m.count == 0 ? ec::invalid : ec::busy), {}});
     finished(metrics::op::grant, since);
     return p;
   }
-  asking_ += count;  // two requests in flight must not pass the bound together
-  auto finish = [this, p, since, count](ec code, const std::vector<page_grant>& grants) mutable {
-    asking_ -= count;
+  asking_ += count + spare;  // two requests in flight must not pass the bound together
+  auto finish = [this, p, since, asked = count + spare](ec code, const std::vector<page_grant>& grants) mutable {
+    asking_ -= asked;
     for (const auto& g : grants)
       granted_.emplace(g.page, g.gen);
     if (lapsed_)
@@ -113,8 +117,12 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
     p.deliver(net::grant_reply{static_cast<std::uint8_t>(code), net::encode_grants(grants)});
     finished(metrics::op::grant, since);
   };
-  grant_pages wanted{record_.id, record_.page_bytes, static_cast<std::uint32_t>(count), m.ahead,
-                     static_cast<std::uint32_t>(held)};
+  grant_pages wanted{record_.id,
+                     record_.page_bytes,
+                     static_cast<std::uint32_t>(count),
+                     m.ahead,
+                     static_cast<std::uint32_t>(held),
+                     static_cast<std::uint32_t>(spare)};
   request(to_.pool, caf::infinite, wanted)
     .then([finish](const granted_pages& g) mutable { finish(g.code, g.grants); },
           [finish](const caf::error&) mutable { finish(ec::stopping, {}); });
@@ -274,25 +282,6 @@ session::promise<net::renew_reply> session::renew(const net::renew_request&) {
   ask_recall ask{record_.id, record_.page_bytes, static_cast<std::uint32_t>(granted_.size())};
   request(to_.pool, caf::infinite, ask)
     .then([finish](const recall& r) mutable { finish(r.count); }, [finish](const caf::error&) mutable { finish(0); });
-  return p;
-}
-
-session::promise<net::regions_reply> session::regions(const net::regions_request& m) {
-  auto code = m.ids.empty() || m.ids.size() > bounds::batch_items_max ? ec::invalid : admit(0, 0);
-  if (code != ec::ok)
-    return refuse(net::regions_reply{}, code);
-  auto since = clock_type::now();
-  auto p = make_response_promise<net::regions_reply>();
-  auto finish = [this, p, since](ec whole, const std::vector<cxl::region_row>& rows) mutable {
-    net::regions_reply reply{static_cast<std::uint8_t>(whole), {}};
-    for (const auto& r : rows)
-      reply.rows.push_back({value_of(r.id), r.device, r.offset, r.length, r.page_bytes});
-    p.deliver(std::move(reply));
-    finished(metrics::op::regions, since);
-  };
-  request(to_.pool, caf::infinite, ask_regions{m.ids})
-    .then([finish](const region_rows& r) mutable { finish(ec::ok, r.rows); },
-          [finish](const caf::error&) mutable { finish(ec::stopping, {}); });
   return p;
 }
 

@@ -53,8 +53,13 @@ private:
   promise<net::codes_reply> unpin(const net::unpin_request& m);
   promise<net::codes_reply> remove(const net::remove_request& m);
   promise<net::renew_reply> renew(const net::renew_request& m);
-  promise<net::regions_reply> regions(const net::regions_request& m);
   net::close_reply close();
+
+  // regions and what is used: session_regions.cpp
+  promise<net::regions_reply> regions(const net::regions_request& m);
+  promise<net::show_region_reply> show(const net::show_region_request& m);
+  void record_share(const region_share& share, std::function<void(ec, const region_share&)> then);
+  promise<net::usage_reply> usage(const net::usage_request& m);
 
   // commits: session_commit.cpp
   struct commit_plan;
@@ -88,6 +93,7 @@ private:
   void begin_end(metrics::ended_by reason);
   void continue_end();
   void return_pages();
+  void enter(session_state state);
   session_status status_now() const;
 
   // Common to all requests: who may ask, how many at a time, how long it took.
@@ -105,14 +111,16 @@ private:
   session_neighbours to_;
   storage::session_record record_;
   caf::actor_addr owner_;
-  session_state state_;
+  session_state state_;   // changed by enter()
+  bool counted_ = false;  // as connected
   basic_lease<clock_type> lease_;
   clock_type::time_point opened_;
   std::unordered_map<page_ref, generation> granted_;
   std::unordered_map<page_ref, generation> committing_;
   std::uint64_t pins_ = 0;  // as far as this session knows: what it was told minus what it released
   std::size_t in_flight_ = 0;
-  std::size_t asking_ = 0;  // pages asked of the pool_manager, not answered yet
+  bool is_showing_ = false;  // a region that the session is to be shown is not recorded yet
+  std::size_t asking_ = 0;   // pages asked of the pool_manager, not answered yet
   // A worker that comes back waits until the requests of its old connection are answered: what they grant and pin
   // belongs to what the resume settles.
   struct waiting_resume {

@@ -23,7 +23,7 @@ std::chrono::milliseconds::rep in_ms(auto duration) {
 
 void session::on_down() {
   if (state_ == session_state::active)
-    state_ = session_state::suspect;
+    enter(session_state::suspect);
   owner_ = nullptr;
   send(this, tick{++tick_});  // a killed worker's lock is free by now, or very soon
 }
@@ -59,7 +59,7 @@ void session::on_tick(std::uint64_t number) {
 void session::lapse() {
   spdlog::warn("session {} of {}: its lease is over; its pages are held until its process is proven dead",
                value_of(record_.id), record_.instance);
-  state_ = session_state::lapsed;
+  enter(session_state::lapsed);
   lapsed_ = true;
   std::vector<page_grant> held;
   for (const auto& [page, gen] : granted_)
@@ -140,7 +140,7 @@ void session::run_resume() {
   resuming_ = true;
   owner_ = m.owner;
   monitor(owner_);
-  state_ = session_state::active;
+  enter(session_state::active);
   lease_ = {clock().now(), std::chrono::milliseconds{env_->options.lease_ms}};  // before, it may have been the grace
   auto kept = keep_grants(m.grants);
   kill_point(kill_at::resume_grants);
@@ -243,7 +243,7 @@ void session::take_pins(std::shared_ptr<pin_list> wanted, std::size_t from, std:
 void session::begin_end(metrics::ended_by reason) {
   if (state_ == session_state::ending)
     return;
-  state_ = session_state::ending;
+  enter(session_state::ending);
   end_reason_ = reason;
   continue_end();
 }
@@ -263,6 +263,7 @@ void session::continue_end() {
 
 void session::return_pages() {
   if (granted_.empty()) {
+    send(to_.pool, hide_region{record_.id});
     send(to_.door, session_ended{record_.id, end_reason_});
     quit();
     return;
@@ -284,6 +285,9 @@ session_status session::status_now() const {
   s.grants = granted_.size() + committing_.size();
   s.pins = pins_;
   s.in_flight = in_flight_;
+  s.shown_regions = record_.shown.size();
+  for (const auto& share : record_.shown)
+    s.shown_pages += share.pages;
   s.instance = record_.instance;
   s.host = record_.host;
   s.state = to_string(state_);
@@ -293,6 +297,7 @@ session_status session::status_now() const {
 }
 
 void session::on_exit() {
+  enter(session_state::ending);
   to_ = {};
   owner_ = nullptr;
   waiting_resume_.reset();  // a promise holds the actor that made it

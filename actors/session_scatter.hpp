@@ -1,5 +1,5 @@
-// How a session asks the shards: one message to each that owns a part of the batch, one joined answer. Included by the
-// session's own files only.
+// How a session refuses, and how it asks the shards: one message to each that owns a part of the batch, one joined answer.
+// Included by the session's own files only.
 #pragma once
 
 #include <memory>
@@ -23,6 +23,14 @@ inline pin_id pin_at(std::string_view hashes, std::uint8_t flags, std::string_vi
     pin.page = {where.page, where.gen};
   }
   return pin;
+}
+
+template <class Reply>
+session::promise<Reply> session::refuse(Reply reply, ec code) {
+  auto p = make_response_promise<Reply>();
+  reply.code = static_cast<std::uint8_t>(code);
+  p.deliver(std::move(reply));
+  return p;
 }
 
 template <class Request>

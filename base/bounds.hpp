@@ -24,6 +24,7 @@ inline constexpr std::size_t name_bytes_max = 256;          // instance id, toke
 inline constexpr std::size_t sessions_max = 1024;
 inline constexpr std::size_t grants_max = 4096;                  // a session, default
 inline constexpr std::size_t pins_max = message_bytes_max / 16;  // a session: a resume names all in one message
+inline constexpr std::size_t shown_regions_max = 1024;           // a session
 inline constexpr auto lease = 10s;
 inline constexpr auto renew_interval = 500ms;  // also how soon unused grants are recalled: well within grant_wait_max
 inline constexpr auto resume_grace = 30s;
@@ -36,7 +37,8 @@ inline constexpr std::size_t page_bytes_default = 64 * KiB;
 inline constexpr std::size_t layout_align = 2 * MiB;
 inline constexpr std::size_t regions_per_pool = 64;  // a region is this fraction of the pool, see cxl/layout.hpp
 inline constexpr std::uint32_t region_id_max = 0x7fffffff;
-inline constexpr std::size_t page_sizes_max = 16;  // different page sizes in use at the same time
+inline constexpr std::size_t open_step_max = 64 * MiB;  // of a region at a time: 55 ms on tmpfs
+inline constexpr std::size_t page_sizes_max = 16;       // different page sizes in use at the same time
 
 // Actors
 inline constexpr std::size_t condemned_share = 8;  // one page in so many may be in quarantine for its bytes

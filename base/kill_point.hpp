@@ -15,6 +15,9 @@ namespace maru {
 
 // Order is free; names are what to_string says: "after_grant", ...
 enum class kill_at : std::uint8_t {
+  // a session is shown a region
+  region_chosen,    // its row is in the table, no session's record names it
+  region_recorded,  // the record does, the reply is not sent
   // a put
   after_grant,        // the descriptors of a grant are written, the reply is not sent
   after_descriptors,  // of a group of commits, before the RocksDB write

@@ -66,6 +66,15 @@ struct location {
   friend bool operator==(const location&, const location&) = default;
 };
 
+// A region as a session was shown it: its first `pages` pages are that session's before anybody else's; `shared`: all of
+// them, beside other sessions.
+struct region_share {
+  region_id region = region_id::none;
+  std::uint32_t pages = 0;
+  bool shared = false;
+  friend bool operator==(const region_share&, const region_share&) = default;
+};
+
 inline constexpr std::uint32_t value_of(region_id id) { return static_cast<std::uint32_t>(id); }
 inline constexpr std::uint32_t value_of(page_index id) { return static_cast<std::uint32_t>(id); }
 inline constexpr std::uint64_t value_of(session_id id) { return static_cast<std::uint64_t>(id); }

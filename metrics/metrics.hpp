@@ -25,10 +25,12 @@ enum class op : std::uint8_t {
   remove,
   renew,
   regions,
+  show_region,
+  usage,
   report,
   close
 };
-inline constexpr std::size_t op_count = 13;
+inline constexpr std::size_t op_count = 15;
 std::string_view to_string(op o);
 
 // Why pages were evicted, keys dropped on recovery, sessions ended: label values are given as these enums.

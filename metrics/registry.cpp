@@ -24,9 +24,9 @@ constexpr std::size_t ec_count = static_cast<std::size_t>(ec::last_) + 1;
 constexpr std::size_t dynamic_labels_max = 64;  // label values that are not an enum: more than these become "other"
 
 // Names of enumerators, in their order.
-constexpr std::array<std::string_view, op_count> op_names = {"hello",   "grant",  "give_back", "commit", "lookup",
-                                                             "exists",  "pin",    "unpin",     "remove", "renew",
-                                                             "regions", "report", "close"};
+constexpr std::array<std::string_view, op_count> op_names = {"hello",   "grant",       "give_back", "commit", "lookup",
+                                                             "exists",  "pin",         "unpin",     "remove", "renew",
+                                                             "regions", "show_region", "usage",     "report", "close"};
 constexpr std::array<std::string_view, 5> evicted_names = {"reserve", "request", "region", "operator", "damage"};
 constexpr std::array<std::string_view, 5> ended_names = {"close", "death", "lease", "operator", "shutdown"};
 constexpr std::array<std::string_view, 7> dropped_names = {"no_region",  "state",  "generation",   "hash",

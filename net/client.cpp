@@ -27,6 +27,11 @@ page_buffer& page_buffer::operator=(page_buffer&& other) noexcept {
   return *this;
 }
 
+void page_buffer::shrink(std::size_t size) {
+  net::client_impl::publish(*this);  // also what is cut off: the next user of the page must not find it in our cache
+  bytes_ = bytes_.first(size);
+}
+
 page_buffer::~page_buffer() { net::client_impl::let_go(*this); }
 
 view::view(view&& other) noexcept
@@ -123,6 +128,13 @@ status client::store(std::string_view key, std::span<const std::byte> bytes) {
   return commit(key, *page);
 }
 
+result<shown_region> client::show_region(std::size_t pages) { return impl_->show_region(pages); }
+result<pool_usage> client::usage(bool totals) { return impl_->usage(totals); }
+result<region_info> client::region(region_id id) { return impl_->region(id); }
+result<region_memory> client::region_bytes(region_id id, std::uint64_t first, std::uint64_t pages) {
+  return impl_->region_bytes(id, first, pages);
+}
+
 result<lookup_result> client::lookup(std::span<const std::string_view> keys, lookup_flags flags) {
   return net::start_lookup(impl_, keys, flags)->get();
 }
@@ -154,6 +166,8 @@ result<std::vector<bool>> client::unpin(std::span<const std::string_view> keys) 
 future<std::vector<bool>> client::unpin_async(std::span<const std::string_view> keys) {
   return future<std::vector<bool>>{net::start_unpin(impl_, keys)};
 }
+
+status client::unpin_later(std::span<const std::string_view> keys) { return net::queue_unpin(impl_, keys); }
 
 result<std::span<const std::byte>> client::bytes(const location& where) { return impl_->bytes(where); }
 

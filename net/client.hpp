@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/bounds.hpp"
@@ -34,7 +35,10 @@ struct client_options {
   std::string instance;           // a name for people and logs; empty: host and process id
   std::uint64_t chunk_bytes = 0;  // largest chunk this client writes; 0: the pool's smallest page
   std::string token;
-  std::string pool_path;  // where this process sees the pool's data; empty: MARU_POOL_PATH, else marud's path
+  std::string pool_path;  // where this process sees the pool's data; empty: MARU_POOL_PATH, else by `path_map`
+  // {marud's path, this process's path} of files and folders: the longest one that fits replaces the head of a path that
+  // marud names. None fits: marud's path.
+  std::vector<std::pair<std::string, std::string>> path_map;
   std::chrono::milliseconds timeout = bounds::request_timeout;  // for open and for every call
   std::size_t grant_batch = bounds::grant_batch;                // pages fetched ahead by one message
   bool verify_payloads = false;  // hold chunks against their checksums also where marud does not ask for it
@@ -59,6 +63,8 @@ public:
 
   // The bytes to write: as many as `alloc` was asked for.
   std::span<std::byte> bytes() const { return bytes_; }
+  // Only the first `size` bytes are the chunk's. REQUIRES: size <= bytes().size().
+  void shrink(std::size_t size);
   const page_grant& grant() const { return grant_; }
   // False when empty, moved from or committed.
   explicit operator bool() const { return owner_ != nullptr; }
@@ -134,6 +140,42 @@ struct client_info {
   bool connected = false;
 };
 
+// A region of the pool.
+struct region_info {
+  region_id id = region_id::none;
+  std::uint64_t pages = 0, page_bytes = 0;
+};
+// Its memory as this process has it mapped.
+struct region_memory {
+  std::span<std::byte> bytes;
+  std::shared_ptr<const void> keeps;  // `bytes` stay mapped as long as this lives
+};
+// A region that this client was shown: grants come from its first `pages` pages first. `shared`: the pool had no room for
+// one of its own; other sessions use its pages too.
+struct shown_region {
+  region_id id = region_id::none;
+  std::uint64_t pages = 0, page_bytes = 0;
+  bool shared = false;
+};
+// The pages of a region, as far as this client uses them; all others count as free.
+struct region_use {
+  region_id region = region_id::none;
+  std::uint64_t pages = 0, page_bytes = 0;  // what was shown of it; all of it where nothing was
+  bool shown = false, shared = false;
+  std::uint64_t allocated = 0;   // in page_buffers, or in doubt
+  std::uint64_t in_reserve = 0;  // granted and free
+  std::uint64_t committed = 0;   // by this session, and neither removed nor evicted since
+};
+struct pool_usage {
+  std::vector<region_use> regions;  // those shown, in that order; then others where this client has pages
+  // Of the whole pool; all 0 but the shown regions' where totals were not asked for.
+  std::uint64_t entries = 0, entry_bytes = 0;        // in the index
+  std::uint64_t sessions = 0;                        // connected
+  std::uint64_t shown_regions = 0, shown_bytes = 0;  // regions shown to anybody, and those that hold entries
+  std::uint64_t pool_bytes = 0,
+                pool_free_bytes = 0;  // free: granted to nobody, in no entry, or in this client's reserve
+};
+
 class client {
 public:
   // Connects, opens a session and checks the pool's identity. Tries again until `options.timeout` is over.
@@ -175,6 +217,8 @@ public:
   // True per key of which a pin of this session ended.
   result<std::vector<bool>> unpin(std::span<const std::string_view> keys);
   future<std::vector<bool>> unpin_async(std::span<const std::string_view> keys);
+  // unpin for those who must not wait: sends nothing itself, the pins end by the client's next message of this kind.
+  status unpin_later(std::span<const std::string_view> keys);
   // The bytes of a location that a lookup of this client found and pinned. Maps the region on first use.
   //   missing: no such region or page any more, or its bytes are damaged.
   result<std::span<const std::byte>> bytes(const location& where);
@@ -184,9 +228,27 @@ public:
   result<std::vector<view>> retrieve_batch(std::span<const std::string_view> keys, bool prefix_stop = false);
   future<std::vector<view>> retrieve_async(std::span<const std::string_view> keys, bool prefix_stop = false);
 
+  // -- regions
+  // A region with `pages` pages is this client's from now on: grants come from it before they come from anywhere else, and
+  // pages fetched ahead, or with others, come from such regions only. No page and no memory of it is taken yet. Where the
+  // pool has no room for it, a region that others use as well is shown (`shared`). After a restart of marud it is still
+  // this client's. Where the session itself is over, and the client goes on with a new one, regions of the same sizes are
+  // shown again before the next alloc, usage or show_region: usage() tells their ids; entries in the old ones stay.
+  // After a `timeout` the region that was asked for may be the one that the next call gets.
+  //   out_of_memory: no room, and no region of this page size. too_large: bounds::shown_regions_max. invalid: no pages.
+  result<shown_region> show_region(std::size_t pages);
+  // What this client uses, exact as of the call; `totals`: and what all use, which asks more of marud.
+  result<pool_usage> usage(bool totals = true);
+  // Any region of the pool, whoever's. Sends a message on first use. `missing`: there is none.
+  result<region_info> region(region_id id);
+  // The memory of `pages` whole pages from `first` on. Whether it may be read or written is for grants and pins to say.
+  //   missing: no such region, or it has fewer pages.
+  result<region_memory> region_bytes(region_id id, std::uint64_t first, std::uint64_t pages);
+
   // -- the rest
-  // ok (removed), missing or pinned per key; views do not keep a key. Where the connection was lost under way it is carried out again: a key
-  // that was removed before answers `missing`, one that somebody committed in between is removed as well.
+  // ok (removed), missing or pinned per key; views do not keep a key. Where the connection was lost under way it is
+  // carried out again: a key that was removed before answers `missing`, one that somebody committed in between is
+  // removed as well.
   result<std::vector<ec>> remove(std::span<const std::string_view> keys);
   future<std::vector<ec>> remove_async(std::span<const std::string_view> keys);
   client_info info() const;

@@ -168,31 +168,41 @@ status client_impl::fetch(std::size_t n, time_point deadline) {
     fetching_ = true;
   }
   ahead_ = true;
+  auto out = ask_for_pages(n, deadline);
+  end_fetch();
+  // The session ended meanwhile, and the pages with it: the next one gives others.
+  return out.code() == ec::gone ? status{} : out;
+}
+
+// gone: the session is over.
+status client_impl::ask_for_pages(std::size_t n, time_point deadline) {
+  constexpr auto what = "get pages";
+  auto open = connection_.wait(deadline);
+  if (!open)
+    return {open.code(), std::string{"failed to "} + what + ": " + open.error().message};
+  if (auto shown = show_again(**open, deadline); !shown)
+    return shown;
   auto idle = held_.idle();
-  auto want = std::clamp(n > idle ? n - idle : 1, options_.grant_batch, bounds::batch_items_max);
-  exchange<grant_request> ask(connection_, "get pages", grant_request{static_cast<std::uint32_t>(want), false},
-                              deadline);
+  auto count = n > idle ? n - idle : 1;
+  auto spare = options_.grant_batch - std::min(count, options_.grant_batch);
+  grant_request request{static_cast<std::uint32_t>(count), false, static_cast<std::uint32_t>(spare)};
+  exchange<grant_request> ask(connection_, what, request, deadline, (*open)->life->tenure);
   auto reply = ask.finish();
-  status out;
-  if (reply) {
-    auto grants = decode_grants(reply->grants);
-    auto& s = *ask.used();
-    if (!grants || grants->empty()) {
-      out = {ec::corrupt, "failed to get pages: marud's answer makes no sense"};
-    } else if (out = map_regions(s, pages_of(*grants), deadline); out) {
-      held_.add_grants(s.wire_number, *grants);
-    } else {
-      s.wire->post(give_back_request{encode_grants(*grants)}, [](outcome&) {});
-      if (out.code() == ec::gone)  // the session ended meanwhile, and the pages with it: the next one gives others
-        out = {};
-    }
-  } else {
-    out = reply.error();
+  if (!reply) {
     if (ask.used())
       ask.abandon([this, number = ask.used()->wire_number](outcome& o) { receive_grants(number, o, [] {}); });
+    return reply.error();
   }
-  end_fetch();
-  return out;
+  auto grants = decode_grants(reply->grants);
+  if (!grants || grants->empty())
+    return {ec::corrupt, "failed to get pages: marud's answer makes no sense"};
+  auto& s = *ask.used();
+  auto mapped = map_regions(s, pages_of(*grants), deadline);
+  if (mapped)
+    held_.add_grants(s.wire_number, *grants);
+  else
+    s.wire->post(give_back_request{encode_grants(*grants)}, [](outcome&) {});
+  return mapped;
 }
 
 void client_impl::end_fetch() {

@@ -41,6 +41,11 @@ public:
 
   result<std::vector<page_buffer>> alloc(std::size_t n, std::size_t size);
   result<std::span<const std::byte>> bytes(const location& where);
+  // Regions: client_regions.cpp
+  result<shown_region> show_region(std::size_t pages);
+  result<pool_usage> usage(bool totals);
+  result<region_info> region(region_id id);
+  result<region_memory> region_bytes(region_id id, std::uint64_t first, std::uint64_t pages);
   // Maps the regions of these pages, as far as they exist.
   status map_regions(const session& s, std::span<const page_ref> pages, time_point deadline);
   // REQUIRES: the view's pin is in the book.
@@ -86,7 +91,13 @@ private:
   // Grants that came without a caller: maps their regions and puts them into the reserve, then calls `done`.
   void receive_grants(std::uint64_t wire_number, outcome& o, const std::function<void()>& done);
   void keep_grants(const session& s, std::vector<page_grant> grants);
+  status show_again(const session& s, time_point deadline);
+  status show_all(const session& s, time_point deadline);
+  result<shown_region> ask_to_show(const session& s, std::size_t pages, time_point deadline);
+  static pool_usage usage_of(const usage_reply& reply, const grant_reserve::use_by_region& held);
+  result<std::shared_ptr<const mapped_pool>> pool_with(region_id id);
   status fetch(std::size_t n, time_point deadline);
+  status ask_for_pages(std::size_t n, time_point deadline);
   void end_fetch();
   static std::vector<page_ref> pages_of(std::span<const page_grant> grants);
   result<std::vector<page_buffer>> make_pages(const session& s, const holdings::taken& taken, std::size_t size);
@@ -101,6 +112,14 @@ private:
   holdings held_;
   connection connection_;
   std::atomic<std::size_t> holds_{0};  // page_buffers and views, alive or being made
+
+  // Held while regions are shown, messages included. `shows_`: of the session `showing_tenure_`, as marud counts them.
+  std::timed_mutex show_mutex_;
+  std::vector<std::size_t> wanted_pages_;  // of every region that the caller was shown, in order
+  std::uint64_t showing_tenure_ = 0;
+  std::uint32_t shows_ = 0;
+  std::size_t shows_again_ = 0;                 // of wanted_pages_, how many the session was asked for
+  std::atomic<std::uint64_t> shown_tenure_{0};  // the session that was shown all of them
 
   std::mutex fetch_mutex_;
   std::condition_variable fetched_;

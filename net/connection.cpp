@@ -201,6 +201,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
                                           hello_reply& reply, const holdings::declaration& declared,
                                           time_point deadline) {
   auto known = latest();
+  reply.lock_path = local_path(options_, reply.lock_path);
   bool resumed = previous && previous->id == reply.session;
   auto life = std::make_shared<session_life>();
   std::unique_ptr<cxl::pin_record> record;

@@ -92,6 +92,14 @@ std::vector<page_grant> grant_reserve::recall(std::size_t n) {
   return recalled;
 }
 
+grant_reserve::use_by_region grant_reserve::uses() const {
+  use_by_region out;
+  for (auto& [page, e] : pages_)
+    if (e.state != use::idle)
+      ++out[page.region];
+  return out;
+}
+
 std::vector<page_grant> grant_reserve::held() const {
   std::vector<page_grant> all;
   all.reserve(pages_.size());

@@ -34,6 +34,9 @@ public:
 
   // Up to `n` idle pages, which are no longer ours: to be given back.
   std::vector<page_grant> recall(std::size_t n);
+  // Pages that are not idle, by region; regions without any are left out.
+  using use_by_region = std::unordered_map<region_id, std::uint64_t>;
+  use_by_region uses() const;
   // Everything held, in no particular order.
   std::vector<page_grant> held() const;
   void clear();

@@ -102,6 +102,11 @@ std::vector<page_grant> holdings::recall(std::uint64_t wire, std::size_t n) {
   return grants_.recall(n);
 }
 
+grant_reserve::use_by_region holdings::uses() const {
+  std::lock_guard lock(mutex_);
+  return grants_.uses();
+}
+
 std::size_t holdings::idle() const {
   std::lock_guard lock(mutex_);
   return grants_.idle();

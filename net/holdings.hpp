@@ -68,6 +68,7 @@ public:
   std::vector<doubtful_commit> take_resends();
   // Up to `n` idle pages to give back, for the connection `wire`.
   std::vector<page_grant> recall(std::uint64_t wire, std::size_t n);
+  grant_reserve::use_by_region uses() const;
   std::size_t idle() const;
   std::size_t in_doubt() const;
 

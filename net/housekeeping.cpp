@@ -106,6 +106,8 @@ void client_impl::give_back(const session& s, std::size_t n) {
 }
 
 void client_impl::refill(const session& s) {
+  if (shown_tenure_ != s.life->tenure)  // its regions first: pages ahead come from these only
+    return;
   {
     std::lock_guard lock(fetch_mutex_);
     if (fetching_)

@@ -263,6 +263,8 @@ template std::shared_ptr<call> link::send(remove_request);
 template std::shared_ptr<call> link::send(report_request);
 template std::shared_ptr<call> link::send(renew_request);
 template std::shared_ptr<call> link::send(regions_request);
+template std::shared_ptr<call> link::send(show_region_request);
+template std::shared_ptr<call> link::send(usage_request);
 template std::shared_ptr<call> link::send(close_request);
 
 }  // namespace maru::net

@@ -70,6 +70,14 @@ struct answer_to<regions_request> {
   using type = regions_reply;
 };
 template <>
+struct answer_to<show_region_request> {
+  using type = show_region_reply;
+};
+template <>
+struct answer_to<usage_request> {
+  using type = usage_reply;
+};
+template <>
 struct answer_to<close_request> {
   using type = close_reply;
 };
@@ -78,7 +86,7 @@ using reply_of = typename answer_to<Request>::type;
 
 // The last one is the front door, the answer to connecting.
 using any_reply = std::variant<std::monostate, hello_reply, grant_reply, codes_reply, found_reply, renew_reply,
-                               regions_reply, close_reply, caf::strong_actor_ptr>;
+                               regions_reply, show_region_reply, usage_reply, close_reply, caf::strong_actor_ptr>;
 
 // How a call ended. ok: `reply` is what was asked for. unavailable: the connection or the session went away, the
 // request may or may not have been served. version_mismatch: the other side does not know the message.

@@ -316,6 +316,16 @@ private:
   std::shared_ptr<call> call_;
 };
 
+result<holdings::dropped> drop_pins_by_key(client_impl& impl, key_list keys) {
+  auto hashes = hash_keys(impl, "unpin keys", keys);
+  if (!hashes)
+    return hashes.error();
+  std::vector<pin_id> pins;
+  for (const auto& hash : *hashes)
+    pins.push_back({hash, {}});
+  return impl.held().drop_pins(pins);
+}
+
 }  // namespace
 
 pending_ptr<lookup_result> start_lookup(const impl_ptr& impl, key_list keys, lookup_flags flags) {
@@ -349,13 +359,19 @@ pending_ptr<std::vector<bool>> start_exists(const impl_ptr& impl, key_list keys)
 }
 
 pending_ptr<std::vector<bool>> start_unpin(const impl_ptr& impl, key_list keys) {
-  auto hashes = hash_keys(*impl, "unpin keys", keys);
-  if (!hashes)
-    return answered<std::vector<bool>>(hashes.error());
-  std::vector<pin_id> pins;
-  for (const auto& hash : *hashes)
-    pins.push_back({hash, {}});
-  return std::make_unique<unpin_operation>(impl, impl->held().drop_pins(pins));
+  auto dropped = drop_pins_by_key(*impl, keys);
+  if (!dropped)
+    return answered<std::vector<bool>>(dropped.error());
+  return std::make_unique<unpin_operation>(impl, *std::move(dropped));
+}
+
+status queue_unpin(const impl_ptr& impl, key_list keys) {
+  auto dropped = drop_pins_by_key(*impl, keys);
+  if (!dropped)
+    return dropped.error();
+  impl->held().unpin_later(dropped->wire, dropped->pins);
+  impl->wake();
+  return {};
 }
 
 pending_ptr<std::vector<ec>> start_remove(const impl_ptr& impl, key_list keys) {

@@ -24,6 +24,9 @@ pending_ptr<std::vector<bool>> start_exists(const impl_ptr& impl, key_list keys)
 pending_ptr<std::vector<bool>> start_unpin(const impl_ptr& impl, key_list keys);
 pending_ptr<std::vector<ec>> start_remove(const impl_ptr& impl, key_list keys);
 
+// Takes the pins out of the book and leaves the message to the housekeeping thread.
+status queue_unpin(const impl_ptr& impl, key_list keys);
+
 // Takes the pages. With `hand_back` a page that was not committed, and is not in doubt, is moved back to its place in
 // `pages` by get(), which must then come before `pages` goes; otherwise it returns to the reserve.
 pending_ptr<std::vector<ec>> start_commit(const impl_ptr& impl, key_list keys, std::span<page_buffer> pages,

@@ -39,10 +39,12 @@ struct hello {
 };
 
 // Asks for the pages of `count` more chunks. `ahead`: nobody waits for them yet, so they come from what is free now and
-// are no more than this session's part of the pool; `busy` where that leaves none.
+// are no more than this session's part of the pool; `busy` where that leaves none. `spare`: as many more would be taken
+// too. A session that was shown regions gets pages ahead, and spare ones, from these only.
 struct grant_request {
   std::uint32_t count = 0;
   bool ahead = false;
+  std::uint32_t spare = 0;
 };
 // Gives granted pages back.
 struct give_back_request {
@@ -84,6 +86,16 @@ struct renew_request {
 struct regions_request {
   std::vector<std::uint32_t> ids;
 };
+// Asks for a region with `pages` pages of the session's size, from which its grants come first. `index`: how many regions
+// the session was shown before. One that it was shown already is told again: the answer was lost.
+struct show_region_request {
+  std::uint32_t index = 0;
+  std::uint64_t pages = 0;
+};
+// Asks where the session has pages; `totals`: also for the numbers of the whole pool.
+struct usage_request {
+  bool totals = true;
+};
 struct close_request {
   std::uint8_t reason = 0;
 };
@@ -115,6 +127,28 @@ struct regions_reply {
   std::uint8_t code = 0;
   std::vector<region_row> rows;
 };
+// The first `pages` pages of `row` are the session's; `shared`: all of them, beside other sessions.
+struct show_region_reply {
+  std::uint8_t code = 0;
+  region_row row;
+  std::uint32_t pages = 0;
+  bool shared = false;
+};
+// One region of a session: shown to it (`pages` is then what it was shown, else 0), or one where it has pages.
+struct region_usage {
+  region_row row;
+  std::uint32_t pages = 0;
+  bool shared = false;
+  std::uint64_t granted = 0, committed = 0;
+};
+// `shown_regions` and their bytes: of all sessions, with those that still hold entries. Free is what is in no use now.
+struct usage_reply {
+  std::uint8_t code = 0;
+  std::vector<region_usage> regions;
+  std::uint64_t entries = 0, entry_bytes = 0, sessions = 0;
+  std::uint64_t shown_regions = 0, shown_bytes = 0;
+  std::uint64_t pool_bytes = 0, pool_free_bytes = 0;
+};
 struct close_reply {
   std::uint8_t code = 0;
 };
@@ -141,6 +175,10 @@ using session_actor = caf::typed_actor<
   caf::replies_to<renew_request>::with<renew_reply>,
   // Rows of the regions that exist.
   caf::replies_to<regions_request>::with<regions_reply>,
+  // A region of its own; one that other sessions use where there is no room for that. out_of_memory: neither.
+  caf::replies_to<show_region_request>::with<show_region_reply>,
+  // Its regions, the pages that it has there, and totals.
+  caf::replies_to<usage_request>::with<usage_reply>,
   // Ends the session: pins and grants end with it.
   caf::replies_to<close_request>::with<close_reply>>;
 
@@ -201,7 +239,7 @@ void add_protocol_types(caf::actor_system_config& cfg);
 
 MARU_INSPECT(hello, "hello", x.version, x.client_version, x.instance, x.host, x.boot_id, x.page_bytes, x.token,
              x.resume_session, x.resume_secret, x.pinned, x.viewed, x.grants, x.wire)
-MARU_INSPECT(grant_request, "gr", x.count, x.ahead)
+MARU_INSPECT(grant_request, "gr", x.count, x.ahead, x.spare)
 MARU_INSPECT(give_back_request, "gb", x.grants)
 MARU_INSPECT(commit_request, "co", x.items)
 MARU_INSPECT(lookup_request, "lo", x.flags, x.hashes)
@@ -211,6 +249,8 @@ MARU_INSPECT(remove_request, "rm", x.hashes)
 MARU_INSPECT(report_request, "rp", x.pages)
 MARU_INSPECT(renew_request, "rn", x.seen_epoch)
 MARU_INSPECT(regions_request, "rg", x.ids)
+MARU_INSPECT(show_region_request, "sr", x.index, x.pages)
+MARU_INSPECT(usage_request, "us", x.totals)
 MARU_INSPECT(close_request, "cl", x.reason)
 MARU_INSPECT(grant_reply, "grr", x.code, x.grants)
 MARU_INSPECT(codes_reply, "cdr", x.code, x.codes)
@@ -218,6 +258,10 @@ MARU_INSPECT(found_reply, "fdr", x.code, x.items)
 MARU_INSPECT(renew_reply, "rnr", x.code, x.lease_ms, x.recall)
 MARU_INSPECT(region_row, "row", x.id, x.device, x.offset, x.length, x.page_bytes)
 MARU_INSPECT(regions_reply, "rgr", x.code, x.rows)
+MARU_INSPECT(show_region_reply, "srr", x.code, x.row, x.pages, x.shared)
+MARU_INSPECT(region_usage, "use", x.row, x.pages, x.shared, x.granted, x.committed)
+MARU_INSPECT(usage_reply, "usr", x.code, x.regions, x.entries, x.entry_bytes, x.sessions, x.shown_regions,
+             x.shown_bytes, x.pool_bytes, x.pool_free_bytes)
 MARU_INSPECT(close_reply, "clr", x.code)
 MARU_INSPECT(device_row, "dev", x.id, x.path, x.size, x.align)
 MARU_INSPECT(hello_reply, "hellor", x.code, x.reason, x.server_version, x.session, x.handle, x.pool, x.incarnation,

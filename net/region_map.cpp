@@ -57,6 +57,30 @@ status region_map::add(const region_row& row) {
   return {};
 }
 
+std::optional<region_info> region_map::find(region_id id) const {
+  std::shared_lock lock(mutex_);
+  auto it = regions_.find(id);
+  if (it == regions_.end())
+    return std::nullopt;
+  auto& r = it->second;
+  return region_info{id, r.pages.size() / r.page_bytes, r.page_bytes};
+}
+
+result<std::span<std::byte>> region_map::range(region_id id, std::uint64_t first, std::uint64_t pages) const {
+  auto missing = [&](const char* cause) {
+    return error{ec::missing, "failed to find pages of region " + std::to_string(value_of(id)) + ": " + cause};
+  };
+  std::shared_lock lock(mutex_);
+  auto it = regions_.find(id);
+  if (it == regions_.end())
+    return missing("it is not mapped");
+  auto& r = it->second;
+  auto all = r.pages.size() / r.page_bytes;
+  if (first > all || pages > all - first)
+    return missing("it has fewer");
+  return r.pages.subspan(first * r.page_bytes, pages * r.page_bytes);
+}
+
 result<std::span<std::byte>> region_map::bytes(page_ref page, std::uint64_t length) const {
   std::shared_lock lock(mutex_);
   auto it = regions_.find(page.region);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/types.hpp"
 #include "cxl/device.hpp"
+#include "net/client.hpp"
 #include "net/protocol.hpp"
 
 namespace maru::net {
@@ -31,6 +33,10 @@ public:
   status add(const region_row& row);
   // Adds all up to the first error.
   status add(std::span<const region_row> rows);
+  // Its shape; empty where it has no row yet.
+  std::optional<region_info> find(region_id id) const;
+  // A run of whole pages. `missing`: no such region, or it has fewer pages.
+  result<std::span<std::byte>> range(region_id id, std::uint64_t first, std::uint64_t pages) const;
   // `length` bytes of a page. `missing`: no such region or page. `too_large`: more than the page holds.
   result<std::span<std::byte>> bytes(page_ref page, std::uint64_t length) const;
 

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <exception>
+#include <future>
 #include <mutex>
 #include <string>
 
@@ -70,7 +71,10 @@ result<std::shared_ptr<runtime>> runtime::acquire() {
     return known;
   try {
     signals_blocked quiet;
-    std::shared_ptr<runtime> made{new runtime(std::make_unique<engine>())};
+    // On a thread that ends: the one that makes an actor system keeps CAF's logger in a thread-local variable, and the
+    // system's destructor, on any other thread, would wait for that for as long as it lives.
+    auto made_elsewhere = std::async(std::launch::async, [] { return std::make_unique<engine>(); }).get();
+    std::shared_ptr<runtime> made{new runtime(std::move(made_elsewhere))};
     here.current = made;
     return made;
   } catch (const std::exception& e) {

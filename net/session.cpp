@@ -114,13 +114,25 @@ result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_poi
   }
 }
 
+std::string local_path(const client_options& options, const std::string& path) {
+  const std::pair<std::string, std::string>* best = nullptr;
+  for (auto& entry : options.path_map) {
+    auto& from = entry.first;
+    bool fits = !from.empty() && path.starts_with(from)
+                && (path.size() == from.size() || from.back() == '/' || path[from.size()] == '/');
+    if (fits && (!best || from.size() > best->first.size()))
+      best = &entry;
+  }
+  return best ? best->second + path.substr(best->first.size()) : path;
+}
+
 result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& options, const hello_reply& reply) {
   auto& row = reply.devices.front();
   auto path = options.pool_path;
   if (auto* from_environment = std::getenv("MARU_POOL_PATH"); path.empty() && from_environment)
     path = from_environment;
   if (path.empty())
-    path = row.path;
+    path = local_path(options, row.path);
   constexpr auto advice = " (set pool_path or MARU_POOL_PATH to where this process sees the pool's data)";
   cxl::file_device_options wanted;
   wanted.path = path;

@@ -66,6 +66,9 @@ result<hello_reply> greet(link& wire, hello message, time_point deadline);
 // another host. `in_use`: somebody else holds it.
 result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_point deadline);
 
+// Where this process sees a path that marud names.
+std::string local_path(const client_options& options, const std::string& path);
+
 // Opens the pool's data where this process sees it. `io`: it cannot be opened. `unknown_contents`: it is something
 // else. Both name the path and the option. `invalid`: this machine lacks the pool's mode of visibility.
 result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& options, const hello_reply& reply);

@@ -33,6 +33,7 @@ struct session_record {
   std::string lock_path;  // the file whose lock proves that the worker lives; empty: none on this host
   std::uint64_t page_bytes = 0;
   std::uint64_t opened_ms = 0;
+  std::vector<region_share> shown;  // every region that it was shown, in order; some may be gone since
   friend bool operator==(const session_record&, const session_record&) = default;
 };
 

@@ -12,7 +12,7 @@ constexpr std::size_t path_bytes_max = 4096;  // PATH_MAX
 
 status too_large(std::string_view what, std::string_view field, std::size_t size, std::size_t max) {
   return {ec::too_large, "failed to encode " + std::string{what} + ": " + std::string{field} + " of "
-                           + std::to_string(size) + " bytes is over the bound of " + std::to_string(max)};
+                           + std::to_string(size) + " is over the bound of " + std::to_string(max)};
 }
 
 void begin(std::string& out) {
@@ -74,6 +74,8 @@ status encode(const session_record& record, std::string& out) {
     return too_large("session", "instance", record.instance.size(), bounds::name_bytes_max);
   if (record.lock_path.size() > path_bytes_max)
     return too_large("session", "lock path", record.lock_path.size(), path_bytes_max);
+  if (record.shown.size() > bounds::shown_regions_max)
+    return too_large("session", "list of regions", record.shown.size(), bounds::shown_regions_max);
   begin(out);
   writer{out}
     .number(value_of(record.id))
@@ -84,6 +86,8 @@ status encode(const session_record& record, std::string& out) {
     .text(record.lock_path)
     .number(record.page_bytes)
     .number(record.opened_ms);
+  for (const auto& share : record.shown)
+    writer{out}.number(value_of(share.region)).number(share.pages).number(static_cast<std::uint8_t>(share.shared));
   seal(out);
   return {};
 }
@@ -132,6 +136,12 @@ result<session_record> decode_session(std::string_view bytes) {
   r.lock_path = in.text();
   r.page_bytes = in.number<std::uint64_t>();
   r.opened_ms = in.number<std::uint64_t>();
+  while (in.ok() && !in.at_end()) {  // none in a record of before there were any
+    auto& share = r.shown.emplace_back();
+    share.region = region_id{in.number<std::uint32_t>()};
+    share.pages = in.number<std::uint32_t>();
+    share.shared = in.number<std::uint8_t>() != 0;
+  }
   if (!in.ok() || !in.at_end())
     return corrupt("session", "fields do not fill it");
   return r;

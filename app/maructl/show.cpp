@@ -118,6 +118,7 @@ string show_sessions(const json& answer) {
               {"host", left},
               {"state", left},
               {"page", right},
+              {"shown", right},
               {"grants", right},
               {"pins", right},
               {"age", right},
@@ -125,7 +126,8 @@ string show_sessions(const json& answer) {
   for (const auto& s : answer.at("sessions")) {
     auto left_ms = s.at("lease_left_ms").get<std::int64_t>();
     rows.add({std::to_string(number(s, "id")), text(s, "instance"), text(s, "host"), text(s, "state"),
-              size(s, "page_bytes"), count(s, "grants"), count(s, "pins"), duration_text(number(s, "age_ms")),
+              size(s, "page_bytes"), count(s, "shown_pages"), count(s, "grants"), count(s, "pins"),
+              duration_text(number(s, "age_ms")),
               left_ms <= 0 ? "over" : duration_text(static_cast<std::uint64_t>(left_ms))});
   }
   return rows.empty() ? "no sessions\n" : rows.text();

@@ -223,7 +223,7 @@ private:
     for (auto& i : indexes)
       shards.push_back(spawn<index_shard>(env, i, grace));
     preparer = spawn<region_preparer>(env);
-    manager = spawn<pool_manager>(env, table, shards, preparer, grace, std::move(state.held));
+    manager = spawn<pool_manager>(env, table, std::move(state.shown), shards, preparer, grace, std::move(state.held));
     for (auto& shard : shards) {
       workers.push_back(spawn<store_worker>(env, shard, manager));
       caf::anon_send(shard, wire_shard{workers.back(), manager});

@@ -1,25 +1,20 @@
 // Goal: as page_table_test, for whatever comes after whatever. Method: random operations beside a model that keeps one
-// state per page and one owner per extent, and tries every place that there is.
+// state and one session per page and one owner per extent, and tries every place that there is.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
 
-#include "actors/page_table.hpp"
-#include "tests/actors/samples.hpp"
+#include "tests/actors/page_table_fixture.hpp"
 
 namespace maru::actors {
 namespace {
 
 using bounds::MiB;
+using test::extent;
 using test::page_at;
-
-constexpr std::uint64_t extent = 2 * MiB;
-
-cxl::region_row row_of(std::uint32_t id, std::uint64_t offset, std::uint64_t length, std::uint64_t page_bytes) {
-  return {region_id{id}, 0, offset, length, page_bytes};
-}
+using test::row_of;
 
 class page_table_against_model : public ::testing::TestWithParam<int> {
 protected:
@@ -28,7 +23,21 @@ protected:
   struct region {
     cxl::region_row row;
     std::vector<page_state> pages;
-    bool open = false, draining = false;
+    std::vector<session_id> owners;
+    std::vector<bool> open;
+    std::uint32_t border = 0;  // pages below are a session's where `assigned`
+    bool assigned = false, draining = false;
+    std::optional<page_table::step> opening;
+
+    bool in(std::size_t page, page_part part) const {
+      return part == page_part::all || (part == page_part::assigned) == (assigned && page < border);
+    }
+    std::uint64_t grantable(page_part part) const {
+      std::uint64_t n = 0;
+      for (std::size_t i = 0; i < pages.size() && !draining; ++i)
+        n += open[i] && in(i, part) && pages[i] == page_state::free ? 1 : 0;
+      return n;
+    }
     std::uint64_t first() const { return row.offset / extent; }
     std::uint64_t end() const { return (row.offset + row.length + extent - 1) / extent; }
     std::uint64_t count(page_state s) const {
@@ -54,7 +63,11 @@ protected:
   static std::uint64_t window_bytes(std::uint64_t first, std::uint64_t n) {
     return std::min((first + n) * extent, device) - first * extent;
   }
+  page_part any_part() { return static_cast<page_part>(random.below(3)); }
+  session_id any_session() { return session_id{1 + random.below(3)}; }
   void add();
+  void open_one();
+  void grant_some();
   void move_one();
   void step();
   void compare();
@@ -69,30 +82,41 @@ protected:
 
 void page_table_against_model::add() {
   auto page_bytes = size();
-  auto wanted = (page_bytes + extent - 1) / extent;
+  auto bytes = page_bytes * (1 + random.below(4));
+  auto wanted = (bytes + extent - 1) / extent;
   bool possible = false;
   for (std::uint64_t first = 0; first + wanted <= extents(); ++first) {
-    bool free = window_bytes(first, wanted) >= page_bytes;
+    bool free = window_bytes(first, wanted) >= bytes;
     for (auto e = first; free && e < first + wanted; ++e)
       free = owner_of(e) == nullptr;
     possible |= free;
   }
-  auto place = real.find_place(page_bytes);
+  auto place = real.find_place(bytes);
   ASSERT_EQ(place.has_value(), possible);
   if (!place)
     return;
   ASSERT_EQ(place->length, window_bytes(place->offset / extent, wanted));
   auto id = next_id++;
-  region r{row_of(id, place->offset, place->length, page_bytes), {}, false, false};
+  region r;
+  r.row = row_of(id, place->offset, place->length, page_bytes);
   for (auto e = r.first(); e < r.end(); ++e)
     ASSERT_EQ(owner_of(e), nullptr);
   ASSERT_TRUE(real.add_region(r.row));
   r.pages.assign(r.row.page_count(), page_state::free);
+  r.owners.resize(r.pages.size());
+  r.open.resize(r.pages.size());
+  if (random.chance(50)) {
+    r.border = static_cast<std::uint32_t>(1 + random.below(r.pages.size()));
+    r.assigned = true;
+    real.assign(r.row.id, r.border);
+  }
   if (random.chance(30))
     for (std::uint32_t i = 0; i < r.pages.size(); ++i)
       if (random.chance(50)) {
         r.pages[i] = static_cast<page_state>(random.below(5));
         real.restore(page_at(id, i), r.pages[i]);
+        r.owners[i] = any_session();
+        real.restore_owner(page_at(id, i), r.owners[i]);
       }
   regions[id] = r;
 }
@@ -111,45 +135,83 @@ void page_table_against_model::move_one() {
     r->pages[i] = to;
 }
 
+void page_table_against_model::open_one() {
+  auto* r = any_region();
+  if (!r)
+    return;
+  if (r->opening) {
+    bool ready = random.chance(80);
+    real.end_step(*r->opening, ready);
+    for (auto i = r->opening->first; ready && i < r->opening->first + r->opening->count; ++i)
+      r->open[i] = true;
+    r->opening.reset();
+    return;
+  }
+  auto part = any_part();
+  bool closed = false;
+  for (std::size_t i = 0; i < r->pages.size() && !r->draining; ++i)
+    closed |= !r->open[i] && r->in(i, part);
+  auto next = real.next_step(r->row.id, part);
+  ASSERT_EQ(next.has_value(), closed);
+  if (!next)
+    return;
+  ASSERT_GT(next->count, 0u);
+  ASSERT_EQ(next->offset, r->row.offset + next->first * r->row.page_bytes);
+  ASSERT_EQ(next->length, next->count * r->row.page_bytes);
+  ASSERT_LE(next->length, std::max(extent, r->row.page_bytes));
+  for (auto i = next->first; i < next->first + next->count; ++i)
+    ASSERT_TRUE(!r->open[i] && r->in(i, next->part));
+  real.begin_step(*next);
+  r->opening = next;
+}
+
+void page_table_against_model::grant_some() {
+  auto page_bytes = size();
+  auto part = any_part();
+  auto count = random.below(6);
+  auto who = any_session();
+  auto* one = random.chance(30) ? any_region() : nullptr;
+  auto free = one ? real.free_pages_in(one->row.id, part) : real.free_pages(page_bytes, part);
+  auto granted = one ? real.grant_from(one->row.id, count, who, part) : real.grant(page_bytes, count, who, part);
+  ASSERT_EQ(granted.size(), std::min<std::uint64_t>(count, free));
+  for (auto page : granted) {
+    auto& r = regions.at(value_of(page.region));
+    auto i = value_of(page.page);
+    ASSERT_TRUE(r.open.at(i) && !r.draining && r.in(i, part));
+    ASSERT_TRUE(one ? &r == one : r.row.page_bytes == page_bytes);
+    ASSERT_EQ(r.pages[i], page_state::free);
+    r.pages[i] = page_state::granted;
+    r.owners[i] = who;
+  }
+}
+
 void page_table_against_model::step() {
-  switch (random.below(10)) {
+  switch (random.below(12)) {
     case 0: ASSERT_NO_FATAL_FAILURE(add()); break;
     case 1:
-      if (auto* r = any_region()) {
-        real.open_region(r->row.id);
-        r->open = true;
-      }
-      break;
-    case 2:
+    case 2: ASSERT_NO_FATAL_FAILURE(open_one()); break;
+    case 3:
       if (auto* r = any_region()) {
         r->draining = random.chance(40);
         real.set_draining(r->row.id, r->draining);
       }
       break;
-    case 3:
+    case 4:
       if (auto* r = any_region()) {
-        bool empty = r->count(page_state::free) == r->pages.size();
-        ASSERT_EQ(bool{real.remove_region(r->row.id)}, empty);
-        if (empty)
+        bool removable = r->count(page_state::free) == r->pages.size() && !r->opening;
+        ASSERT_EQ(bool{real.remove_region(r->row.id)}, removable);
+        if (removable)
           regions.erase(value_of(r->row.id));
       }
       break;
-    case 4:
-    case 5: {
-      auto page_bytes = size();
-      auto count = random.below(6);
-      auto free = real.free_pages(page_bytes);
-      auto pages = real.grant(page_bytes, count);
-      ASSERT_EQ(pages.size(), std::min<std::uint64_t>(count, free));
-      for (auto page : pages) {
-        auto& r = regions.at(value_of(page.region));
-        auto& state = r.pages.at(value_of(page.page));
-        ASSERT_TRUE(r.open && !r.draining && r.row.page_bytes == page_bytes);
-        ASSERT_EQ(state, page_state::free);
-        state = page_state::granted;
+    case 5:
+      if (auto* r = any_region(); r && random.chance(20)) {
+        r->assigned = false;
+        real.release(r->row.id);
       }
       break;
-    }
+    case 6:
+    case 7: ASSERT_NO_FATAL_FAILURE(grant_some()); break;
     default: ASSERT_NO_FATAL_FAILURE(move_one());
   }
 }
@@ -166,8 +228,15 @@ void page_table_against_model::compare() {
       all.of(s) += r.count(s);
       bytes.of(s) += r.count(s) * r.row.page_bytes;
     }
-    for (std::uint32_t i = 0; i < r.pages.size(); ++i)
+    std::map<session_id, page_use> uses;
+    for (std::uint32_t i = 0; i < r.pages.size(); ++i) {
       ASSERT_EQ(*real.state_of(page_at(id, i)), r.pages[i]);
+      uses[r.owners[i]].granted += r.pages[i] == page_state::granted ? 1 : 0;
+      uses[r.owners[i]].committed += r.pages[i] == page_state::committed ? 1 : 0;
+    }
+    for (std::uint64_t who = 1; who <= 3; ++who)
+      ASSERT_EQ(real.uses().of(session_id{who}, r.row.id), uses[session_id{who}]);
+    ASSERT_EQ(real.opening(r.row.id), r.opening.has_value());
     ASSERT_EQ(*real.find(r.row.id), r.row);
     assigned += window_bytes(r.first(), r.end() - r.first());
   }
@@ -177,13 +246,15 @@ void page_table_against_model::compare() {
   ASSERT_EQ(real.bytes().total(), bytes.total());
   ASSERT_EQ(real.unassigned_bytes(), device - assigned);
   for (auto page_bytes : sizes) {
-    std::uint64_t grantable = 0, total = 0;
+    std::uint64_t total = 0;
     for (const auto& [id, r] : regions)
-      if (r.row.page_bytes == page_bytes) {
-        grantable += r.open && !r.draining ? r.count(page_state::free) : 0;
-        total += r.pages.size();
-      }
-    ASSERT_EQ(real.free_pages(page_bytes), grantable);
+      total += r.row.page_bytes == page_bytes ? r.pages.size() : 0;
+    for (auto part : {page_part::assigned, page_part::nobodys, page_part::all}) {
+      std::uint64_t grantable = 0;
+      for (const auto& [id, r] : regions)
+        grantable += r.row.page_bytes == page_bytes ? r.grantable(part) : 0;
+      ASSERT_EQ(real.free_pages(page_bytes, part), grantable);
+    }
     ASSERT_EQ(real.counts(page_bytes).total(), total);
     ASSERT_GE(real.capacity(page_bytes), total);
   }
@@ -201,7 +272,7 @@ std::optional<std::uint64_t> page_table_against_model::cheapest_cost(std::uint64
       if (auto* r = owner_of(e))
         inside.insert(r);
     for (auto* r : inside) {
-      usable &= r->open && !r->draining && r->row.page_bytes != page_bytes;
+      usable &= !r->opening && !r->draining && r->row.page_bytes != page_bytes;
       usable &= r->count(page_state::free) + r->count(page_state::committed) == r->pages.size();
       cost += r->count(page_state::committed) * r->row.page_bytes;
     }

@@ -1,32 +1,12 @@
 // Goal: every page is in exactly one state, counts and free space always add up, and no place on the device is given
 // twice. Method: each member by itself; page_table_model_test adds random operations.
-#include "actors/page_table.hpp"
-
-#include <gtest/gtest.h>
-
-#include <algorithm>
-
-#include "tests/actors/samples.hpp"
+#include "tests/actors/page_table_fixture.hpp"
 
 namespace maru::actors {
 namespace {
 
+using namespace test;
 using bounds::MiB;
-using test::page_at;
-
-constexpr std::uint64_t extent = 2 * MiB;
-constexpr std::uint64_t half = 1 * MiB;
-
-cxl::region_row row_of(std::uint32_t id, std::uint64_t offset, std::uint64_t length, std::uint64_t page_bytes) {
-  return {region_id{id}, 0, offset, length, page_bytes};
-}
-
-// A region of one extent with pages of 1 MiB at the n-th extent, open.
-void add_open(page_table& t, std::uint32_t id, std::uint64_t n, std::uint64_t page_bytes = half) {
-  auto length = std::max(page_bytes, extent);
-  ASSERT_TRUE(t.add_region(row_of(id, n * extent, length, page_bytes)));
-  t.open_region(region_id{id});
-}
 
 TEST(PageTable, EmptyDeviceIsAllUnassigned) {
   page_table t{7 * MiB, extent};
@@ -47,7 +27,7 @@ TEST(PageTable, PlacesAreGivenFromTheStartAndTheLastRegionMayBeShort) {
     EXPECT_EQ(place->offset, i * extent);
     EXPECT_EQ(place->length, i < 2 ? extent : MiB);
     ASSERT_TRUE(t.add_region(row_of(i + 1, place->offset, place->length, half)));
-    t.open_region(region_id{i + 1});
+    open_all(t, i + 1);
   }
   EXPECT_FALSE(t.find_place(half));
   EXPECT_EQ(t.counts(half).total(), 5u);
@@ -71,7 +51,7 @@ TEST(PageTable, PageLargerThanAnExtentTakesARunOfThem) {
   EXPECT_EQ(place->offset, 2 * extent);
   EXPECT_EQ(place->length, 6 * MiB);
   ASSERT_TRUE(t.add_region(row_of(2, place->offset, place->length, 5 * MiB)));
-  t.open_region(region_id{2});
+  open_all(t, 2);
   EXPECT_EQ(t.grant(5 * MiB, 9), std::vector{page_at(2, 0)});
   EXPECT_FALSE(t.find_place(5 * MiB)) << "extents 0 and 5 are free but apart";
   EXPECT_EQ(t.unassigned_bytes(), 4 * MiB);
@@ -109,8 +89,8 @@ TEST(PageTable, PagesAreGrantedOnlyOnceTheRegionIsOpen) {
   EXPECT_EQ(t.counts(half).free, 2u);
   EXPECT_EQ(t.free_pages(half), 0u);
   EXPECT_TRUE(t.grant(half, 1).empty());
-  t.open_region(region_id{1});
-  t.open_region(region_id{1});  // again: nothing is free twice
+  open_all(t, 1);
+  open_all(t, 1);  // again: nothing is free twice
   EXPECT_EQ(t.free_pages(half), 2u);
   EXPECT_EQ(t.grant(half, 3).size(), 2u);
 }
@@ -121,7 +101,7 @@ TEST(PageTable, RestoredPagesKeepTheirStateAndAreNotGranted) {
   t.restore(page_at(1, 0), page_state::committed);
   t.restore(page_at(1, 1), page_state::granted);
   t.restore(page_at(1, 2), page_state::quarantined);
-  t.open_region(region_id{1});
+  open_all(t, 1);
   EXPECT_EQ(t.grant(half, 9), std::vector{page_at(1, 3)});
   EXPECT_EQ(*t.state_of(page_at(1, 0)), page_state::committed);
   EXPECT_EQ(*t.state_of(page_at(1, 1)), page_state::granted);
@@ -219,7 +199,7 @@ TEST(PageTable, NumbersAreKeptPerPageSize) {
 TEST(PageTable, LargestFreeRunLooksIntoRegionsToo) {
   page_table t{6 * MiB, extent};
   ASSERT_TRUE(t.add_region(row_of(1, 0, 6 * MiB, half)));
-  t.open_region(region_id{1});
+  open_all(t, 1);
   EXPECT_EQ(t.largest_free_run(), 6 * MiB);
   auto pages = t.grant(half, 6);
   EXPECT_EQ(t.largest_free_run(), 0u);

@@ -266,7 +266,7 @@ TEST_F(recovery_of_a_pool, StartEmptyFreesThePagesThatNobodyKnows) {
   auto state = recover(*pool.env, false);
   ASSERT_TRUE(state) << state.error().message;
   expect_free(*state, page(0), 6);
-  EXPECT_EQ(state->table->free_pages(page_bytes), 32u);
+  EXPECT_EQ(state->table->counts(page_bytes).free, 32u);
 }
 
 TEST_F(recovery_of_a_pool, UnknownPoolWithoutUsedPagesIsTaken) {

@@ -53,8 +53,9 @@ TEST(Show, EntriesShowKeysThatCanBeGivenBack) {
 }
 
 TEST(Show, SessionWhoseLeaseIsOverSaysSo) {
-  auto answer = json::parse(R"({"sessions": [{"id": 1, "instance": "w", "host": "h", "page_bytes": 4096, "grants": 64,
-    "pins": 0, "state": "suspect", "age_ms": 100, "lease_left_ms": -5}]})");
+  auto answer = json::parse(
+    R"({"sessions": [{"id": 1, "instance": "w", "host": "h", "page_bytes": 4096, "shown_regions": 1, "shown_pages": 800,
+    "grants": 64, "pins": 0, "state": "suspect", "age_ms": 100, "lease_left_ms": -5}]})");
   auto text = show_sessions(answer);
   EXPECT_NE(text.find("suspect"), std::string::npos);
   EXPECT_NE(text.find("over\n"), std::string::npos) << text;

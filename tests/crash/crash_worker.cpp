@@ -1,5 +1,6 @@
 // A worker of the crash tests: puts, reads, pins, unpins and removes at random until it is told otherwise, and holds
-// every answer against the board. It is never killed; marud is.
+// every answer against the board. Every other one is shown a region of its own, and each has guests: clients that are shown
+// one, take a page and leave. It is never killed; marud is.
 //
 //   crash_worker SERVER BOARD NUMBER SEED evicts|keeps
 //
@@ -41,9 +42,17 @@ struct asked_key {
 
 class crash_worker {
 public:
-  crash_worker(std::shared_ptr<client> c, const std::string& board_path, std::uint32_t number, std::uint64_t seed,
-               bool evicts)
-      : client_(std::move(c)), board_(board_path), number_(number), evicts_(evicts), random_(seed) {}
+  crash_worker(client_options options, std::shared_ptr<client> c, const std::string& board_path, std::uint32_t number,
+               std::uint64_t seed, bool evicts)
+      : options_(std::move(options)),
+        client_(std::move(c)),
+        board_(board_path),
+        number_(number),
+        evicts_(evicts),
+        random_(seed) {
+    if (number % 2 == 0)
+      show_region(*client_);
+  }
 
   // Until the end of the orders.
   void run() {
@@ -53,7 +62,9 @@ public:
         return;
       follow_session();
       auto dice = below(100);
-      if (dice < 35)
+      if (dice < 2)
+        have_a_guest();
+      else if (dice < 35)
         put_some();
       else if (dice < 70)
         read_some();
@@ -229,6 +240,32 @@ private:
       fail(name + " was pinned, and unpin knows of no pin");
   }
 
+  // -- regions
+
+  void show_region(client& c) {
+    auto pages = 1 + below(200);
+    auto region = c.show_region(pages);
+    if (!region && region.code() != ec::out_of_memory)
+      return board_.count_error(region.code());
+    if (region && region->pages < pages && !region->shared)
+      fail("a region has fewer pages than asked for");
+  }
+
+  void have_a_guest() {
+    auto guest = client::open(options_);
+    if (!guest)
+      return board_.count_error(guest.code());
+    show_region(**guest);
+    if (auto page = (*guest)->alloc(1); !page)
+      board_.count_error(page.code());
+    auto usage = (*guest)->usage();
+    if (!usage)
+      return board_.count_error(usage.code());
+    for (const auto& use : usage->regions)
+      if (use.committed > 0)
+        fail("a session that committed nothing has entries");
+  }
+
   // -- puts and removals
 
   // Asks until every slot has a definite answer: `ask` returns one code per slot, or an error.
@@ -335,6 +372,7 @@ private:
       });
   }
 
+  client_options options_;
   std::shared_ptr<client> client_;
   board board_;
   std::uint32_t number_;
@@ -352,12 +390,16 @@ int main(int argc, char** argv) {
   using namespace maru;
   if (argc != 6)
     return 2;
-  auto c =
-    client::open({.server = argv[1], .chunk_bytes = test::crash_page_bytes, .timeout = std::chrono::seconds{10}});
+  client_options options{.server = argv[1], .chunk_bytes = test::crash_page_bytes, .timeout = std::chrono::seconds{10}};
+  auto c = client::open(options);
   std::cout << (c ? "ready" : to_string(c.error())) << std::endl;
   if (!c)
     return 1;
-  test::crash_worker{*c, argv[2], static_cast<std::uint32_t>(std::stoul(argv[3])), std::stoull(argv[4]),
+  test::crash_worker{options,
+                     *c,
+                     argv[2],
+                     static_cast<std::uint32_t>(std::stoul(argv[3])),
+                     std::stoull(argv[4]),
                      argv[5] == std::string{"evicts"}}
     .run();
   (*c)->close();

@@ -60,6 +60,7 @@ struct player {
   file_lock lock;
   std::unique_ptr<cxl::pin_record> record;
   std::uint64_t hellos = 0;
+  std::uint32_t shown = 0;         // regions that it knows to be its own
   std::vector<page_grant> grants;  // to write into
   std::vector<items> doubts;       // commits without an answer: their pages are out of use
   std::vector<pin> pins;

@@ -169,7 +169,9 @@ void schedule::act(player& p) {
   } else if (!p.settled || p.asked >= 6) {
     return;
   } else if (what < 13) {
-    if (p.grants.size() < 3)
+    if (p.shown < 4 && random_.chance(15))
+      show_region(p);
+    else if (p.grants.size() < 3)
       grant(p);
   } else if (what < 21) {
     if (!p.grants.empty())
@@ -232,6 +234,10 @@ void schedule::finish() {
   for (const auto& p : crowd_) {
     granted += p.grants.size();
     pins += p.pins.size();
+    std::uint64_t counted = 0;
+    for (const auto& [region, use] : in_.table->uses().of(session_id{p.session}))
+      counted += use.granted;
+    EXPECT_EQ(counted, p.grants.size()) << "pages are counted for somebody else";
   }
   EXPECT_EQ(in_.table->counts().granted, granted);
   EXPECT_EQ(in_.table->counts().quarantined, 0u);
@@ -244,6 +250,8 @@ void schedule::finish() {
   EXPECT_TRUE(in_.sessions().empty());
   EXPECT_EQ(in_.pins(), 0u);
   EXPECT_EQ(in_.table->counts().granted + in_.table->counts().quarantined, 0u);
+  for (const auto& row : in_.table->rows())
+    EXPECT_FALSE(in_.table->assigned(row.id)) << "a region is kept for nobody";
   in_.expect_sound();
   in_.restart();
   truth_.look_after_restart();

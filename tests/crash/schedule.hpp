@@ -65,6 +65,7 @@ private:
   void lose_connection(player& p);
   void die(player& p);
   void grant(player& p);
+  void show_region(player& p);
   void give_back(player& p);
   void commit(player& p, player::items items);
   void commit_new(player& p);

@@ -120,6 +120,20 @@ void schedule::grant(player& p) {
                          });
 }
 
+void schedule::show_region(player& p) {
+  net::show_region_request m{p.shown, 1 + random_.below(6)};
+  send<net::show_region_reply>(p, m, [this, &p, m](const net::show_region_reply& r) {
+    auto code = static_cast<ec>(r.code);
+    if (code == ec::ok || code == ec::gone)  // gone: another page size needed its place
+      p.shown = std::max(p.shown, m.index + 1);
+    if (code != ec::ok)
+      return;
+    EXPECT_LE(r.pages, r.row.length / r.row.page_bytes);
+    EXPECT_EQ(r.row.page_bytes, p.page_bytes);
+    look();
+  });
+}
+
 void schedule::give_back(player& p) {
   auto g = p.grants.back();
   p.grants.pop_back();

@@ -21,6 +21,8 @@ struct place {
 };
 
 constexpr place places[] = {
+  {kill_at::region_chosen, 20},
+  {kill_at::region_recorded, 20},
   {kill_at::after_grant, 50},
   {kill_at::after_descriptors, 400},
   {kill_at::after_record, 400},

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <set>
 
 #include "tests/net/client_fixture.hpp"
@@ -168,6 +169,12 @@ TEST_F(Client, TheRuntimeGoesWithItsLastClient) {
     EXPECT_TRUE(b->exists(keys{"a"}));
   }
   EXPECT_TRUE(soon([&] { return threads().size() == before.size(); }));
+}
+
+TEST_F(Client, AnyThreadMayLetTheLastClientGo) {
+  auto c = must_open();
+  auto gone = std::async(std::launch::async, [c = std::move(c)]() mutable { c.reset(); });
+  EXPECT_EQ(gone.wait_for(10s), std::future_status::ready);
 }
 
 TEST_F(Client, NoSignalLandsOnItsThreads) {

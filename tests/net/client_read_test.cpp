@@ -54,6 +54,21 @@ TEST_F(Client, UnpinEndsAsManyPinsAsThereWere) {
   EXPECT_EQ(pool().pins(), 0u);
 }
 
+TEST_F(Client, UnpinLaterEndsThePinsOfManyKeysInFewMessages) {
+  auto c = must_open();
+  ASSERT_TRUE(c->store("a", bytes_of("abc")));
+  ASSERT_TRUE(c->pin(keys{"a", "a", "a"}));
+  pool().set(op::unpin, treat::hold);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_TRUE(c->unpin_later(keys{"a"}));
+  EXPECT_EQ(*c->unpin(keys{"a"}), (std::vector<bool>{false})) << "a pin may be ended once";
+  EXPECT_TRUE(soon([this] { return pool().count(op::unpin) > 0; }));
+  pool().set(op::unpin, treat::answer);
+  marud.release();
+  EXPECT_TRUE(soon([this] { return pool().pins() == 0; }));
+  EXPECT_LE(pool().count(op::unpin), 2);
+}
+
 TEST_F(Client, UnpinByKeyLeavesAViewsPin) {
   auto c = must_open();
   ASSERT_TRUE(c->store("a", bytes_of("abc")));

@@ -170,6 +170,16 @@ TEST_F(Client, AStoredChunkIsRetrievedInPlace) {
   EXPECT_EQ(v->where().length, 7u);
 }
 
+TEST_F(Client, OnlyWhatIsLeftOfAPageIsTheChunk) {
+  auto c = must_open();
+  auto page = c->alloc(6);
+  ASSERT_TRUE(page);
+  write(*page, "abcdef");
+  page->shrink(2);
+  ASSERT_TRUE(c->commit("a", *page));
+  EXPECT_EQ(text_of(c->retrieve("a")->bytes()), "ab");
+}
+
 TEST_F(Client, AnEmptyChunkIsAChunk) {
   auto c = must_open();
   ASSERT_TRUE(c->store("empty", {}));

@@ -69,6 +69,12 @@ caf::behavior session_behavior(caf::event_based_actor* self, std::shared_ptr<fak
     [=](const regions_request& m) {
       return respond<regions_reply>(self, *p, *held, op::regions, [&] { return p->regions(m); });
     },
+    [=](const show_region_request& m) {
+      return respond<show_region_reply>(self, *p, *held, op::show_region, [&] { return p->show_region(id, m); });
+    },
+    [=](const usage_request&) {
+      return respond<usage_reply>(self, *p, *held, op::usage, [&] { return p->usage(id); });
+    },
     [=](const close_request&) {
       return respond<close_reply>(self, *p, *held, op::close, [&] { return p->close(id); });
     },

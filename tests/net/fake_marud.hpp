@@ -20,7 +20,22 @@
 
 namespace maru::test {
 
-enum class op { hello, grant, give_back, commit, lookup, exists, unpin, remove, renew, regions, close, last_ };
+enum class op {
+  hello,
+  grant,
+  give_back,
+  commit,
+  lookup,
+  exists,
+  unpin,
+  remove,
+  renew,
+  regions,
+  show_region,
+  usage,
+  close,
+  last_
+};
 
 enum class treat {
   answer,  // at once
@@ -49,6 +64,8 @@ public:
   std::atomic<std::uint32_t> pages_max{1000000};
   std::atomic<std::uint64_t> claimed_bytes{data_bytes};  // the size that hello_reply tells
   std::atomic<std::uint8_t> visibility{0};
+  std::string told_folder;  // where pool and locks are said to be; empty: where they are. Set before clients come.
+  std::atomic<std::uint8_t> refuse_regions{0};  // with this code
 
   // -- looking in
   std::string path() const { return folder_ / "pool"; }
@@ -60,6 +77,8 @@ public:
   bool knows(std::string_view key) const;
   void forget(std::string_view key);
   net::hello last_hello() const;
+  net::grant_request last_grant() const;
+  std::vector<region_share> shown(std::uint64_t session) const;
   std::vector<std::uint8_t> last_flags() const;
 
   // -- serving: what the actors call
@@ -73,6 +92,8 @@ public:
   net::codes_reply remove(const net::remove_request& m);
   net::renew_reply renew();
   net::regions_reply regions(const net::regions_request& m);
+  net::show_region_reply show_region(std::uint64_t session, const net::show_region_request& m);
+  net::usage_reply usage(std::uint64_t session) const;
   net::close_reply close(std::uint64_t session);
 
 private:
@@ -80,6 +101,7 @@ private:
     std::string secret;
     std::unordered_map<pin_id, int> pins;
     std::map<page_ref, generation> grants;
+    std::vector<region_share> shown;
   };
   net::hello_reply greeting(std::uint64_t id, const session& s) const;
   bool pinned(const key_hash& h) const;
@@ -96,6 +118,7 @@ private:
   std::map<page_ref, generation> generations_;
   std::set<page_ref> taken_;
   net::hello last_hello_;
+  net::grant_request last_grant_;
   std::vector<std::uint8_t> flags_;
 };
 

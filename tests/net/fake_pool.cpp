@@ -89,6 +89,10 @@ net::hello_reply fake_pool::greeting(std::uint64_t id, const session& s) const {
   std::ofstream{r.lock_path, std::ios::app};  // marud makes it, the worker locks it
   r.visibility = visibility;
   r.devices.push_back({sixteen('d'), path(), claimed_bytes, 4096});
+  if (!told_folder.empty()) {
+    r.lock_path.replace(0, folder().size(), told_folder);
+    r.devices.front().path.replace(0, folder().size(), told_folder);
+  }
   return r;
 }
 
@@ -142,9 +146,12 @@ net::hello_reply fake_pool::open(const net::hello& m) {
 net::grant_reply fake_pool::grant(std::uint64_t id, const net::grant_request& m) {
   std::lock_guard lock(mutex_);
   auto& s = sessions_[id];
+  if (!m.ahead)
+    last_grant_ = m;
+  auto wanted = m.count + m.spare;
   std::vector<page_grant> grants;
   constexpr auto pages_per_region = region_bytes / page_bytes;
-  for (std::uint32_t n = 0; n < data_bytes / page_bytes && grants.size() < m.count && taken_.size() < pages_max; ++n) {
+  for (std::uint32_t n = 0; n < data_bytes / page_bytes && grants.size() < wanted && taken_.size() < pages_max; ++n) {
     page_ref page{static_cast<region_id>(1 + n / pages_per_region), static_cast<page_index>(n % pages_per_region)};
     if (taken_.insert(page).second) {
       auto gen = ++generations_[page];
@@ -278,6 +285,51 @@ net::regions_reply fake_pool::regions(const net::regions_request& m) {
   for (auto id : m.ids)
     if (id >= 1 && id <= data_bytes / region_bytes)
       r.rows.push_back({id, 0, (id - 1) * region_bytes, region_bytes, page_bytes});
+  return r;
+}
+
+net::grant_request fake_pool::last_grant() const {
+  std::lock_guard lock(mutex_);
+  return last_grant_;
+}
+
+std::vector<region_share> fake_pool::shown(std::uint64_t id) const {
+  std::lock_guard lock(mutex_);
+  auto at = sessions_.find(id);
+  return at == sessions_.end() ? std::vector<region_share>{} : at->second.shown;
+}
+
+// The n-th region of the pool is the n-th that a session is shown.
+net::show_region_reply fake_pool::show_region(std::uint64_t id, const net::show_region_request& m) {
+  std::lock_guard lock(mutex_);
+  if (refuse_regions != 0)
+    return {refuse_regions};
+  auto& shown = sessions_[id].shown;
+  if (m.index == shown.size() && shown.size() < data_bytes / region_bytes)
+    shown.push_back({static_cast<region_id>(shown.size() + 1), static_cast<std::uint32_t>(m.pages), false});
+  if (m.index >= shown.size())
+    return {num(ec::out_of_memory)};
+  const auto& share = shown[m.index];
+  return {0,
+          {value_of(share.region), 0, (value_of(share.region) - 1) * region_bytes, region_bytes, page_bytes},
+          share.pages,
+          share.shared};
+}
+
+net::usage_reply fake_pool::usage(std::uint64_t id) const {
+  std::lock_guard lock(mutex_);
+  net::usage_reply r;
+  auto at = sessions_.find(id);
+  for (const auto& share : at == sessions_.end() ? std::vector<region_share>{} : at->second.shown) {
+    auto n = value_of(share.region);
+    net::region_usage use{{n, 0, (n - 1) * region_bytes, region_bytes, page_bytes}, share.pages, share.shared, 0, 0};
+    for (const auto& [page, gen] : at->second.grants)
+      use.granted += page.region == share.region ? 1 : 0;
+    r.regions.push_back(use);
+  }
+  r.entries = entries_.size();
+  r.sessions = sessions_.size();
+  r.pool_bytes = data_bytes;
   return r;
 }
 

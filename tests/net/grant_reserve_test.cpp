@@ -148,6 +148,8 @@ TEST(GrantReserve, AnyOrderOfOperationsKeepsThreeDisjointSets) {
     ASSERT_EQ(r.idle(), counts[idle]);
     ASSERT_EQ(r.in_doubt(), counts[doubt]);
     ASSERT_EQ(r.held().size(), model.size());
+    auto uses = r.uses();
+    ASSERT_EQ(uses.empty() ? 0 : uses.begin()->second, counts[out] + counts[doubt]);
   }
 }
 

@@ -39,7 +39,34 @@ TEST_F(MapPool, ChunksArePublishedAsThePoolNeedsIt) {
 #endif
 }
 
+TEST_F(MapPool, TheLongestFittingPathOfTheMapIsTaken) {
+  client_options o;
+  o.path_map = {{"/pools", "/mnt"}, {"/pools/a/", "/a/"}, {"/pools/b.data", "/b"}};
+  EXPECT_EQ(net::local_path(o, "/pools/c/pool"), "/mnt/c/pool");
+  EXPECT_EQ(net::local_path(o, "/pools/a/pool"), "/a/pool");
+  EXPECT_EQ(net::local_path(o, "/pools/b.data"), "/b");
+  EXPECT_EQ(net::local_path(o, "/pools/b.data2"), "/mnt/b.data2") << "a name's head is no folder";
+  EXPECT_EQ(net::local_path(o, "/poolside/x"), "/poolside/x");
+}
+
 using Client = client_fixture;
+
+TEST_F(Client, PoolAndLockAreFoundThroughTheMap) {
+  temp_folder elsewhere;
+  auto link = elsewhere / "mounted";
+  std::filesystem::create_directory_symlink(pool().folder(), link);
+  // Where marud has them nobody sees them: only the map leads there.
+  pool().told_folder = "/nowhere";
+  auto o = options();
+  o.timeout = 500ms;
+  EXPECT_EQ(client::open(o).code(), ec::io);
+  o.timeout = 5s;
+  o.path_map = {{"/nowhere", link}};
+  auto c = must_open(o);
+  ASSERT_TRUE(c);
+  EXPECT_EQ(c->info().pool_path, link + "/pool");
+  EXPECT_TRUE(c->store("a", bytes_of("abc")));
+}
 
 TEST_F(Client, AVisibilityThatNobodyKnowsIsRefused) {
   pool().visibility = 2;

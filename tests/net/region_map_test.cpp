@@ -76,6 +76,27 @@ TEST_F(RegionMap, ALastPageThatDoesNotFitIsNone) {
   EXPECT_EQ(map->bytes(page(7, 85), 1).code(), ec::missing);
 }
 
+TEST_F(RegionMap, ShapeIsThatOfTheRow) {
+  EXPECT_FALSE(map->find(region_id{7}));
+  ASSERT_TRUE(map->add({7, 0, 0, mega, 3 * page_size}));
+  EXPECT_EQ(map->find(region_id{7})->pages, 85u) << "what is left over is no page";
+  EXPECT_EQ(map->find(region_id{7})->page_bytes, 3 * page_size);
+}
+
+TEST_F(RegionMap, RangesAreOfWholePagesOfTheRegion) {
+  ASSERT_TRUE(map->add({7, 0, mega, mega, page_size}));
+  auto some = map->range(region_id{7}, 2, 3);
+  ASSERT_TRUE(some);
+  EXPECT_EQ(some->data(), map->bytes(page(7, 2), 1)->data());
+  EXPECT_EQ(some->size(), 3 * page_size);
+  EXPECT_EQ(map->range(region_id{7}, 0, 256)->size(), mega);
+  EXPECT_EQ(map->range(region_id{7}, 256, 0)->size(), 0u);
+  EXPECT_EQ(map->range(region_id{7}, 255, 2).code(), ec::missing);
+  EXPECT_EQ(map->range(region_id{7}, ~0ull, 2).code(), ec::missing);
+  EXPECT_EQ(map->range(region_id{7}, 1, ~0ull).code(), ec::missing);
+  EXPECT_EQ(map->range(region_id{8}, 0, 1).code(), ec::missing);
+}
+
 TEST_F(RegionMap, RowsThatDoNotFitTheDeviceAreRefused) {
   const region_row bad[] = {
     {0, 0, 0, mega, page_size},                // no id

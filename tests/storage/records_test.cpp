@@ -71,6 +71,15 @@ TEST(Records, SessionComesBackAsItWas) {
     EXPECT_EQ(*decode_session(bytes_of(session_of(n))), session_of(n));
 }
 
+TEST(Records, SessionOfBeforeThereWereRegionsHasNone) {
+  auto record = session_of(5);
+  auto bytes = bytes_of(record);
+  record.shown.clear();
+  constexpr std::size_t share = 9;
+  bytes.resize(bytes.size() - 4 - share * session_of(5).shown.size());
+  EXPECT_EQ(*decode_session(with_version(bytes + "crc?", record_version)), record);
+}
+
 TEST(Records, PoolComesBackAsItWas) {
   pool_record pool{uuid_of(1), uuid_of(2), "/dev/shm/pool"};
   EXPECT_EQ(*decode_pool(encode(pool)), pool);
@@ -95,6 +104,11 @@ TEST(Records, FieldsOverTheirBoundAreRefused) {
   EXPECT_EQ(encode(session_record{.host = std::string(bounds::name_bytes_max + 1, 'h')}, out).code(), ec::too_large);
   EXPECT_EQ(encode(session_record{.instance = std::string(70000, 'i')}, out).code(), ec::too_large);
   EXPECT_EQ(encode(session_record{.lock_path = std::string(70000, 'l')}, out).code(), ec::too_large);
+  session_record much;
+  much.shown.resize(bounds::shown_regions_max);
+  EXPECT_TRUE(encode(much, out));
+  much.shown.emplace_back();
+  EXPECT_EQ(encode(much, out).code(), ec::too_large);
 }
 
 TEST(Records, EntryKeysAreTheHashLowWordFirst) {

@@ -38,6 +38,9 @@ inline uuid uuid_of(std::uint8_t n) {
 
 inline session_record session_of(std::uint64_t n) {
   auto byte = static_cast<std::uint8_t>(n);
+  std::vector<region_share> shown;
+  for (std::uint32_t i = 0; i < n % 3; ++i)
+    shown.push_back({region_id{byte + i + 1u}, 100 + i, i == 1});
   return {.id = session_id{n},
           .resume_secret = uuid_of(byte),
           .boot_id = uuid_of(static_cast<std::uint8_t>(byte + 1)),
@@ -45,7 +48,8 @@ inline session_record session_of(std::uint64_t n) {
           .instance = "instance-" + std::to_string(n),
           .lock_path = n % 2 ? "" : "/run/locks/" + std::to_string(n),
           .page_bytes = 4096ull << (n % 8),
-          .opened_ms = n};
+          .opened_ms = n,
+          .shown = shown};
 }
 
 // Everything the store holds, in the order of a scan.

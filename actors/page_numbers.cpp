@@ -1,0 +1,153 @@
+// The page table's numbers: how many pages and bytes there are of what, and which regions are cheapest to take.
+#include <algorithm>
+
+#include "actors/page_table.hpp"
+
+namespace maru::actors {
+
+namespace {
+
+void add(state_counts& sum, const state_counts& c, std::uint64_t factor) {
+  sum.free += c.free * factor;
+  sum.granted += c.granted * factor;
+  sum.committed += c.committed * factor;
+  sum.evicting += c.evicting * factor;
+  sum.quarantined += c.quarantined * factor;
+}
+
+}  // namespace
+
+std::uint64_t page_table::free_pages(std::uint64_t page_bytes, page_part part) const {
+  std::uint64_t n = 0;
+  for (const auto& [id, r] : regions_)
+    if (r.row.page_bytes == page_bytes)
+      n += free_pages_in(id, part);
+  return n;
+}
+
+std::uint64_t page_table::free_pages_in(region_id id, page_part part) const {
+  auto* r = find_region(id);
+  std::uint64_t n = 0;
+  for (std::size_t i = 0; r && !r->draining && i < r->stretches.size(); ++i)
+    n += r->has(i, part) ? r->stretches[i].free.size() : 0;
+  return n;
+}
+
+state_counts page_table::counts_of(region_id id) const {
+  auto* r = find_region(id);
+  return r ? r->counts : state_counts{};
+}
+
+std::vector<cxl::region_row> page_table::rows() const {
+  std::vector<cxl::region_row> out;
+  out.reserve(regions_.size());
+  for (const auto& [id, r] : regions_)
+    out.push_back(r.row);
+  return out;
+}
+
+state_counts page_table::counts(std::uint64_t page_bytes) const {
+  state_counts sum;
+  for (const auto& [id, r] : regions_)
+    if (r.row.page_bytes == page_bytes)
+      add(sum, r.counts, 1);
+  return sum;
+}
+
+state_counts page_table::counts() const {
+  state_counts sum;
+  for (const auto& [id, r] : regions_)
+    add(sum, r.counts, 1);
+  return sum;
+}
+
+state_counts page_table::bytes() const {
+  state_counts sum;
+  for (const auto& [id, r] : regions_)
+    add(sum, r.counts, r.row.page_bytes);
+  return sum;
+}
+
+std::vector<std::uint64_t> page_table::page_sizes() const {
+  std::set<std::uint64_t> sizes;
+  for (const auto& [id, r] : regions_)
+    sizes.insert(r.row.page_bytes);
+  return {sizes.begin(), sizes.end()};
+}
+
+std::uint64_t page_table::unassigned_bytes() const {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < extent_used_.size(); ++i)
+    if (!extent_used_[i])
+      sum += extent_length(i);
+  return sum;
+}
+
+std::uint64_t page_table::capacity(std::uint64_t page_bytes) const {
+  auto n = counts(page_bytes).total();
+  auto per_region = std::max<std::uint64_t>(1, extents_for(page_bytes));
+  std::uint64_t run = 0, run_bytes = 0;
+  for (std::size_t i = 0; i < extent_used_.size(); ++i) {
+    if (extent_used_[i]) {
+      run = run_bytes = 0;
+      continue;
+    }
+    run_bytes += extent_length(i);
+    if (++run == per_region) {
+      n += run_bytes / page_bytes;
+      run = run_bytes = 0;
+    }
+  }
+  return n;
+}
+
+std::uint64_t page_table::largest_free_run() const {
+  std::uint64_t best = 0, run = 0;
+  for (std::size_t i = 0; i < extent_used_.size(); ++i) {
+    run = extent_used_[i] ? 0 : run + extent_length(i);
+    best = std::max(best, run);
+  }
+  for (const auto& [id, r] : regions_) {
+    if (r.counts.free * r.row.page_bytes <= best)
+      continue;
+    run = 0;
+    for (auto state : r.states) {
+      run = state == page_state::free ? run + r.row.page_bytes : 0;
+      best = std::max(best, run);
+    }
+  }
+  return best;
+}
+
+std::vector<region_id> page_table::cheapest_window(std::uint64_t page_bytes, const std::set<region_id>& but) const {
+  // The region over each extent.
+  std::vector<const region*> owner(extent_used_.size(), nullptr);
+  for (const auto& [id, r] : regions_)
+    for (std::size_t i = 0; i < extents_for(r.row.length); ++i)
+      owner[r.row.offset / extent_bytes_ + i] = &r;
+  auto wanted = extents_for(page_bytes);
+  std::vector<region_id> best;
+  auto best_cost = UINT64_MAX;
+  for (std::size_t first = 0; first + wanted <= owner.size(); ++first) {
+    std::set<const region*> window;
+    bool usable = (wanted - 1) * extent_bytes_ + extent_length(first + wanted - 1) >= page_bytes;
+    std::uint64_t cost = 0;
+    for (std::size_t i = first; usable && i < first + wanted; ++i) {
+      auto* r = owner[i];
+      if (!r || !window.insert(r).second)
+        continue;
+      usable = !r->opening && !r->draining && r->row.page_bytes != page_bytes && r->counts.granted == 0
+               && r->counts.quarantined == 0 && r->counts.evicting == 0 && !but.contains(r->row.id);
+      cost += r->counts.committed * r->row.page_bytes;
+    }
+    if (!usable || window.empty() || cost >= best_cost)
+      continue;
+    best_cost = cost;
+    best.clear();
+    for (auto* r : window)
+      best.push_back(r->row.id);
+  }
+  return best;
+}
+
+}  // namespace maru::actors

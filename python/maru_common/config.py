@@ -1,0 +1,162 @@
+"""`MaruConfig`: what a `MaruHandler` is told, from keywords and from the environment."""
+
+from __future__ import annotations
+
+import functools
+import os
+import uuid
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TypeVar
+
+from maru_common.address import printable_server_url
+from maru_common.environment import flag_from_environment
+
+_mib = 1 << 20
+_token_bytes_max = 256
+_T = TypeVar("_T")
+
+
+def _takes_unknown_keywords(cls: type[_T]) -> type[_T]:
+    """Makes a dataclass warn of keywords it does not know, where others would raise: callers may be newer than it."""
+    generated = cls.__init__
+    known = {f.name for f in fields(cls) if f.init}
+
+    @functools.wraps(generated)
+    def init(self: _T, *args: object, **keywords: object) -> None:
+        for name in sorted(keywords.keys() - known):
+            warnings.warn(f"{cls.__name__} does not know {name}: it is ignored", stacklevel=2)
+            del keywords[name]
+        generated(self, *args, **keywords)
+
+    cls.__init__ = init  # type: ignore[assignment]
+    return cls
+
+
+@_takes_unknown_keywords
+@dataclass(repr=False)
+class MaruConfig:
+    """Settings of a `MaruHandler`. Several handlers may share one, and with it one `instance_id`.
+
+    Sizes are bytes, times milliseconds. ValueError tells of values that do not fit. A keyword that is not known is
+    ignored with a warning. Making a config touches neither a file nor the network.
+    """
+
+    server_url: str = "tcp://localhost:5555"
+    """Where marud listens; also `maru://host:port` and `unix:///path`."""
+    instance_id: str | None = None
+    """A name for people and logs; a new uuid4 when None."""
+    pool_size: int = 100 * _mib
+    """The budget this handler shows at first: memory is taken only as it is used."""
+    chunk_size_bytes: int = _mib
+    """The largest chunk this handler writes."""
+    auto_connect: bool = True
+    """Whether `with MaruHandler(config)` connects."""
+    timeout_ms: int = 2000
+    """How long a call waits for marud."""
+    use_async_rpc: bool = True
+    """Accepted for callers that set it: calls never wait for each other."""
+    max_inflight: int = 64
+    """Accepted for callers that set it: marud bounds the requests of a session."""
+    eager_map: bool = True
+    """Whether regions are mapped when they appear or when they are first read. `MARU_EAGER_MAP` goes before it."""
+    auto_expand: bool = True
+    """Whether another region is shown when the budget is used up."""
+    expand_size: int | None = None
+    """The size of each such region; `pool_size` when None."""
+    rm_address: str | None = None
+    """Ignored: there is no resource manager beside marud."""
+    enable_stats: bool = False
+    """Whether the handler counts its calls for `get_stats`. `MARU_STAT` goes before it."""
+    token: str | None = field(default=None, repr=False)
+    """The secret that marud asks for; `MARU_TOKEN` when neither it nor a file is given."""
+    token_file: str | None = None
+    """A file with the secret, read at each connect; `MARU_TOKEN_FILE` when no token is given."""
+    tls_ca: str | None = None
+    """Certificates of who may sign marud's, a PEM file; else `MARU_TLS_CA`."""
+    tls_cert: str | None = None
+    """This client's certificate, a PEM file; else `MARU_TLS_CERT`."""
+    tls_key: str | None = None
+    """The key of `tls_cert`, a PEM file; else `MARU_TLS_KEY`."""
+    pool_path_map: Mapping[str, str] | str | None = None
+    """Where this process sees the server's paths: a mapping, or text as in `MARU_POOL_PATH_MAP`:
+    `server_path=local_path[,...]`. A mapping after the config was made."""
+
+    def __post_init__(self) -> None:
+        if self.instance_id is None:
+            self.instance_id = str(uuid.uuid4())
+        self.eager_map = flag_from_environment("MARU_EAGER_MAP", self.eager_map)
+        self.enable_stats = flag_from_environment("MARU_STAT", self.enable_stats)
+        if self.token is None and self.token_file is None:
+            self.token_file = os.environ.get("MARU_TOKEN_FILE") or None
+            if self.token_file is None:
+                self.token = os.environ.get("MARU_TOKEN") or None
+        self.tls_ca = self.tls_ca or os.environ.get("MARU_TLS_CA") or None
+        self.tls_cert = self.tls_cert or os.environ.get("MARU_TLS_CERT") or None
+        self.tls_key = self.tls_key or os.environ.get("MARU_TLS_KEY") or None
+        if self.pool_path_map is None:
+            self.pool_path_map = os.environ.get("MARU_POOL_PATH_MAP", "")
+        self.pool_path_map = _parse_path_map(self.pool_path_map)
+        self._check()
+
+    def _check(self) -> None:
+        if self.chunk_size_bytes <= 0:
+            raise ValueError(f"chunk_size_bytes must be positive, got {self.chunk_size_bytes}")
+        if self.pool_size < self.chunk_size_bytes:
+            raise ValueError(f"pool_size ({self.pool_size}) must be >= chunk_size_bytes ({self.chunk_size_bytes})")
+        if self.expand_size is not None and not self.auto_expand:
+            raise ValueError("expand_size requires auto_expand=True")
+        if self.expand_size is not None and self.expand_size < self.chunk_size_bytes:
+            raise ValueError(f"expand_size ({self.expand_size}) must be >= chunk_size_bytes ({self.chunk_size_bytes})")
+        if self.timeout_ms <= 0:
+            raise ValueError(f"timeout_ms must be positive, got {self.timeout_ms}")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key must be given together")
+
+    def __repr__(self) -> str:
+        """All fields but the token, the address as it may be logged."""
+        shown = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
+        shown["server_url"] = printable_server_url(self.server_url)
+        return f"MaruConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def read_token(self) -> str:
+        """The secret to send: the first word of `token_file`, as marud reads its own, else `token`, else "".
+
+        ValueError where it cannot be had; the message names the file and never what is in it.
+        """
+        if self.token_file is None:
+            token = self.token or ""
+        else:
+            try:
+                words = Path(self.token_file).read_text(encoding="utf-8").split()
+            except (OSError, UnicodeDecodeError) as error:
+                cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+                raise ValueError(f"failed to read token_file {self.token_file}: {cause}") from None
+            if not words:
+                raise ValueError(f"failed to read token_file {self.token_file}: it is empty")
+            token = words[0]
+        if len(token.encode()) > _token_bytes_max:
+            raise ValueError(f"the token must have at most {_token_bytes_max} bytes")
+        return token
+
+    def local_pool_path(self, server_path: str) -> str:
+        """Where this process sees a path of marud's: the longest entry of `pool_path_map` that is the path or a folder
+        above it is replaced by its local one. Unmapped paths stay."""
+        assert isinstance(self.pool_path_map, Mapping)
+        for server, local in sorted(self.pool_path_map.items(), key=lambda entry: -len(entry[0])):
+            if server_path == server or server_path.startswith(server.rstrip("/") + "/"):
+                return local.rstrip("/") + server_path[len(server.rstrip("/")) :]
+        return server_path
+
+
+def _parse_path_map(given: Mapping[str, str] | str) -> dict[str, str]:
+    if isinstance(given, str):
+        entries = [entry.strip().partition("=")[::2] for entry in given.split(",") if entry.strip()]
+    else:
+        entries = list(given.items())
+    for server, local in entries:
+        if not server.startswith("/") or not local.startswith("/"):
+            raise ValueError("pool_path_map must be server_path=local_path[,...] with absolute paths")
+    return dict(entries)

@@ -1,0 +1,269 @@
+#include "python/module/client_object.hpp"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <limits>
+#include <span>
+
+#include "base/bounds.hpp"
+#include "python/module/buffer.hpp"
+#include "python/module/errors.hpp"
+#include "python/module/gil.hpp"
+#include "python/module/keeper.hpp"
+#include "python/module/keys.hpp"
+#include "python/module/store_pages.hpp"
+
+namespace py = pybind11;
+
+namespace maru::python {
+
+namespace {
+
+page_ref page_of(std::uint32_t region, std::uint32_t page) { return {region_id{region}, page_index{page}}; }
+
+// A list of what `item(i)` makes: an owned reference each.
+template <class F>
+py::list list_of(std::size_t n, F item) {
+  auto out = py::reinterpret_steal<py::list>(PyList_New(static_cast<Py_ssize_t>(n)));
+  for (std::size_t i = 0; i < n; ++i)
+    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), item(i));
+  return out;
+}
+
+template <class Answers>
+py::list bools(const Answers& answers) {
+  return list_of(answers.size(), [&](std::size_t i) { return PyBool_FromLong(answers[i] ? 1 : 0); });
+}
+
+// The attribute of a handle as a number; empty where no page has it.
+std::optional<std::uint32_t> number_of(PyObject* handle, PyObject* name) {
+  auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(handle, name));
+  if (!value)
+    throw py::error_already_set();
+  auto number = PyLong_AsLongLong(value.ptr());
+  if (number == -1 && PyErr_Occurred()) {
+    if (!PyErr_ExceptionMatches(PyExc_OverflowError))
+      throw py::error_already_set();
+    PyErr_Clear();
+  }
+  if (number < 0 || number > std::numeric_limits<std::uint32_t>::max())
+    return std::nullopt;
+  return static_cast<std::uint32_t>(number);
+}
+
+std::vector<page_ask> asks_of(const py::list& handles, std::size_t chunk_bytes) {
+  static PyObject* const region_name = PyUnicode_InternFromString("_region_id");
+  static PyObject* const page_name = PyUnicode_InternFromString("_page_index");
+  static PyObject* const size_name = PyUnicode_InternFromString("_size");
+  std::vector<page_ask> asks;
+  asks.reserve(handles.size());
+  for (auto handle : handles) {
+    auto region = number_of(handle.ptr(), region_name), page = number_of(handle.ptr(), page_name);
+    auto size = number_of(handle.ptr(), size_name);
+    if (!size || *size > chunk_bytes)
+      throw py::value_error("failed to store a page: a chunk has 0 to " + std::to_string(chunk_bytes) + " bytes");
+    asks.push_back({region && page ? page_of(*region, *page) : page_ref{}, *size});
+  }
+  return asks;
+}
+
+// A view and the client it is of, which must not be taken down by whoever drops the view.
+struct held_view {
+  std::shared_ptr<client> owner;
+  view chunk;
+};
+
+}  // namespace
+
+client_object::client_object(client_options options)
+    : timeout_(options.timeout), chunk_bytes_(options.chunk_bytes), client_(without_gil([&] {
+        auto opened = must(client::open(std::move(options)));
+        return keep(std::move(opened));
+      })) {}
+
+void client_object::close() {
+  without_gil([this] {
+    book_.clear();
+    pins_.clear();
+    client_->close();
+    return 0;
+  });
+}
+
+// -- pages
+
+py::object client_object::alloc(std::size_t size, std::optional<std::size_t> budget) {
+  if (!book_.reserve(budget.value_or(std::numeric_limits<std::size_t>::max())))
+    return py::none();
+  auto page = without_gil([this] { return client_->alloc(chunk_bytes_); });
+  auto where = page ? page->grant().page : page_ref{};
+  // The memory outlives the page_buffer: callers write and read it also after the page is stored.
+  auto memory =
+    page ? client_->region_bytes(where.region, value_of(where.page), 1) : result<region_memory>{page.error()};
+  if (!memory) {
+    book_.give_up();
+    throw failure{memory.error()};
+  }
+  book_.add(*std::move(page));
+  auto bytes = memory->bytes.first(size);
+  return py::make_tuple(value_of(where.region), value_of(where.page), make_memoryview(bytes, memory->keeps));
+}
+
+std::string client_object::free(std::uint32_t region, std::uint32_t page) {
+  auto where = page_of(region, page);
+  if (book_.free(where))
+    return "freed";
+  auto state = without_gil([&] { return book_.settled(where, std::chrono::steady_clock::now() + timeout_); });
+  if (state == page_book::state::open)
+    return book_.free(where) ? "freed" : "unknown";
+  if (!state)
+    return "unknown";
+  if (state != page_book::state::committed)
+    return "doubtful";
+  auto known = book_.committed_at(where);
+  if (!known)
+    return "unknown";
+  std::string_view key = known->key;
+  auto found = without_gil([&] { return client_->lookup({&key, 1}); });
+  if (!found || (found->front() && found->front()->page == where && found->front()->gen == known->where.gen))
+    return "committed";
+  book_.forget(known->where);
+  return "unknown";
+}
+
+py::tuple client_object::store(const py::list& keys, const py::list& handles) {
+  key_batch batch{keys};
+  auto asks = asks_of(handles, chunk_bytes_);
+  auto answers = must(without_gil([&] { return store_pages(*client_, book_, batch.views(), asks, timeout_); }));
+  auto flags = list_of(answers.size(), [&](std::size_t i) { return PyBool_FromLong(answers[i] == stored::yes); });
+  return py::make_tuple(flags, std::find(answers.begin(), answers.end(), stored::doubt) != answers.end());
+}
+
+// -- reads
+
+py::list client_object::retrieve(const py::list& keys, const py::object& make) {
+  key_batch batch{keys};
+  auto views = must(without_gil([&] { return client_->retrieve_batch(batch.views()); }));
+  py::list out{views.size()};
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    if (!views[i]) {
+      out[i] = py::none();
+      continue;
+    }
+    auto held = std::make_shared<held_view>(held_view{client_, std::move(views[i])});
+    auto where = held->chunk.where().page;
+    auto bytes = held->chunk.bytes();
+    // Writable, as callers expect of a memoryview from a pool: they promise not to.
+    std::span<std::byte> shown{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    auto memory = make_memoryview(shown, std::move(held));
+    auto region = py::int_(value_of(where.region)), page = py::int_(value_of(where.page));
+    PyObject* arguments[] = {memory.ptr(), region.ptr(), page.ptr()};
+    auto info = py::reinterpret_steal<py::object>(PyObject_Vectorcall(make.ptr(), arguments, 3, nullptr));
+    if (!info)
+      throw py::error_already_set();
+    out[i] = std::move(info);
+  }
+  return out;
+}
+
+py::list client_object::exists(const py::list& keys) {
+  key_batch batch{keys};
+  return bools(must(without_gil([&] { return client_->exists(batch.views()); })));
+}
+
+py::list client_object::pin(const py::list& keys, bool prefix_stop) {
+  key_batch batch{keys};
+  auto found = must(without_gil([&] {
+    auto out = client_->lookup(batch.views(), {.pin = true, .prefix_stop = prefix_stop});
+    for (std::size_t i = 0; out && i < out->size(); ++i)
+      if ((*out)[i])
+        pins_.add(batch.views()[i], *(*out)[i]);
+    return out;
+  }));
+  return list_of(found.size(), [&](std::size_t i) { return PyBool_FromLong(found[i].has_value()); });
+}
+
+py::list client_object::unpin(const py::list& keys) {
+  key_batch batch{keys};
+  auto ended = must(without_gil([&] {
+    auto out = client_->unpin(batch.views());
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      if (!out || (*out)[i])  // also without an answer: the pin left the client's book before it was asked for
+        pins_.drop(batch.views()[i]);
+    return out;
+  }));
+  return bools(ended);
+}
+
+bool client_object::release_pin(std::uint32_t region, std::uint32_t page) {
+  auto key = pins_.take(page_of(region, page));
+  if (!key)
+    return false;
+  std::string_view text = *key;
+  return static_cast<bool>(client_->unpin_later({&text, 1}));
+}
+
+py::list client_object::remove(const py::list& keys) {
+  key_batch batch{keys};
+  auto codes = must(without_gil([&] { return client_->remove(batch.views()); }));
+  py::list out{codes.size()};
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    out[i] = std::string{to_string(codes[i])};
+  return out;
+}
+
+// -- regions
+
+py::object client_object::region(std::uint32_t id) {
+  auto shape = without_gil([&] { return client_->region(region_id{id}); });
+  if (shape.code() == ec::missing || shape.code() == ec::corrupt)
+    return py::none();
+  auto memory = must(client_->region_bytes(region_id{id}, 0, must(shape).pages));
+  return py::make_tuple(make_memoryview(memory.bytes, memory.keeps), shape->page_bytes);
+}
+
+py::tuple client_object::show_region(std::size_t pages) {
+  auto shown = must(without_gil([&] { return client_->show_region(pages); }));
+  return py::make_tuple(value_of(shown.id), shown.pages);
+}
+
+py::dict client_object::usage(bool totals) {
+  auto used = must(without_gil([&] { return client_->usage(totals); }));
+  page_book::counts committed;
+  py::list shown;
+  for (auto& region : used.regions) {
+    if (region.committed > 0)
+      committed[value_of(region.region)] = region.committed;
+    if (region.shown)
+      shown.append(py::make_tuple(value_of(region.region), region.pages));
+  }
+  book_.recounted(committed);
+  py::dict out;
+  out["shown"] = shown;
+  out["entries"] = used.entries;
+  out["entry_bytes"] = used.entry_bytes;
+  out["sessions"] = used.sessions;
+  out["shown_regions"] = used.shown_regions;
+  out["shown_bytes"] = used.shown_bytes;
+  out["pool_bytes"] = used.pool_bytes;
+  out["pool_free_bytes"] = used.pool_free_bytes;
+  return out;
+}
+
+py::dict client_object::info() const {
+  auto now = client_->info();
+  py::dict out;
+  out["session"] = now.session;
+  out["epoch"] = now.epoch;
+  out["page_bytes"] = now.page_bytes;
+  out["pool"] = now.pool;
+  out["pool_path"] = now.pool_path;
+  out["grants_in_reserve"] = now.grants_in_reserve;
+  out["damaged"] = now.damaged;
+  out["pages_in_doubt"] = now.pages_in_doubt;
+  out["connected"] = now.connected;
+  return out;
+}
+
+}  // namespace maru::python

@@ -1,0 +1,165 @@
+#include "python/module/page_book.hpp"
+
+namespace maru::python {
+
+bool page_book::reserve(std::size_t budget) {
+  std::lock_guard lock(mutex_);
+  if (reserved_ + uncommitted_in_all_ + committed_in_all_ >= budget)
+    return false;
+  ++reserved_;
+  return true;
+}
+
+void page_book::give_up() {
+  std::lock_guard lock(mutex_);
+  --reserved_;
+}
+
+void page_book::add(page_buffer page) {
+  std::lock_guard lock(mutex_);
+  --reserved_;
+  auto grant = page.grant();
+  // What was known of the page before is over, since it is granted anew.
+  if (auto before = pages_.find(grant.page); before != pages_.end())
+    erase(before);
+  pages_[grant.page] = entry{state::open, std::move(page), {}, {}, grant.gen};
+  ++uncommitted_[value_of(grant.page.region)];
+  ++uncommitted_in_all_;
+}
+
+void page_book::erase(pages::iterator it) {
+  if (it->second.is != state::committed) {
+    --uncommitted_[value_of(it->first.region)];
+    --uncommitted_in_all_;
+  }
+  pages_.erase(it);
+}
+
+std::optional<page_buffer> page_book::take(page_ref where) {
+  std::lock_guard lock(mutex_);
+  auto it = pages_.find(where);
+  if (it == pages_.end() || it->second.is != state::open)
+    return std::nullopt;
+  it->second.is = state::storing;
+  return std::move(it->second.page);
+}
+
+page_book::entry* page_book::find(const page_grant& grant) {
+  auto it = pages_.find(grant.page);
+  return it == pages_.end() || it->second.gen != grant.gen ? nullptr : &it->second;
+}
+
+void page_book::committed(const page_grant& grant, std::size_t length, std::string_view key) {
+  {
+    std::lock_guard lock(mutex_);
+    if (auto* e = find(grant); e && e->is == state::storing) {
+      e->is = state::committed;
+      e->key = key;
+      e->where = {grant.page, static_cast<std::uint32_t>(length), grant.gen, 0};
+      auto region = value_of(grant.page.region);
+      --uncommitted_[region];
+      --uncommitted_in_all_;
+      ++committed_[region];
+      ++committed_in_all_;
+    }
+  }
+  changed_.notify_all();
+}
+
+void page_book::doubtful(const page_grant& grant) {
+  {
+    std::lock_guard lock(mutex_);
+    if (auto* e = find(grant); e && e->is == state::storing)
+      e->is = state::doubtful;
+  }
+  changed_.notify_all();
+}
+
+void page_book::dropped(const page_grant& grant) {
+  {
+    std::lock_guard lock(mutex_);
+    if (find(grant))
+      erase(pages_.find(grant.page));
+  }
+  changed_.notify_all();
+}
+
+std::optional<page_book::state> page_book::settled(page_ref where, std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock lock(mutex_);
+  std::optional<state> is;
+  changed_.wait_until(lock, deadline, [&] {
+    auto it = pages_.find(where);
+    is = it == pages_.end() ? std::nullopt : std::optional{it->second.is};
+    return is != state::storing;
+  });
+  return is;
+}
+
+bool page_book::free(page_ref where) {
+  page_buffer page;  // let go after the lock is
+  std::lock_guard lock(mutex_);
+  auto it = pages_.find(where);
+  if (it == pages_.end() || it->second.is != state::open)
+    return false;
+  page = std::move(it->second.page);
+  erase(it);
+  return true;
+}
+
+std::size_t page_book::allocated() const {
+  std::lock_guard lock(mutex_);
+  return reserved_ + uncommitted_in_all_ + committed_in_all_;
+}
+
+page_book::counts page_book::allocated_by_region() const {
+  std::lock_guard lock(mutex_);
+  auto out = committed_;
+  for (auto& [region, n] : uncommitted_)
+    out[region] += n;
+  return out;
+}
+
+void page_book::recounted(const counts& committed) {
+  std::lock_guard lock(mutex_);
+  committed_ = committed;
+  committed_in_all_ = 0;
+  for (auto& [region, n] : committed_)
+    committed_in_all_ += n;
+}
+
+std::optional<page_book::committed_page> page_book::committed_at(page_ref where) const {
+  std::lock_guard lock(mutex_);
+  auto it = pages_.find(where);
+  if (it == pages_.end() || it->second.is != state::committed)
+    return std::nullopt;
+  return committed_page{it->second.key, it->second.where};
+}
+
+std::vector<page_book::committed_page> page_book::all_committed() const {
+  std::lock_guard lock(mutex_);
+  std::vector<committed_page> out;
+  for (auto& [where, e] : pages_)
+    if (e.is == state::committed)
+      out.push_back({e.key, e.where});
+  return out;
+}
+
+void page_book::forget(const location& where) {
+  std::lock_guard lock(mutex_);
+  if (auto* e = find({where.page, where.gen}); e && e->is == state::committed)
+    erase(pages_.find(where.page));
+}
+
+void page_book::clear() {
+  pages gone;
+  {
+    std::lock_guard lock(mutex_);
+    gone.swap(pages_);
+    uncommitted_.clear();
+    committed_.clear();
+    uncommitted_in_all_ = committed_in_all_ = 0;
+  }
+  changed_.notify_all();
+}
+
+}  // namespace maru::python

@@ -1,0 +1,134 @@
+#include "python/module/store_pages.hpp"
+
+#include <thread>
+#include <utility>
+
+namespace maru::python {
+
+namespace {
+
+using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
+
+constexpr auto busy_pause = 5ms;
+
+class store_operation {
+public:
+  store_operation(client& c, page_book& book, std::span<const std::string_view> keys, std::span<const page_ask> asks,
+                  clock::time_point deadline)
+      : client_(c), book_(book), keys_(keys), asks_(asks), deadline_(deadline), answers_(keys.size(), stored::no) {}
+
+  result<std::vector<stored>> run() {
+    batch taken;
+    for (std::size_t i = 0; i < asks_.size(); ++i) {
+      if (auto page = book_.take(asks_[i].where)) {
+        page->shrink(asks_[i].length);
+        taken.add(i, keys_[i], *std::move(page));
+      } else {
+        others_.push_back(i);
+      }
+    }
+    auto done = commit(std::move(taken));
+    if (done)
+      done = ask_for_others();
+    if (!done)
+      return done.error();
+    return std::move(answers_);
+  }
+
+private:
+  struct batch {
+    std::vector<std::size_t> at;
+    std::vector<std::string_view> keys;
+    std::vector<page_buffer> pages;
+    void add(std::size_t i, std::string_view key, page_buffer page) {
+      at.push_back(i);
+      keys.push_back(key);
+      pages.push_back(std::move(page));
+    }
+  };
+
+  // A page whose first commit is still under way at marud answers `busy`: it is asked again, and in the end left to the
+  // client to settle.
+  status commit(batch now) {
+    while (!now.at.empty()) {
+      std::vector<page_grant> grants;
+      for (auto& page : now.pages)
+        grants.push_back(page.grant());
+      auto codes = client_.commit_batch(now.keys, now.pages);
+      batch busy;
+      for (std::size_t k = 0; k < now.at.size(); ++k) {
+        // After an error as a whole the pages that are still ours were not sent, and nobody knows of the others.
+        auto code = codes ? (*codes)[k] : now.pages[k] ? ec::not_granted : ec::timeout;
+        if (code == ec::busy)
+          busy.add(now.at[k], now.keys[k], std::move(now.pages[k]));
+        else
+          book(now.at[k], grants[k], code);
+      }
+      if (!codes && codes.code() == ec::session_over)
+        return codes.error();
+      if (!busy.at.empty() && clock::now() + busy_pause >= deadline_) {
+        for (std::size_t k = 0; k < busy.at.size(); ++k)
+          book(busy.at[k], busy.pages[k].grant(), ec::timeout);
+        (void)client_.commit_async(busy.keys, busy.pages);
+        break;
+      }
+      now = std::move(busy);
+      if (!now.at.empty())
+        std::this_thread::sleep_for(busy_pause);
+    }
+    return {};
+  }
+
+  // REQUIRES: where the page is ours still, its buffer lives: it is free only after the book has forgotten it.
+  void book(std::size_t i, const page_grant& grant, ec code) {
+    switch (code) {
+      case ec::ok:
+        book_.committed(grant, asks_[i].length, keys_[i]);
+        answers_[i] = stored::yes;
+        break;
+      case ec::timeout:
+        book_.doubtful(grant);
+        answers_[i] = stored::doubt;
+        break;
+      default: book_.dropped(grant); answers_[i] = code == ec::exists ? stored::yes : stored::no;
+    }
+  }
+
+  status ask_for_others() {
+    if (others_.empty())
+      return {};
+    std::vector<std::string_view> keys;
+    std::vector<bool> known;  // whether the page's state tells how its own commit ended
+    for (auto i : others_) {
+      keys.push_back(keys_[i]);
+      auto state = book_.settled(asks_[i].where, deadline_);
+      known.push_back(state != page_book::state::doubtful && state != page_book::state::storing);
+    }
+    auto there = client_.exists(keys);
+    if (!there && there.code() == ec::session_over)
+      return there.error();
+    for (std::size_t k = 0; k < others_.size(); ++k) {
+      auto missing = known[k] ? stored::no : stored::doubt;
+      answers_[others_[k]] = !there ? stored::doubt : (*there)[k] ? stored::yes : missing;
+    }
+    return {};
+  }
+
+  client& client_;
+  page_book& book_;
+  std::span<const std::string_view> keys_;
+  std::span<const page_ask> asks_;
+  clock::time_point deadline_;
+  std::vector<stored> answers_;
+  std::vector<std::size_t> others_;
+};
+
+}  // namespace
+
+result<std::vector<stored>> store_pages(client& c, page_book& book, std::span<const std::string_view> keys,
+                                        std::span<const page_ask> asks, std::chrono::milliseconds timeout) {
+  return store_operation{c, book, keys, asks, clock::now() + timeout}.run();
+}
+
+}  // namespace maru::python
