@@ -170,6 +170,14 @@ class TestAsynchronousPath:
         lookups.release(memory_objs)
         assert rig.pool.total_pins() == 0
 
+    def test_the_pins_of_a_lookup_are_handed_on_once(self, rig, engine):
+        engine.backend.batched_contains(keys_of(3), pin=True)
+        engine.events.run(engine.backend.batched_async_contains("request", keys_of(3), pin=True))
+        for _ in range(2):
+            lookups.release(engine.events.run(engine.backend.batched_get_non_blocking("request", keys_of(3))))
+        assert rig.pool.total_pins() == 3
+        engine.backend.batched_unpin(keys_of(3))
+
     def test_a_get_of_fewer_keys_ends_the_other_pins(self, rig, engine):
         engine.events.run(engine.backend.batched_async_contains("request", keys_of(3), pin=True))
         memory_objs = engine.events.run(engine.backend.batched_get_non_blocking("request", keys_of(1)))
