@@ -259,6 +259,25 @@ class TestEventLoop:
             wait_for(lambda: rig.pool.asked("batch_unpin") == [3])
         wait_for(lambda: rig.pool.total_pins() == 0)
 
+    def test_a_call_that_is_cancelled_before_it_began_leaves_no_pin(self, rig, engine):
+        backend = engine.backend
+        gate = rig.pool.hold("batch_exists")
+
+        async def cancel():
+            await backend.batched_async_contains("request", keys_of(3), pin=True)
+            busy = [asyncio.ensure_future(backend.batched_async_contains(str(n), keys_of(1))) for n in range(8)]
+            get = asyncio.ensure_future(backend.batched_get_non_blocking("request", keys_of(3)))
+            await asyncio.sleep(0)
+            get.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await get
+            assert rig.pool.total_pins() == 3
+            gate.set()
+            await asyncio.gather(*busy)
+
+        engine.events.run(cancel())
+        wait_for(lambda: rig.pool.total_pins() == 0)
+
     def test_many_lookups_run_side_by_side(self, rig, engine):
         async def one(number):
             count = await engine.backend.batched_async_contains(f"request {number}", keys_of(3), pin=True)
