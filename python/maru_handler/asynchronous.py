@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from maru_handler.keys import Key
 from maru_handler.memory.types import AllocHandle, MemoryInfo
@@ -33,8 +33,7 @@ class AsyncOperations:
 
     async def aalloc(self: MaruHandler, size: int) -> AllocHandle:
         """`alloc` as a coroutine."""
-        call = asyncio.ensure_future(asyncio.to_thread(self.alloc, size))
-        return await _undone_if_cancelled(call, self.free)
+        return await _Undoable(lambda: self.alloc(size), self.free).answer()
 
     async def afree(self: MaruHandler, handle: AllocHandle) -> None:
         """`free` as a coroutine."""
@@ -100,18 +99,35 @@ class AsyncOperations:
         def unpin(pinned: list[bool]) -> None:
             self.batch_unpin([key for key, is_pinned in zip(keys, pinned) if is_pinned])
 
-        return await _undone_if_cancelled(asyncio.ensure_future(asyncio.to_thread(self.batch_pin, keys)), unpin)
+        return await _Undoable(lambda: self.batch_pin(keys), unpin).answer()
 
 
-async def _undone_if_cancelled(call: asyncio.Future[_T], undo: Callable[[_T], object]) -> _T:
-    """The call's answer; `undo` gets it when nobody waits for it any more."""
-    try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError:
-        call.add_done_callback(functools.partial(_undo, undo))
-        raise
+class _Undoable(Generic[_T]):
+    """A call on another thread that is undone, there or on a third one, when nobody waits for its answer any more."""
 
+    def __init__(self, call: Callable[[], _T], undo: Callable[[_T], object]) -> None:
+        self._call = call
+        self._undo = undo
+        self._lock = threading.Lock()  # of what follows
+        self._abandoned = False
+        self._answers: list[_T] = []  # the one, once it is there
 
-def _undo(undo: Callable[[_T], object], call: asyncio.Future[_T]) -> None:
-    if not call.cancelled() and call.exception() is None:
-        asyncio.get_running_loop().run_in_executor(None, undo, call.result())
+    async def answer(self) -> _T:
+        try:
+            return await asyncio.to_thread(self._run)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._abandoned = True
+            for answer in self._answers:  # came, and was not delivered
+                asyncio.get_running_loop().run_in_executor(None, self._undo, answer)
+            raise
+
+    def _run(self) -> _T:
+        answer = self._call()
+        with self._lock:
+            abandoned = self._abandoned
+            if not abandoned:
+                self._answers.append(answer)
+        if abandoned:
+            self._undo(answer)
+        return answer

@@ -27,6 +27,7 @@ const std::map<string, std::set<string>, std::less<>> arrows = {
   {"actors", {"base", "cxl", "storage", "metrics", "net", "actors"}},
   {"app", {"base", "cxl", "storage", "metrics", "net", "actors", "app"}},
   {"examples", {"base", "net"}},
+  {"python", {"base", "net", "python"}},
   {"bench", {"base", "cxl", "storage", "metrics", "net", "actors", "app", "bench"}},
 };
 
@@ -36,6 +37,7 @@ const std::map<string, std::set<string>, std::less<>> keepers = {
   {"rocksdb", {"storage"}},
   {"prometheus", {"metrics"}},
   {"CLI", {"base", "app", "bench"}},
+  {"pybind11", {"python"}},
 };
 
 // What is wrong with one line of a file in `folder`; empty: nothing.
