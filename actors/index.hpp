@@ -49,6 +49,9 @@ public:
   // use a block whose predecessor is gone). Entries on their way out are misses.
   std::vector<net::found> lookup(std::span<const key_hash> hashes, lookup_flags flags);
 
+  // Has what find() and insert() look at first on its way.
+  void prefetch(const key_hash& hash) const { buckets_.prefetch(bucket_of(hash)); }
+
   // True where a lookup would hit. Does not count as use.
   bool contains(const key_hash& hash) const;
   // Where the entry is and how often it is pinned; empty for a miss.

@@ -5,7 +5,10 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "actors/payload_check.hpp"
 #include "actors/session_files.hpp"
@@ -17,6 +20,9 @@ namespace maru::actors {
 namespace {
 
 using metrics::dropped_for;
+
+constexpr std::size_t block_entries = 256;  // whose descriptors are on their way at the same time
+constexpr std::size_t entries_ahead = 8;    // whose buckets are
 
 class recovery {
 public:
@@ -141,27 +147,30 @@ private:
       }
   }
 
+  // An entry of RocksDB.
+  struct stored_entry {
+    key_hash hash;
+    location where;
+    std::uint64_t committed_ms = 0;
+    bool keyless = false;
+    std::optional<cxl::region_row> region;
+  };
+
+  // Records come in the order of their hashes and need descriptors in no order at all: a block of them is gathered, and
+  // all its lines are asked for before the first is looked at.
   status read_entries() {
-    struct kept {
-      key_hash hash;
-      location where;
-      std::uint64_t committed_ms;
-      std::uint64_t page_bytes;
-    };
-    std::vector<kept> entries;
+    std::vector<stored_entry> block, kept;
+    block.reserve(block_entries);
     auto scanned = env_.store->scan_entries(
       {},
       [&](const key_hash& hash, const storage::entry_record& record) {
         kill_point(kill_at::recovery_entry);
-        if (auto why = disagreement(hash, record.where)) {
-          drop(hash, *why);
-          return true;
-        }
-        out_.table->restore(record.where.page, page_state::committed);
-        if (record.key.empty())
-          out_.keyless[shard_of(hash, env_.shards)].insert(hash);
-        entries.push_back(
-          {hash, record.where, record.committed_ms, env_.regions->find(record.where.page.region)->page_bytes});
+        auto region = env_.regions->find(record.where.page.region);
+        if (region && value_of(record.where.page.page) < region->page_count())
+          env_.pool->descriptors().prefetch(env_.pool->slot_of(*region, record.where.page.page));
+        block.push_back({hash, record.where, record.committed_ms, record.key.empty(), region});
+        if (block.size() == block_entries)
+          check_block(block, kept);
         return true;
       },
       [&](const key_hash& hash) {
@@ -170,13 +179,43 @@ private:
       });
     if (!scanned)
       return scanned;
-    // Recency did not survive: the order of commits is the best that is known of it.
-    std::stable_sort(entries.begin(), entries.end(),
-                     [](const kept& a, const kept& b) { return a.committed_ms < b.committed_ms; });
-    for (const auto& e : entries)
-      out_.shards[shard_of(e.hash, out_.shards.size())]->insert(e.hash, e.where, e.page_bytes);
-    out_.entries = entries.size();
+    check_block(block, kept);
+    insert_by_age(kept);
+    out_.entries = kept.size();
     return {};
+  }
+
+  void check_block(std::vector<stored_entry>& block, std::vector<stored_entry>& kept) {
+    for (auto& e : block) {
+      if (auto why = disagreement(e.hash, e.where)) {
+        drop(e.hash, *why);
+        continue;
+      }
+      out_.table->restore(e.where.page, page_state::committed);
+      if (e.keyless)
+        out_.keyless[shard_of(e.hash, env_.shards)].insert(e.hash);
+      kept.push_back(std::move(e));
+    }
+    block.clear();
+  }
+
+  // Recency did not survive: the order of commits is the best that is known of it.
+  void insert_by_age(const std::vector<stored_entry>& entries) {
+    std::vector<std::pair<std::uint64_t, std::size_t>> order(entries.size());
+    for (std::size_t i = 0; i < order.size(); ++i)
+      order[i] = {entries[i].committed_ms, i};
+    std::sort(order.begin(), order.end());
+    auto shard_for = [this](const key_hash& hash) { return out_.shards[shard_of(hash, out_.shards.size())].get(); };
+    for (std::size_t n = 0; n < order.size(); ++n) {
+      if (n + 2 * entries_ahead < order.size())
+        __builtin_prefetch(&entries[order[n + 2 * entries_ahead].second]);
+      if (n + entries_ahead < order.size()) {
+        const auto& next = entries[order[n + entries_ahead].second].hash;
+        shard_for(next)->prefetch(next);
+      }
+      const auto& e = entries[order[n].second];
+      shard_for(e.hash)->insert(e.hash, e.where, e.region->page_bytes);
+    }
   }
 
   // The descriptors say what is in each page, so the records can be made from them. The order of use is lost.

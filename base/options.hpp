@@ -27,7 +27,7 @@ struct marud_options {
   std::string payload_checksums = "off";
   std::string on_damage = "stop";
   bool rebuild = false;
-  std::uint64_t rocksdb_write_buffer = 32 * bounds::MiB;
+  std::uint64_t rocksdb_write_buffer = 16 * bounds::MiB;
   std::uint64_t rocksdb_block_cache = 16 * bounds::MiB;
   // doors
   std::string listen = "127.0.0.1:5555";

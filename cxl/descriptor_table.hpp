@@ -24,6 +24,9 @@ public:
   // generation 0. REQUIRES: slot < slots().
   std::optional<descriptor> read(std::uint64_t slot) const;
 
+  // Has the line on its way when it is read soon.
+  void prefetch(std::uint64_t slot) const { __builtin_prefetch(line(slot)); }
+
   // The generation and state in the word, whatever the crc says.
   page_state raw_state(std::uint64_t slot) const;
   generation raw_generation(std::uint64_t slot) const;

@@ -170,6 +170,14 @@ class TestAsynchronousPath:
         lookups.release(memory_objs)
         assert rig.pool.total_pins() == 0
 
+    def test_the_pins_of_a_lookup_are_handed_on_once(self, rig, engine):
+        engine.backend.batched_contains(keys_of(3), pin=True)
+        engine.events.run(engine.backend.batched_async_contains("request", keys_of(3), pin=True))
+        for _ in range(2):
+            lookups.release(engine.events.run(engine.backend.batched_get_non_blocking("request", keys_of(3))))
+        assert rig.pool.total_pins() == 3
+        engine.backend.batched_unpin(keys_of(3))
+
     def test_a_get_of_fewer_keys_ends_the_other_pins(self, rig, engine):
         engine.events.run(engine.backend.batched_async_contains("request", keys_of(3), pin=True))
         memory_objs = engine.events.run(engine.backend.batched_get_non_blocking("request", keys_of(1)))
@@ -249,6 +257,25 @@ class TestEventLoop:
         gate.set()
         if call == "batch_pin":
             wait_for(lambda: rig.pool.asked("batch_unpin") == [3])
+        wait_for(lambda: rig.pool.total_pins() == 0)
+
+    def test_a_call_that_is_cancelled_before_it_began_leaves_no_pin(self, rig, engine):
+        backend = engine.backend
+        gate = rig.pool.hold("batch_exists")
+
+        async def cancel():
+            await backend.batched_async_contains("request", keys_of(3), pin=True)
+            busy = [asyncio.ensure_future(backend.batched_async_contains(str(n), keys_of(1))) for n in range(8)]
+            get = asyncio.ensure_future(backend.batched_get_non_blocking("request", keys_of(3)))
+            await asyncio.sleep(0)
+            get.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await get
+            assert rig.pool.total_pins() == 3
+            gate.set()
+            await asyncio.gather(*busy)
+
+        engine.events.run(cancel())
         wait_for(lambda: rig.pool.total_pins() == 0)
 
     def test_many_lookups_run_side_by_side(self, rig, engine):

@@ -4,6 +4,8 @@ without repeating it, since LMCache only logs a constructor's error. Method: con
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,10 @@ from fake_lmcache import CHUNK, config_of, metadata_of
 from lmcache.v1.config import LMCacheEngineConfig
 
 from maru_common import MaruConfig
+from maru_lmcache import backend_options
 from maru_lmcache.backend_options import read_options
+
+document = Path(__file__).resolve().parent.parent.parent / "docs" / "lmcache.md"
 
 
 def options_of(metadata=None, **extra):
@@ -156,3 +161,24 @@ def test_a_chunk_that_is_no_whole_number_of_tokens_is_refused():
 )
 def test_only_other_ranks_of_an_mla_model_read_rank_0(fields, extra, reads_rank_0):
     assert options_of(metadata_of(**fields), **extra).reads_rank_0 is reads_rank_0
+
+
+def test_every_setting_is_in_the_document():
+    rows = "\n".join(line for line in document.read_text().splitlines() if line.startswith("| `"))
+    assert backend_options._names <= set(re.findall(r"`(maru_[a-z_]+)`", rows))
+
+
+def test_both_configurations_of_the_document_name_marud_and_the_second_loads_our_backend(rig):  # noqa: F811
+    yaml = pytest.importorskip("yaml")
+    in_process, plugin = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL))
+    config = LMCacheEngineConfig(extra_config=in_process["extra_config"])
+    config.maru_path, config.maru_pool_size = in_process["maru_path"], in_process["maru_pool_size"]
+    same = read_options(config, metadata_of()).handler
+
+    engine = rig.engine(**plugin["extra_config"])
+    assert plugin["storage_plugins"] == ["MaruBackend"]
+    assert (plugin["max_local_cpu_size"], "maru_path" in plugin) == (0, False)
+    assert (engine.errors, engine.allocator) == ([], engine.backend)
+    handler = rig.pool.handlers[0].config
+    for field in ("server_url", "pool_size", "timeout_ms"):
+        assert getattr(handler, field) == getattr(same, field)
