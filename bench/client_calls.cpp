@@ -1,10 +1,11 @@
 // What calls of the C++ client cost: bench/python_bench.py holds the binding against it. Reads lines "WHAT BATCH CALLS" from
 // stdin and answers each with two numbers, in nanoseconds a call: the median time, and the mean CPU time of the calling
-// thread. Ends with its input.
+// thread, less what asking for both costs. Ends with its input.
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,8 @@ struct calls {
   }
   // One call of what is measured; false: it failed.
   bool run(std::string_view what) {
+    if (what == "nothing")
+      return true;
     if (what == "exists")
       return static_cast<bool>(pool->exists(keys));
     if (what == "retrieve")
@@ -51,6 +54,26 @@ struct calls {
     return false;
   }
 };
+
+struct cost {
+  double median_ns = 0, cpu_ns = 0;
+};
+
+std::optional<cost> measure(calls& one, std::string_view what, std::size_t count) {
+  std::vector<double> took;
+  double cpu = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!one.prepare(what))
+      return std::nullopt;
+    auto since = now_ns(CLOCK_MONOTONIC), cpu_since = now_ns(CLOCK_THREAD_CPUTIME_ID);
+    if (!one.run(what))
+      return std::nullopt;
+    cpu += now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_since;
+    took.push_back(now_ns(CLOCK_MONOTONIC) - since);
+  }
+  std::sort(took.begin(), took.end());
+  return cost{took[took.size() / 2], cpu / static_cast<double>(count)};
+}
 
 }  // namespace
 
@@ -71,19 +94,10 @@ int main(int argc, char** argv) {
     for (std::size_t i = 0; i < batch; ++i)
       names.push_back("bench/" + std::string(48, 'k') + std::to_string(1000 + i));
     calls one{*opened, {names.begin(), names.end()}};
-    std::vector<double> took;
-    double cpu = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (!one.prepare(what))
-        return 1;
-      auto since = now_ns(CLOCK_MONOTONIC), cpu_since = now_ns(CLOCK_THREAD_CPUTIME_ID);
-      if (!one.run(what))
-        return 1;
-      cpu += now_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_since;
-      took.push_back(now_ns(CLOCK_MONOTONIC) - since);
-    }
-    std::sort(took.begin(), took.end());
-    std::printf("%.0f %.0f\n", took[took.size() / 2], cpu / static_cast<double>(count));
+    auto clocks = measure(one, "nothing", count), calls_of_it = measure(one, what, count);
+    if (!clocks || !calls_of_it)
+      return 1;
+    std::printf("%.0f %.0f\n", calls_of_it->median_ns - clocks->median_ns, calls_of_it->cpu_ns - clocks->cpu_ns);
     std::fflush(stdout);
   }
   return 0;

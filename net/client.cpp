@@ -93,6 +93,7 @@ result<std::shared_ptr<client>> client::open(client_options options) {
 client::~client() { close(); }
 void client::close() { impl_->close(); }
 client_info client::info() const { return impl_->info(); }
+bool client::connected() const { return !impl_->wire().forked() && impl_->wire().now() != nullptr; }
 
 result<page_buffer> client::alloc(std::size_t size) {
   auto pages = impl_->alloc(1, size);

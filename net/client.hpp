@@ -252,6 +252,8 @@ public:
   result<std::vector<ec>> remove(std::span<const std::string_view> keys);
   future<std::vector<ec>> remove_async(std::span<const std::string_view> keys);
   client_info info() const;
+  // Whether there is a connection now: one of info's answers, at less cost.
+  bool connected() const;
 
 private:
   friend class net::client_impl;

@@ -148,6 +148,14 @@ class Connection:
             raise RuntimeError(self._refusal)
         return client
 
+    def _one(self, client: _maru.Client, ask: Callable[[list[Key]], list[_T]], key: Key, missing: _T) -> _T:
+        """What `ask` answers for one key; `missing` where nobody answered."""
+        try:
+            return ask([key])[0]
+        except _maru.Error as error:
+            self._no_answer(client, "ask for a key", error)
+            return missing
+
     def _in_parts(
         self, client: _maru.Client, ask: Callable[[list[Key]], list[_T]], keys: list[Key], missing: _T
     ) -> list[_T]:

@@ -177,7 +177,8 @@ class MaruHandler(Connection, AsyncOperations):
 
         A view is no pin: others can delete the key meanwhile. Do not write to it.
         """
-        return self.batch_retrieve([key])[0]
+        client = self._require()
+        return self._one(client, lambda one: client.retrieve(one, MemoryInfo), key, None)
 
     def batch_retrieve(self, keys: list[Key]) -> list[MemoryInfo | None]:
         """`retrieve` for many keys in one message: one entry per key, None where there is none."""
@@ -186,7 +187,8 @@ class MaruHandler(Connection, AsyncOperations):
 
     def exists(self, key: Key) -> bool:
         """Whether the key is there."""
-        return self.batch_exists([key])[0]
+        client = self._require()
+        return self._one(client, client.exists, key, False)
 
     def batch_exists(self, keys: list[Key]) -> list[bool]:
         """`exists` for many keys in one message: one flag per key."""
@@ -198,7 +200,8 @@ class MaruHandler(Connection, AsyncOperations):
 
         Pins count: a key pinned twice needs two `unpin`. They belong to this handler.
         """
-        return self.batch_pin([key])[0]
+        client = self._require()
+        return self._one(client, client.pin, key, False)
 
     def batch_pin(self, keys: list[Key]) -> list[bool]:
         """`pin` for many keys in one message, up to the first that is missing: all after it are False and not pinned."""
@@ -207,7 +210,7 @@ class MaruHandler(Connection, AsyncOperations):
         answers: list[bool] = []
         try:
             for at in range(0, len(keys), PART):
-                answers += client.pin(keys[at : at + PART], True)
+                answers += client.pin(keys[at : at + PART])
                 if not answers[-1]:
                     break
         except _maru.Error as error:
@@ -216,7 +219,8 @@ class MaruHandler(Connection, AsyncOperations):
 
     def unpin(self, key: Key) -> bool:
         """Ends one pin of this handler on a key. False: it holds none."""
-        return self.batch_unpin([key])[0]
+        client = self._require()
+        return self._one(client, client.unpin, key, False)
 
     def batch_unpin(self, keys: list[Key]) -> list[bool]:
         """`unpin` for many keys in one message: one flag per key."""
@@ -235,7 +239,8 @@ class MaruHandler(Connection, AsyncOperations):
 
     def delete(self, key: Key) -> bool:
         """Removes a key, whoever stored it. False: it is missing, or pinned by somebody."""
-        return self.batch_delete([key])[0]
+        client = self._require()
+        return self._one(client, client.remove, key, "unknown") == "ok"
 
     def batch_delete(self, keys: list[Key]) -> list[bool]:
         """`delete` for many keys in one message: one flag per key."""
@@ -245,7 +250,7 @@ class MaruHandler(Connection, AsyncOperations):
     def delete_status(self, key: Key) -> str:
         """`delete` that says more: "removed", "missing" or "pinned"; "unknown" when nobody answered."""
         client = self._require()
-        code = self._in_parts(client, client.remove, [key], "unknown")[0]
+        code = self._one(client, client.remove, key, "unknown")
         return "removed" if code == "ok" else code if code in ("missing", "pinned") else "unknown"
 
     # -- looking in

@@ -14,6 +14,7 @@ struct buffer {
   PyObject head;
   std::span<std::byte> bytes;
   std::shared_ptr<const void> owner;
+  view chunk;
 };
 
 PyTypeObject* buffer_type = nullptr;
@@ -21,6 +22,7 @@ PyTypeObject* buffer_type = nullptr;
 void deallocate(PyObject* self) {
   auto* b = reinterpret_cast<buffer*>(self);
   auto* type = Py_TYPE(self);
+  b->chunk.~view();
   b->owner.~shared_ptr();
   type->tp_free(self);
   Py_DECREF(type);
@@ -58,13 +60,14 @@ void add_buffer_type(py::module_& module) {
   buffer_type = reinterpret_cast<PyTypeObject*>(type.release().ptr());
 }
 
-py::object make_memoryview(std::span<std::byte> bytes, std::shared_ptr<const void> owner) {
+py::object make_memoryview(std::span<std::byte> bytes, std::shared_ptr<const void> owner, view chunk) {
   auto object = py::reinterpret_steal<py::object>(buffer_type->tp_alloc(buffer_type, 0));
   if (!object)
     throw py::error_already_set();
   auto* b = reinterpret_cast<buffer*>(object.ptr());
   b->bytes = bytes;
   new (&b->owner) std::shared_ptr<const void>{std::move(owner)};
+  new (&b->chunk) view{std::move(chunk)};
   auto view = py::reinterpret_steal<py::object>(PyMemoryView_FromObject(object.ptr()));
   if (!view)
     throw py::error_already_set();

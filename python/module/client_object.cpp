@@ -68,11 +68,20 @@ std::vector<page_ask> asks_of(const py::list& handles, std::size_t chunk_bytes) 
   return asks;
 }
 
-// A view and the client it is of, which must not be taken down by whoever drops the view.
-struct held_view {
-  std::shared_ptr<client> owner;
-  view chunk;
-};
+// An instance with these attributes, by its class and without its __init__: a dataclass's does no more, at twice the time.
+py::object make_info(PyTypeObject* type, py::object memory, page_ref where) {
+  static PyObject* const view_name = PyUnicode_InternFromString("view");
+  static PyObject* const region_name = PyUnicode_InternFromString("region_id");
+  static PyObject* const page_name = PyUnicode_InternFromString("page_index");
+  static PyObject* const no_arguments = PyTuple_New(0);
+  auto info = py::reinterpret_steal<py::object>(type->tp_new(type, no_arguments, nullptr));
+  py::int_ region{value_of(where.region)}, page{value_of(where.page)};
+  if (!info || PyObject_SetAttr(info.ptr(), view_name, memory.ptr()) != 0
+      || PyObject_SetAttr(info.ptr(), region_name, region.ptr()) != 0
+      || PyObject_SetAttr(info.ptr(), page_name, page.ptr()) != 0)
+    throw py::error_already_set();
+  return info;
+}
 
 }  // namespace
 
@@ -142,29 +151,19 @@ py::tuple client_object::store(const py::list& keys, const py::list& handles) {
 
 // -- reads
 
-py::list client_object::retrieve(const py::list& keys, const py::object& make) {
+py::list client_object::retrieve(const py::list& keys, const py::type& info_class) {
   key_batch batch{keys};
   auto views = must(without_gil([&] { return client_->retrieve_batch(batch.views()); }));
-  py::list out{views.size()};
-  for (std::size_t i = 0; i < views.size(); ++i) {
-    if (!views[i]) {
-      out[i] = py::none();
-      continue;
-    }
-    auto held = std::make_shared<held_view>(held_view{client_, std::move(views[i])});
-    auto where = held->chunk.where().page;
-    auto bytes = held->chunk.bytes();
+  auto* type = reinterpret_cast<PyTypeObject*>(info_class.ptr());
+  return list_of(views.size(), [&](std::size_t i) {
+    if (!views[i])
+      return py::none().release().ptr();
+    auto where = views[i].where().page;
+    auto bytes = views[i].bytes();
     // Writable, as callers expect of a memoryview from a pool: they promise not to.
     std::span<std::byte> shown{const_cast<std::byte*>(bytes.data()), bytes.size()};
-    auto memory = make_memoryview(shown, std::move(held));
-    auto region = py::int_(value_of(where.region)), page = py::int_(value_of(where.page));
-    PyObject* arguments[] = {memory.ptr(), region.ptr(), page.ptr()};
-    auto info = py::reinterpret_steal<py::object>(PyObject_Vectorcall(make.ptr(), arguments, 3, nullptr));
-    if (!info)
-      throw py::error_already_set();
-    out[i] = std::move(info);
-  }
-  return out;
+    return make_info(type, make_memoryview(shown, client_, std::move(views[i])), where).release().ptr();
+  });
 }
 
 py::list client_object::exists(const py::list& keys) {
@@ -172,10 +171,10 @@ py::list client_object::exists(const py::list& keys) {
   return bools(must(without_gil([&] { return client_->exists(batch.views()); })));
 }
 
-py::list client_object::pin(const py::list& keys, bool prefix_stop) {
+py::list client_object::pin(const py::list& keys) {
   key_batch batch{keys};
   auto found = must(without_gil([&] {
-    auto out = client_->lookup(batch.views(), {.pin = true, .prefix_stop = prefix_stop});
+    auto out = client_->lookup(batch.views(), {.pin = true, .prefix_stop = true});
     for (std::size_t i = 0; out && i < out->size(); ++i)
       if ((*out)[i])
         pins_.add(batch.views()[i], *(*out)[i]);
@@ -192,7 +191,7 @@ py::list client_object::unpin(const py::list& keys) {
       if (!out || (*out)[i])  // also without an answer: the pin left the client's book before it was asked for
         pins_.drop(batch.views()[i]);
     // They end with the connection that is gone, too. But marud did not say so, and callers count on what it says.
-    if (out && !client_->info().connected)
+    if (out && !client_->connected())
       out->assign(out->size(), false);
     return out;
   }));

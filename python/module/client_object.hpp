@@ -36,10 +36,11 @@ public:
   // _size: AttributeError for what has not, ValueError for a size that no page of this client has; then nothing was done.
   pybind11::tuple store(const pybind11::list& keys, const pybind11::list& handles);
 
-  // make(memoryview, region_id, page_index) per key that is there, else None.
-  pybind11::list retrieve(const pybind11::list& keys, const pybind11::object& make);
+  // An instance of `info_class`, with view, region_id and page_index, per key that is there, else None.
+  pybind11::list retrieve(const pybind11::list& keys, const pybind11::type& info_class);
   pybind11::list exists(const pybind11::list& keys);
-  pybind11::list pin(const pybind11::list& keys, bool prefix_stop);
+  // True per key that is pinned now: none after the first miss.
+  pybind11::list pin(const pybind11::list& keys);
   pybind11::list unpin(const pybind11::list& keys);
   // Ends one pin by key on what lies on the page, later and without waiting. False: none is held.
   bool release_pin(std::uint32_t region, std::uint32_t page);

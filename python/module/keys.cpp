@@ -49,7 +49,7 @@ std::string_view key_batch::view_of(PyObject* key) {
       out = {utf8, static_cast<std::size_t>(size)};
     } else {
       PyErr_Clear();
-      out = made_.emplace_back(utf8_with_surrogates(key));
+      out = made_.emplace_front(utf8_with_surrogates(key));
     }
     if (out.empty())
       out = marked('s', {});
@@ -71,7 +71,7 @@ std::string_view key_batch::view_of(PyObject* key) {
 }
 
 std::string_view key_batch::marked(char kind, std::string_view text) {
-  auto& made = made_.emplace_back();
+  auto& made = made_.emplace_front();
   made.reserve(2 + text.size());
   made += mark;
   made += kind;

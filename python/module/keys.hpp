@@ -3,7 +3,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include <deque>
+#include <forward_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -27,8 +27,8 @@ private:
   std::string_view view_of(PyObject* key);
   std::string_view marked(char kind, std::string_view text);
 
-  pybind11::tuple keys_;          // the list may change meanwhile
-  std::deque<std::string> made_;  // what is not in a Python object as it is
+  pybind11::tuple keys_;                 // the list may change meanwhile
+  std::forward_list<std::string> made_;  // what is not in a Python object as it is
   std::vector<std::string_view> views_;
 };
 

@@ -35,13 +35,17 @@ void page_book::erase(pages::iterator it) {
   pages_.erase(it);
 }
 
-std::optional<page_buffer> page_book::take(page_ref where) {
+std::vector<std::optional<page_buffer>> page_book::take(std::span<const page_ref> where) {
+  std::vector<std::optional<page_buffer>> out(where.size());
   std::lock_guard lock(mutex_);
-  auto it = pages_.find(where);
-  if (it == pages_.end() || it->second.is != state::open)
-    return std::nullopt;
-  it->second.is = state::storing;
-  return std::move(it->second.page);
+  for (std::size_t i = 0; i < where.size(); ++i) {
+    auto it = pages_.find(where[i]);
+    if (it == pages_.end() || it->second.is != state::open)
+      continue;
+    it->second.is = state::storing;
+    out[i] = std::move(it->second.page);
+  }
+  return out;
 }
 
 page_book::entry* page_book::find(const page_grant& grant) {
@@ -49,39 +53,33 @@ page_book::entry* page_book::find(const page_grant& grant) {
   return it == pages_.end() || it->second.gen != grant.gen ? nullptr : &it->second;
 }
 
-void page_book::committed(const page_grant& grant, std::size_t length, std::string_view key) {
+void page_book::settle(std::span<const outcome> outcomes) {
   {
     std::lock_guard lock(mutex_);
-    if (auto* e = find(grant); e && e->is == state::storing) {
-      e->is = state::committed;
-      e->key = key;
-      e->where = {grant.page, static_cast<std::uint32_t>(length), grant.gen, 0};
-      auto region = value_of(grant.page.region);
-      --uncommitted_[region];
-      --uncommitted_in_all_;
-      ++committed_[region];
-      ++committed_in_all_;
-    }
+    for (auto& o : outcomes)
+      settle_one(o);
   }
   changed_.notify_all();
 }
 
-void page_book::doubtful(const page_grant& grant) {
-  {
-    std::lock_guard lock(mutex_);
-    if (auto* e = find(grant); e && e->is == state::storing)
-      e->is = state::doubtful;
+void page_book::settle_one(const outcome& o) {
+  auto* e = find(o.grant);
+  if (!e || e->is != state::storing)  // granted anew meanwhile, or let go by clear
+    return;
+  if (o.what == fate::dropped)
+    return erase(pages_.find(o.grant.page));
+  if (o.what == fate::doubtful) {
+    e->is = state::doubtful;
+    return;
   }
-  changed_.notify_all();
-}
-
-void page_book::dropped(const page_grant& grant) {
-  {
-    std::lock_guard lock(mutex_);
-    if (find(grant))
-      erase(pages_.find(grant.page));
-  }
-  changed_.notify_all();
+  e->is = state::committed;
+  e->key = o.key;
+  e->where = {o.grant.page, static_cast<std::uint32_t>(o.length), o.grant.gen, 0};
+  auto region = value_of(o.grant.page.region);
+  --uncommitted_[region];
+  --uncommitted_in_all_;
+  ++committed_[region];
+  ++committed_in_all_;
 }
 
 std::optional<page_book::state> page_book::settled(page_ref where, std::chrono::steady_clock::time_point deadline) {

@@ -7,7 +7,9 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -41,12 +43,18 @@ public:
   // The page that was reserved for, open.
   void add(page_buffer page);
 
-  // An open page, for its commit: storing from here on. Empty: it is in another state.
-  std::optional<page_buffer> take(page_ref where);
-  // The commit's outcome: of a page that was taken.
-  void committed(const page_grant& grant, std::size_t length, std::string_view key);
-  void doubtful(const page_grant& grant);
-  void dropped(const page_grant& grant);
+  // The open pages among these, for their commit: storing from here on. Empty for one in another state.
+  std::vector<std::optional<page_buffer>> take(std::span<const page_ref> where);
+  // How the commit of a page that was taken ended; `dropped`: without effect, and the page is free.
+  enum class fate : std::uint8_t { committed, doubtful, dropped };
+  struct outcome {
+    page_grant grant;
+    fate what = fate::dropped;
+    std::string_view key;    // committed
+    std::size_t length = 0;  // committed
+  };
+  // REQUIRES: buffers of dropped pages still live: a page is free only after the book has forgotten it.
+  void settle(std::span<const outcome> outcomes);
 
   // The state once no commit of the page is under way, `storing` where it still is at the deadline; empty: not allocated.
   std::optional<state> settled(page_ref where, std::chrono::steady_clock::time_point deadline);
@@ -77,6 +85,7 @@ private:
   using pages = std::unordered_map<page_ref, entry>;
   entry* find(const page_grant& grant);
   void erase(pages::iterator it);
+  void settle_one(const outcome& o);
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -19,11 +19,16 @@ public:
       : client_(c), book_(book), keys_(keys), asks_(asks), deadline_(deadline), answers_(keys.size(), stored::no) {}
 
   result<std::vector<stored>> run() {
+    std::vector<page_ref> where;
+    where.reserve(asks_.size());
+    for (auto& ask : asks_)
+      where.push_back(ask.where);
+    auto pages = book_.take(where);
     batch taken;
-    for (std::size_t i = 0; i < asks_.size(); ++i) {
-      if (auto page = book_.take(asks_[i].where)) {
-        page->shrink(asks_[i].length);
-        taken.add(i, keys_[i], *std::move(page));
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+      if (pages[i]) {
+        pages[i]->shrink(asks_[i].length);
+        taken.add(i, keys_[i], *std::move(pages[i]));
       } else {
         others_.push_back(i);
       }
@@ -53,46 +58,53 @@ private:
   status commit(batch now) {
     while (!now.at.empty()) {
       std::vector<page_grant> grants;
+      grants.reserve(now.at.size());
       for (auto& page : now.pages)
         grants.push_back(page.grant());
       auto codes = client_.commit_batch(now.keys, now.pages);
       batch busy;
+      std::vector<page_book::outcome> outcomes;
+      outcomes.reserve(now.at.size());
       for (std::size_t k = 0; k < now.at.size(); ++k) {
         // After an error as a whole the pages that are still ours were not sent, and nobody knows of the others.
         auto code = codes ? (*codes)[k] : now.pages[k] ? ec::not_granted : ec::timeout;
         if (code == ec::busy)
           busy.add(now.at[k], now.keys[k], std::move(now.pages[k]));
         else
-          book(now.at[k], grants[k], code);
+          outcomes.push_back(outcome_of(now.at[k], grants[k], code));
       }
+      book_.settle(outcomes);
       if (!codes && codes.code() == ec::session_over)
         return codes.error();
-      if (!busy.at.empty() && clock::now() + busy_pause >= deadline_) {
-        for (std::size_t k = 0; k < busy.at.size(); ++k)
-          book(busy.at[k], busy.pages[k].grant(), ec::timeout);
-        (void)client_.commit_async(busy.keys, busy.pages);
+      if (busy.at.empty())
+        break;
+      if (clock::now() + busy_pause >= deadline_) {
+        leave(busy);
         break;
       }
       now = std::move(busy);
-      if (!now.at.empty())
-        std::this_thread::sleep_for(busy_pause);
+      std::this_thread::sleep_for(busy_pause);
     }
     return {};
   }
 
-  // REQUIRES: where the page is ours still, its buffer lives: it is free only after the book has forgotten it.
-  void book(std::size_t i, const page_grant& grant, ec code) {
+  page_book::outcome outcome_of(std::size_t i, const page_grant& grant, ec code) {
     switch (code) {
-      case ec::ok:
-        book_.committed(grant, asks_[i].length, keys_[i]);
-        answers_[i] = stored::yes;
-        break;
-      case ec::timeout:
-        book_.doubtful(grant);
-        answers_[i] = stored::doubt;
-        break;
-      default: book_.dropped(grant); answers_[i] = code == ec::exists ? stored::yes : stored::no;
+      case ec::ok: answers_[i] = stored::yes; return {grant, page_book::fate::committed, keys_[i], asks_[i].length};
+      case ec::timeout: answers_[i] = stored::doubt; return {grant, page_book::fate::doubtful, {}, 0};
+      case ec::exists: answers_[i] = stored::yes; break;
+      default: answers_[i] = stored::no;
     }
+    return {grant, page_book::fate::dropped, {}, 0};
+  }
+
+  // Nobody waits for these any more: the client settles them.
+  void leave(batch& busy) {
+    std::vector<page_book::outcome> outcomes;
+    for (std::size_t k = 0; k < busy.at.size(); ++k)
+      outcomes.push_back(outcome_of(busy.at[k], busy.pages[k].grant(), ec::timeout));
+    book_.settle(outcomes);
+    (void)client_.commit_async(busy.keys, busy.pages);
   }
 
   status ask_for_others() {

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class _PageBytes:
     """What can be had from a page's bytes without a copy. Whatever is made from them keeps them alive."""
 
+    __slots__ = ()
+
     def _bytes(self) -> memoryview:
         raise NotImplementedError
 
@@ -51,7 +53,7 @@ class _PageBytes:
         return (1, 0)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class AllocHandle(_PageBytes):
     """A page to write a chunk into: fill `buf`, then `store(key, handle)` or `free(handle)`.
 
@@ -83,7 +85,7 @@ class AllocHandle(_PageBytes):
         return self.buf
 
 
-@dataclass
+@dataclass(slots=True, weakref_slot=True)
 class MemoryInfo(_PageBytes):
     """A stored chunk, in place. `view`, and everything made from it, keeps the page from being reused."""
 
