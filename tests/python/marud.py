@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 _shm = Path("/dev/shm")
@@ -68,9 +69,9 @@ class Marud:
         def ready():
             text = self._log.read_bytes()[said_before:].decode()
             assert self.process.poll() is None, text
-            return re.search(r"ready: serving .* on port (\d+), metrics", text)
+            return re.search(r"ready: serving .* on port (\d+), metrics on port (\d+)\n", text)
 
-        self._port = int(wait_until(ready, 30, "marud").group(1))
+        self._port, self._http = (int(port) for port in wait_until(ready, 30, "marud").groups())
 
     def _end(self, sign: int) -> None:
         if self.process is not None:
@@ -100,6 +101,12 @@ class Marud:
         """Kills it and deletes its folder."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def requests(self) -> dict[str, int]:
+        """How many requests of each kind it has served."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/metrics", timeout=10) as page:
+            found = re.findall(r'^maru_request_seconds_count\{op="(\w+)"\} (\d+)', page.read().decode(), re.MULTILINE)
+        return {op: int(count) for op, count in found}
 
     def ctl(self, *words: str) -> str:
         """What maructl prints."""
