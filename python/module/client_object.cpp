@@ -240,7 +240,7 @@ py::dict client_object::usage(bool totals) {
     if (region.shown)
       shown.append(py::make_tuple(value_of(region.region), region.pages));
   }
-  book_.recounted(committed);
+  book_.recounted(committed, client_->info().pages_in_doubt == 0);
   py::dict out;
   out["shown"] = shown;
   out["entries"] = used.entries;

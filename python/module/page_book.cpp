@@ -1,5 +1,7 @@
 #include "python/module/page_book.hpp"
 
+#include <utility>
+
 namespace maru::python {
 
 bool page_book::reserve(std::size_t budget) {
@@ -68,13 +70,14 @@ void page_book::settle_one(const outcome& o) {
     return;
   if (o.what == fate::dropped)
     return erase(pages_.find(o.grant.page));
+  e->key = o.key;
+  e->where = {o.grant.page, static_cast<std::uint32_t>(o.length), o.grant.gen, 0};
   if (o.what == fate::doubtful) {
     e->is = state::doubtful;
+    doubtful_.push_back(o.grant);
     return;
   }
   e->is = state::committed;
-  e->key = o.key;
-  e->where = {o.grant.page, static_cast<std::uint32_t>(o.length), o.grant.gen, 0};
   auto region = value_of(o.grant.page.region);
   --uncommitted_[region];
   --uncommitted_in_all_;
@@ -117,8 +120,15 @@ page_book::counts page_book::allocated_by_region() const {
   return out;
 }
 
-void page_book::recounted(const counts& committed) {
+void page_book::recounted(const counts& committed, bool all_settled) {
   std::lock_guard lock(mutex_);
+  if (all_settled)
+    for (auto& grant : std::exchange(doubtful_, {}))
+      if (auto* e = find(grant); e && e->is == state::doubtful) {
+        e->is = state::committed;
+        --uncommitted_[value_of(grant.page.region)];
+        --uncommitted_in_all_;
+      }
   committed_ = committed;
   committed_in_all_ = 0;
   for (auto& [region, n] : committed_)
@@ -155,6 +165,7 @@ void page_book::clear() {
     gone.swap(pages_);
     uncommitted_.clear();
     committed_.clear();
+    doubtful_.clear();
     uncommitted_in_all_ = committed_in_all_ = 0;
   }
   changed_.notify_all();

@@ -25,7 +25,7 @@ namespace maru::python {
 //   committed  under the key it is kept with, unless others have removed that since
 // What is in no state is not allocated here.
 // Counting: others remove and evict without telling, so of committed pages there is a count that can be too high, and
-// that `recounted` sets right.
+// that `recounted` sets right; so it is for pages in doubt.
 // Concurrency: all members from any thread; only `settled` waits. A commit under way during a recount may count twice
 // until the next one.
 // Limits: a committed page costs its key and about 100 bytes, until its page is granted to this handler again.
@@ -45,13 +45,14 @@ public:
 
   // The open pages among these, for their commit: storing from here on. Empty for one in another state.
   std::vector<std::optional<page_buffer>> take(std::span<const page_ref> where);
-  // How the commit of a page that was taken ended; `dropped`: without effect, and the page is free.
+  // How the commit of a page that was taken ended; `dropped`: without effect, and the page is free. The others have the key
+  // and the length that were asked for.
   enum class fate : std::uint8_t { committed, doubtful, dropped };
   struct outcome {
     page_grant grant;
     fate what = fate::dropped;
-    std::string_view key;    // committed
-    std::size_t length = 0;  // committed
+    std::string_view key;
+    std::size_t length = 0;
   };
   // REQUIRES: buffers of dropped pages still live: a page is free only after the book has forgotten it.
   void settle(std::span<const outcome> outcomes);
@@ -65,8 +66,9 @@ public:
   // How many pages count as allocated, of all regions, and of each with any.
   std::size_t allocated() const;
   counts allocated_by_region() const;
-  // So many pages are committed now, as marud counts.
-  void recounted(const counts& committed);
+  // So many pages are committed now, as marud counts. `all_settled`: no page is in doubt any more; then those that were
+  // count as committed, if at all.
+  void recounted(const counts& committed, bool all_settled);
   std::optional<committed_page> committed_at(page_ref where) const;
   std::vector<committed_page> all_committed() const;
   // This page no longer holds what was committed there.
@@ -78,8 +80,8 @@ private:
   struct entry {
     state is = state::open;
     page_buffer page;  // open
-    std::string key;   // committed
-    location where;    // committed
+    std::string key;   // committed, doubtful
+    location where;    // committed, doubtful
     generation gen = 0;
   };
   using pages = std::unordered_map<page_ref, entry>;
@@ -90,6 +92,7 @@ private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   pages pages_;
+  std::vector<page_grant> doubtful_;
   std::size_t reserved_ = 0;
   counts uncommitted_, committed_;  // no entry is 0
   std::size_t uncommitted_in_all_ = 0, committed_in_all_ = 0;

@@ -91,7 +91,9 @@ private:
   page_book::outcome outcome_of(std::size_t i, const page_grant& grant, ec code) {
     switch (code) {
       case ec::ok: answers_[i] = stored::yes; return {grant, page_book::fate::committed, keys_[i], asks_[i].length};
-      case ec::timeout: answers_[i] = stored::doubt; return {grant, page_book::fate::doubtful, {}, 0};
+      case ec::timeout:
+        answers_[i] = stored::doubt;
+        return {grant, page_book::fate::doubtful, keys_[i], asks_[i].length};
       case ec::exists: answers_[i] = stored::yes; break;
       default: answers_[i] = stored::no;
     }

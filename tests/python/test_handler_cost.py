@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import resource
 import threading
+import time
 from pathlib import Path
 
 from marud import wait_until
@@ -12,12 +13,12 @@ from marud import wait_until
 MIB = 1 << 20
 
 
-def messages(marud, work):
-    """How many requests of each kind `work` costs; housekeeping apart."""
+def messages(marud, work, background=("renew", "grant", "give_back")):
+    """How many requests of each kind `work` costs; renewals apart, and what tends the reserve in the background."""
     before = marud.requests()
     work()
     after = marud.requests()
-    return {op: after[op] - before.get(op, 0) for op in after if op != "renew" and after[op] != before.get(op, 0)}
+    return {op: after[op] - before.get(op, 0) for op in after if op not in background and after[op] != before.get(op, 0)}
 
 
 def settled(handler):
@@ -36,11 +37,13 @@ def test_alloc_and_store_of_an_existing_grant_send_one_message(marud, connect, k
     handler = connect(pool_size=16 * MIB)
     settled(handler)
 
-    def work():
+    def work(name):
         page = handler.alloc(100)
-        assert handler.store(key(), page) is True
+        assert handler.store(key(name), page) is True
 
-    assert messages(marud, work) == {"commit": 1}
+    # marud may ask for unused pages at any time, and then they are fetched again: not in every round.
+    costs = [messages(marud, lambda name=n: work(name), background=("renew",)) for n in range(10)]
+    assert costs.count({"commit": 1}) >= 5, costs
 
 
 def test_a_batch_is_one_message(marud, connect, key):
@@ -55,17 +58,21 @@ def test_a_batch_is_one_message(marud, connect, key):
     assert messages(marud, lambda: handler.batch_delete(keys)) == {"remove": 1}
 
 
-def test_dropping_many_views_sends_few_messages(marud, connect, key):
+def test_dropping_views_does_not_wait_and_shares_messages(marud, connect, key):
     handler = connect(pool_size=4 * MIB)
     keys = [key(i) for i in range(32)]
     assert handler.batch_store(keys, [b"x"] * 32) == [True] * 32
     views = handler.batch_retrieve(keys)
 
     def work():
+        marud.pause()
+        since = time.monotonic()
         views.clear()
+        assert time.monotonic() - since < 2
+        marud.resume()
         wait_until(lambda: "0 held" in marud.ctl("status") and "pins        0" in marud.ctl("status"))
 
-    assert messages(marud, work).get("unpin", 0) <= 4
+    assert messages(marud, work)["unpin"] <= 2, "one for the first, one for those that went meanwhile"
 
 
 def test_bytes_are_written_and_read_in_place(connect, key):

@@ -111,6 +111,42 @@ class TestDoubt:
         assert handler.store("doubt", page) is True
         handler.close()
 
+    def test_a_page_is_free_again_where_the_key_was_there_before(self, server):
+        handler, other = opened(server), opened(server, timeout_ms=5000)
+        assert other.store("there", data=b"1")
+        for look in (True, False):
+            page = handler.alloc(3)
+            server.pause()
+            with pytest.raises(TimeoutError):
+                handler.store("there", page)
+            server.resume()
+            assert wait_until(lambda: handler._client.info()["pages_in_doubt"] == 0 and handler.healthcheck())
+            if look:
+                assert handler.allocator.num_allocated == 0
+                with pytest.raises(ValueError, match="Double free"):
+                    handler.free(page)
+            again = handler.alloc(1)  # of the reserve, what came back last
+            assert (again.region_id, again.page_index) == (page.region_id, page.page_index)
+            handler.free(again)
+            assert handler.allocator.num_allocated == 0
+        handler.close()
+        other.close()
+
+    def test_a_page_holds_its_key_where_the_store_was_served(self, server):
+        handler = opened(server)
+        page = handler.alloc(3)
+        server.pause()
+        with pytest.raises(TimeoutError):
+            handler.store("served", page)
+        server.resume()
+        assert wait_until(lambda: handler._client.info()["pages_in_doubt"] == 0 and handler.exists("served"))
+        assert handler.allocator.num_allocated == 1
+        with pytest.raises(ValueError, match="holds a committed key"):
+            handler.free(page)
+        assert handler.delete("served") is True
+        assert handler.allocator.num_allocated == 0
+        handler.close()
+
     def test_a_store_on_a_marud_that_is_gone_did_not_happen_or_is_settled(self, server):
         handler = opened(server)
         page = handler.alloc(3)
