@@ -1,6 +1,6 @@
-// What calls of the C++ client cost: bench/python_bench.py holds the binding against it. Reads lines "WHAT BATCH CALLS" from
-// stdin and answers each with two numbers, in nanoseconds a call: the median time, and the mean CPU time of the calling
-// thread, less what asking for both costs. Ends with its input.
+// What calls of the C++ client cost: bench/python_bench.py holds the binding against it. Reads lines "WHAT BATCH CALLS"
+// from stdin and answers each with two numbers, in nanoseconds a call: the median time, and the mean CPU time of the
+// calling thread, less what asking for both costs. Ends with its input.
 #include <algorithm>
 #include <cstdio>
 #include <ctime>

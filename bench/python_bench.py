@@ -2,9 +2,9 @@
 
     cmake --build --preset release && PYTHONPATH=build/release/python /usr/bin/python3 bench/python_bench.py
 
-Rounds of the two take turns, so that what else the machine does falls on both; each figure is the least of its rounds, since
-what else the machine does only adds. What the binding adds is the CPU time of the calling thread beyond the C++ client's:
-the rest of a call is waiting for marud, which is the same for both and varies by more than a binding costs.
+Rounds of the two take turns, so that what else the machine does falls on both; each figure is the least of its rounds,
+since what else the machine does only adds. What the binding adds is the CPU time of the calling thread beyond the C++
+client's: the rest of a call is waiting for marud, which is the same for both and varies by more than a binding costs.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Calls:
         }[what]
 
     def measure(self, what: str, count: int) -> tuple[float, float]:
-        """As client_calls: median time and mean CPU time of a call, in nanoseconds, without what asking for both costs."""
+        """As client_calls: median time and mean CPU time of a call, in ns, without what asking for both costs."""
         clocks = self.measure_call(lambda: None, "nothing", count)
         call = self.measure_call(self.call(what), what, count)
         return call[0] - clocks[0], call[1] - clocks[1]
@@ -104,7 +104,9 @@ class Client:
 def overhead(server: Marud, pool: maru.MaruHandler, rounds: int) -> bool:
     """Prints a line for each call. True when all are within their bounds."""
     client, met = Client(server), True
-    print(f"{'call':12} {'batch':>5} {'C++ us':>8} {'Python':>8} {'CPU us':>8} {'Python':>8} {'adds us':>8} {'a key':>6}")
+    heads = ("C++ us", "Python", "CPU us", "Python", "adds us")
+    print(f"{'call':12} {'batch':>5}" + "".join(f" {t:>8}" for t in heads),
+          " a key")  # fmt: skip
     for what, batch in [(w, b) for b in (1, 128) for w in ("exists", "retrieve", "pin+unpin", "store", "alloc+free")]:
         if (what, batch) == ("alloc+free", 128):
             continue

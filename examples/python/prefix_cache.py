@@ -2,8 +2,8 @@
 
     PYTHONPATH=build/release/python /usr/bin/python3 examples/python/prefix_cache.py
 
-Two workers serve chats that begin with the same system prompt. For each, blocks that some worker has computed are read in
-place from the pool, and only the rest is computed. Takes marud's address as an argument, as quickstart.py does.
+Two workers serve chats that begin with the same system prompt. For each, blocks that some worker has computed are read
+in place from the pool, and only the rest is computed. Takes marud's address as an argument, as quickstart.py does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy
 
@@ -45,7 +46,7 @@ def block_keys(run: str, tokens: list[int]) -> list[str]:
     return keys
 
 
-def compute_block(key: str, out: numpy.ndarray) -> None:
+def compute_block(key: str, out: numpy.ndarray[Any, Any]) -> None:
     """Stands for a forward pass: matrix products, and values that depend on the key alone."""
     dice = numpy.random.default_rng(int(key[-16:], 16))
     state = dice.standard_normal((192, 192), dtype="float32")
@@ -70,7 +71,7 @@ def serve(pool: maru.MaruHandler, keys: list[str], tally: Tally) -> None:
     pool.batch_unpin(keys[:there])
 
 
-def worker(url: str, run: str, number: int, chats: int, reuse: bool, answers: multiprocessing.Queue) -> None:
+def worker(url: str, run: str, number: int, chats: int, reuse: bool, answers: multiprocessing.Queue[Tally]) -> None:
     config = maru.MaruConfig(server_url=url, chunk_size_bytes=BLOCK_BYTES, pool_size=64 << 20)
     tally = Tally()
     with maru.MaruHandler(config) as pool:
@@ -88,7 +89,7 @@ def worker(url: str, run: str, number: int, chats: int, reuse: bool, answers: mu
 
 def measure(url: str, reuse: bool, workers: int = 2, chats: int = 6) -> float:
     context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
+    answers: multiprocessing.Queue[Tally] = context.Queue()
     run = os.urandom(8).hex()
     crowd = [context.Process(target=worker, args=(url, run, n, chats, reuse, answers)) for n in range(workers)]
     for process in crowd:
@@ -97,7 +98,7 @@ def measure(url: str, reuse: bool, workers: int = 2, chats: int = 6) -> float:
     for process in crowd:
         process.join()
     reused, computed = sum(t.reused for t in tallies), sum(t.computed for t in tallies)
-    seconds = max(t.seconds for t in tallies)
+    seconds: float = max(t.seconds for t in tallies)
     name = "shared prefix cache" if reuse else "no reuse"
     print(f"{name:20} {reused:5} blocks reused {computed:5} computed {seconds:7.2f} s")
     return seconds

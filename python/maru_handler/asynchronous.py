@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from maru_handler.keys import Key
 from maru_handler.memory.types import AllocHandle, MemoryInfo
@@ -23,83 +23,87 @@ class AsyncOperations:
     allocates is freed.
     """
 
-    async def aconnect(self: MaruHandler) -> bool:
+    @property
+    def _blocking(self) -> MaruHandler:
+        return cast("MaruHandler", self)
+
+    async def aconnect(self) -> bool:
         """`connect` as a coroutine."""
-        return await asyncio.to_thread(self.connect)
+        return await asyncio.to_thread(self._blocking.connect)
 
-    async def aclose(self: MaruHandler) -> None:
+    async def aclose(self) -> None:
         """`close` as a coroutine."""
-        await asyncio.to_thread(self.close)
+        await asyncio.to_thread(self._blocking.close)
 
-    async def aalloc(self: MaruHandler, size: int) -> AllocHandle:
+    async def aalloc(self, size: int) -> AllocHandle:
         """`alloc` as a coroutine."""
-        return await _Undoable(lambda: self.alloc(size), self.free).answer()
+        return await _Undoable(lambda: self._blocking.alloc(size), self._blocking.free).answer()
 
-    async def afree(self: MaruHandler, handle: AllocHandle) -> None:
+    async def afree(self, handle: AllocHandle) -> None:
         """`free` as a coroutine."""
-        await asyncio.to_thread(self.free, handle)
+        await asyncio.to_thread(self._blocking.free, handle)
 
-    async def astore(self: MaruHandler, key: Key, handle: Any = None, *, data: Any = None) -> bool:
+    async def astore(self, key: Key, handle: Any = None, *, data: Any = None) -> bool:
         """`store` as a coroutine."""
-        return await asyncio.to_thread(lambda: self.store(key, handle, data=data))
+        return await asyncio.to_thread(lambda: self._blocking.store(key, handle, data=data))
 
-    async def abatch_store(self: MaruHandler, keys: list[Key], handles: list[Any]) -> list[bool]:
+    async def abatch_store(self, keys: Sequence[Key], handles: Sequence[Any]) -> list[bool]:
         """`batch_store` as a coroutine."""
-        return await asyncio.to_thread(self.batch_store, keys, handles)
+        return await asyncio.to_thread(self._blocking.batch_store, keys, handles)
 
-    async def aretrieve(self: MaruHandler, key: Key) -> MemoryInfo | None:
+    async def aretrieve(self, key: Key) -> MemoryInfo | None:
         """`retrieve` as a coroutine."""
-        return await asyncio.to_thread(self.retrieve, key)
+        return await asyncio.to_thread(self._blocking.retrieve, key)
 
-    async def abatch_retrieve(self: MaruHandler, keys: list[Key]) -> list[MemoryInfo | None]:
+    async def abatch_retrieve(self, keys: Sequence[Key]) -> list[MemoryInfo | None]:
         """`batch_retrieve` as a coroutine."""
-        return await asyncio.to_thread(self.batch_retrieve, keys)
+        return await asyncio.to_thread(self._blocking.batch_retrieve, keys)
 
-    async def aexists(self: MaruHandler, key: Key) -> bool:
+    async def aexists(self, key: Key) -> bool:
         """`exists` as a coroutine."""
-        return await asyncio.to_thread(self.exists, key)
+        return await asyncio.to_thread(self._blocking.exists, key)
 
-    async def abatch_exists(self: MaruHandler, keys: list[Key]) -> list[bool]:
+    async def abatch_exists(self, keys: Sequence[Key]) -> list[bool]:
         """`batch_exists` as a coroutine."""
-        return await asyncio.to_thread(self.batch_exists, keys)
+        return await asyncio.to_thread(self._blocking.batch_exists, keys)
 
-    async def apin(self: MaruHandler, key: Key) -> bool:
+    async def apin(self, key: Key) -> bool:
         """`pin` as a coroutine."""
         return (await self._apin_all([key]))[0]
 
-    async def abatch_pin(self: MaruHandler, keys: list[Key]) -> list[bool]:
+    async def abatch_pin(self, keys: Sequence[Key]) -> list[bool]:
         """`batch_pin` as a coroutine."""
         return await self._apin_all(list(keys))
 
-    async def aunpin(self: MaruHandler, key: Key) -> bool:
+    async def aunpin(self, key: Key) -> bool:
         """`unpin` as a coroutine."""
-        return await asyncio.to_thread(self.unpin, key)
+        return await asyncio.to_thread(self._blocking.unpin, key)
 
-    async def abatch_unpin(self: MaruHandler, keys: list[Key]) -> list[bool]:
+    async def abatch_unpin(self, keys: Sequence[Key]) -> list[bool]:
         """`batch_unpin` as a coroutine."""
-        return await asyncio.to_thread(self.batch_unpin, keys)
+        return await asyncio.to_thread(self._blocking.batch_unpin, keys)
 
-    async def adelete(self: MaruHandler, key: Key) -> bool:
+    async def adelete(self, key: Key) -> bool:
         """`delete` as a coroutine."""
-        return await asyncio.to_thread(self.delete, key)
+        return await asyncio.to_thread(self._blocking.delete, key)
 
-    async def abatch_delete(self: MaruHandler, keys: list[Key]) -> list[bool]:
+    async def abatch_delete(self, keys: Sequence[Key]) -> list[bool]:
         """`batch_delete` as a coroutine."""
-        return await asyncio.to_thread(self.batch_delete, keys)
+        return await asyncio.to_thread(self._blocking.batch_delete, keys)
 
-    async def ahealthcheck(self: MaruHandler) -> bool:
+    async def ahealthcheck(self) -> bool:
         """`healthcheck` as a coroutine."""
-        return await asyncio.to_thread(self.healthcheck)
+        return await asyncio.to_thread(self._blocking.healthcheck)
 
-    async def aget_stats(self: MaruHandler) -> dict[str, Any]:
+    async def aget_stats(self) -> dict[str, Any]:
         """`get_stats` as a coroutine."""
-        return await asyncio.to_thread(self.get_stats)
+        return await asyncio.to_thread(self._blocking.get_stats)
 
-    async def _apin_all(self: MaruHandler, keys: list[Key]) -> list[bool]:
+    async def _apin_all(self, keys: Sequence[Key]) -> list[bool]:
         def unpin(pinned: list[bool]) -> None:
-            self.batch_unpin([key for key, is_pinned in zip(keys, pinned) if is_pinned])
+            self._blocking.batch_unpin([key for key, is_pinned in zip(keys, pinned) if is_pinned])
 
-        return await _Undoable(lambda: self.batch_pin(keys), unpin).answer()
+        return await _Undoable(lambda: self._blocking.batch_pin(keys), unpin).answer()
 
 
 class _Undoable(Generic[_T]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self, TypeVar
 
 from maru_common import MaruConfig, get_logger, parse_server_url, printable_server_url
@@ -64,7 +64,8 @@ class Connection:
                 client = self._open_client()
                 regions = self._open_regions(client)
             except _maru.Error as error:
-                _logger.error("failed to connect to %s: %s", printable_server_url(self._config.server_url), error.args[1])
+                url = printable_server_url(self._config.server_url)
+                _logger.error("failed to connect to %s: %s", url, error.args[1])
                 return False
             except (ValueError, TypeError, OSError) as error:
                 _logger.error("failed to connect: %s", error)
@@ -80,7 +81,7 @@ class Connection:
         config = self._config
         if config.tls_ca or config.tls_cert:
             raise ValueError("this client does not speak TLS: leave tls_ca, tls_cert and tls_key away")
-        assert config.instance_id is not None and not isinstance(config.pool_path_map, (str, type(None)))
+        assert config.instance_id is not None and isinstance(config.pool_path_map, Mapping)
         return _maru.Client(
             server=parse_server_url(config.server_url).endpoint,
             instance=config.instance_id,
@@ -157,7 +158,7 @@ class Connection:
             return missing
 
     def _in_parts(
-        self, client: _maru.Client, ask: Callable[[list[Key]], list[_T]], keys: list[Key], missing: _T
+        self, client: _maru.Client, ask: Callable[[list[Key]], list[_T]], keys: Sequence[Key], missing: _T
     ) -> list[_T]:
         """What `ask` answers for each key, by messages that marud takes; `missing` where nobody answered."""
         keys = as_list(keys)
@@ -172,7 +173,7 @@ class Connection:
         return answers + [missing] * (len(keys) - len(answers))
 
     def _no_answer(self, client: _maru.Client, what: str, error: _maru.Error) -> None:
-        """A call failed as a whole. RuntimeError when that is because this handler was closed, or is another process's."""
+        """A call failed as a whole. RuntimeError when this handler was closed meanwhile, or is another process's."""
         if self._pid != os.getpid():
             raise RuntimeError(_FORKED) from None
         if self._client is not client:
@@ -180,6 +181,6 @@ class Connection:
         _logger.warning("%s: %s", what, error.args[1])
 
 
-def as_list(items: list[_T]) -> list[_T]:
+def as_list(items: Sequence[_T]) -> list[_T]:
     """The items as the compiled module takes them: other sequences will do for callers."""
-    return items if type(items) is list else list(items)
+    return items if isinstance(items, list) else list(items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 from maru_common import MaruConfig, get_logger
@@ -124,7 +125,7 @@ class MaruHandler(Connection, AsyncOperations):
             raise TimeoutError(f"marud did not answer within {self._config.timeout_ms} ms: the store is in doubt")
         return answers[0]
 
-    def batch_store(self, keys: list[Key], handles: list[Any]) -> list[bool]:
+    def batch_store(self, keys: Sequence[Key], handles: Sequence[Any]) -> list[bool]:
         """`store` for many keys in one message; one flag per key, False also for those in doubt.
 
         A bytes-like object in place of a handle is copied to a page of its own. A key that comes twice is stored once.
@@ -173,14 +174,14 @@ class MaruHandler(Connection, AsyncOperations):
     # -- reading
 
     def retrieve(self, key: Key) -> MemoryInfo | None:
-        """The chunk of a key in place, or None. Its page is not reused as long as `view`, or anything made from it, lives.
+        """The chunk of a key in place, or None. Its page is not reused while `view`, or anything made from it, lives.
 
         A view is no pin: others can delete the key meanwhile. Do not write to it.
         """
         client = self._require()
         return self._one(client, lambda one: client.retrieve(one, MemoryInfo), key, None)
 
-    def batch_retrieve(self, keys: list[Key]) -> list[MemoryInfo | None]:
+    def batch_retrieve(self, keys: Sequence[Key]) -> list[MemoryInfo | None]:
         """`retrieve` for many keys in one message: one entry per key, None where there is none."""
         client = self._require()
         return self._in_parts(client, lambda part: client.retrieve(part, MemoryInfo), keys, None)
@@ -190,7 +191,7 @@ class MaruHandler(Connection, AsyncOperations):
         client = self._require()
         return self._one(client, client.exists, key, False)
 
-    def batch_exists(self, keys: list[Key]) -> list[bool]:
+    def batch_exists(self, keys: Sequence[Key]) -> list[bool]:
         """`exists` for many keys in one message: one flag per key."""
         client = self._require()
         return self._in_parts(client, client.exists, keys, False)
@@ -203,8 +204,9 @@ class MaruHandler(Connection, AsyncOperations):
         client = self._require()
         return self._one(client, client.pin, key, False)
 
-    def batch_pin(self, keys: list[Key]) -> list[bool]:
-        """`pin` for many keys in one message, up to the first that is missing: all after it are False and not pinned."""
+    def batch_pin(self, keys: Sequence[Key]) -> list[bool]:
+        """`pin` for many keys in one message, up to the first that is missing: all after it are False, and not pinned.
+        """
         client = self._require()
         keys = as_list(keys)
         answers: list[bool] = []
@@ -222,7 +224,7 @@ class MaruHandler(Connection, AsyncOperations):
         client = self._require()
         return self._one(client, client.unpin, key, False)
 
-    def batch_unpin(self, keys: list[Key]) -> list[bool]:
+    def batch_unpin(self, keys: Sequence[Key]) -> list[bool]:
         """`unpin` for many keys in one message: one flag per key."""
         client = self._require()
         return self._in_parts(client, client.unpin, keys, False)
@@ -242,7 +244,7 @@ class MaruHandler(Connection, AsyncOperations):
         client = self._require()
         return self._one(client, client.remove, key, "unknown") == "ok"
 
-    def batch_delete(self, keys: list[Key]) -> list[bool]:
+    def batch_delete(self, keys: Sequence[Key]) -> list[bool]:
         """`delete` for many keys in one message: one flag per key."""
         client = self._require()
         return [code == "ok" for code in self._in_parts(client, client.remove, keys, "unknown")]

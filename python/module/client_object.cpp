@@ -68,7 +68,8 @@ std::vector<page_ask> asks_of(const py::list& handles, std::size_t chunk_bytes) 
   return asks;
 }
 
-// An instance with these attributes, by its class and without its __init__: a dataclass's does no more, at twice the time.
+// An instance with these attributes, by its class and without its __init__: a dataclass's does no more, at twice the
+// time.
 py::object make_info(PyTypeObject* type, py::object memory, page_ref where) {
   static PyObject* const view_name = PyUnicode_InternFromString("view");
   static PyObject* const region_name = PyUnicode_InternFromString("region_id");

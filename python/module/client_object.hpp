@@ -33,7 +33,8 @@ public:
   // What happened to the page: "freed", or the state it stays in: "committed", "doubtful", "unknown".
   std::string free(std::uint32_t region, std::uint32_t page);
   // One bool per key, and whether some False only means that no answer came. `handles` have _region_id, _page_index and
-  // _size: AttributeError for what has not, ValueError for a size that no page of this client has; then nothing was done.
+  // _size: AttributeError for what has not, ValueError for a size that no page of this client has; then nothing was
+  // done.
   pybind11::tuple store(const pybind11::list& keys, const pybind11::list& handles);
 
   // An instance of `info_class`, with view, region_id and page_index, per key that is there, else None.

@@ -45,8 +45,8 @@ public:
 
   // The open pages among these, for their commit: storing from here on. Empty for one in another state.
   std::vector<std::optional<page_buffer>> take(std::span<const page_ref> where);
-  // How the commit of a page that was taken ended; `dropped`: without effect, and the page is free. The others have the key
-  // and the length that were asked for.
+  // How the commit of a page that was taken ended; `dropped`: without effect, and the page is free. The others have the
+  // key and the length that were asked for.
   enum class fate : std::uint8_t { committed, doubtful, dropped };
   struct outcome {
     page_grant grant;
@@ -57,7 +57,8 @@ public:
   // REQUIRES: buffers of dropped pages still live: a page is free only after the book has forgotten it.
   void settle(std::span<const outcome> outcomes);
 
-  // The state once no commit of the page is under way, `storing` where it still is at the deadline; empty: not allocated.
+  // The state once no commit of the page is under way, `storing` where it still is at the deadline; empty: not
+  // allocated.
   std::optional<state> settled(page_ref where, std::chrono::steady_clock::time_point deadline);
   // Takes an open page out of the book; false: it is in another state.
   bool free(page_ref where);

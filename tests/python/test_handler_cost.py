@@ -18,7 +18,8 @@ def messages(marud, work, background=("renew", "grant", "give_back")):
     before = marud.requests()
     work()
     after = marud.requests()
-    return {op: after[op] - before.get(op, 0) for op in after if op not in background and after[op] != before.get(op, 0)}
+    costs = {op: count - before.get(op, 0) for op, count in after.items() if op not in background}
+    return {op: count for op, count in costs.items() if count}
 
 
 def settled(handler):

@@ -1,5 +1,5 @@
-"""Goal: the packages can be put anywhere, leak nothing into their process, and teach themselves. Method: the built tree,
-looked at with readelf and ldd, copied, and imported by other interpreters."""
+"""Goal: the packages can be put anywhere, leak nothing into their process, and teach themselves. Method: the built
+tree, looked at with readelf and ldd, copied, and imported by other interpreters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def output(*command):
 
 def test_only_the_init_function_is_seen_from_outside():
     symbols = [line.split() for line in output("readelf", "--dyn-syms", "--wide", MODULE).splitlines()]
-    defined = [s[7] for s in symbols if len(s) > 7 and s[4] in ("GLOBAL", "WEAK", "UNIQUE") and s[6] not in ("UND", "Ndx")]
+    shared = [s for s in symbols if len(s) > 7 and s[4] in ("GLOBAL", "WEAK", "UNIQUE")]
+    defined = [s[7] for s in shared if s[6] not in ("UND", "Ndx")]
     assert [name.partition("@")[0] for name in defined if not name.startswith("ANONYMOUS")] == ["PyInit__maru"]
 
 
@@ -57,7 +58,9 @@ def test_the_tree_works_when_it_is_copied_elsewhere(tmp_path, marud):
     assert done.stdout.startswith(str(tmp_path / "copied"))
 
 
-@pytest.mark.parametrize("first", ["maru", "maru_handler", "maru_handler.memory", "maru_common", "maru_handler.handler"])
+@pytest.mark.parametrize(
+    "first", ["maru", "maru_handler", "maru_handler.memory", "maru_common", "maru_handler.handler"]
+)
 def test_any_package_may_be_imported_first(first):
     code = f"import {first}, maru, maru_handler; assert maru.MaruHandler is maru_handler.MaruHandler"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -73,7 +76,8 @@ def test_needs_neither_numpy_nor_torch_nor_lmcache():
 
 def test_works_beside_torch_whichever_is_first(marud):
     for imports in ("import torch, maru", "import maru, torch"):
-        code = f"{imports}\nimport sys\nwith maru.MaruHandler(maru.MaruConfig(server_url=sys.argv[1], pool_size=2<<20)) as h:\n"
+        code = f"{imports}\nimport sys\nconfig = maru.MaruConfig(server_url=sys.argv[1], pool_size=2 << 20)\n"
+        code += "with maru.MaruHandler(config) as h:\n"
         code += " h.store('torch', data=torch.arange(4, dtype=torch.uint8).numpy())\n"
         code += " assert torch.frombuffer(h.retrieve('torch').view, dtype=torch.uint8).tolist() == [0, 1, 2, 3]"
         done = subprocess.run([sys.executable, "-c", code, marud.url], capture_output=True, text=True)

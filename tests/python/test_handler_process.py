@@ -17,7 +17,8 @@ import ctypes, gc, multiprocessing, os, subprocess, sys, threading, time
 import maru
 
 def connect(**settings):
-    handler = maru.MaruHandler(maru.MaruConfig(server_url=sys.argv[1], pool_size=2 << 20, chunk_size_bytes=65536, **settings))
+    config = maru.MaruConfig(server_url=sys.argv[1], pool_size=2 << 20, chunk_size_bytes=65536, **settings)
+    handler = maru.MaruHandler(config)
     assert handler.connect()
     return handler
 """

@@ -205,9 +205,9 @@ class OwnedRegionManager:
     def _take_over(self, usage: Mapping[str, Any]) -> list[_News]:
         shown = dict(usage["shown"])
         with self._lock:
-            gone = [] if self._budget is None else [r for r in self._regions if r not in shown]
-            for region_id in gone:
-                self._budget -= self._regions.pop(region_id).allocator.page_count
+            if self._budget is not None:
+                for region_id in [r for r in self._regions if r not in shown]:
+                    self._budget -= self._regions.pop(region_id).allocator.page_count
         return [news for region in shown.items() for news in self._add(*region)]
 
     def _show_one_more(self, size: int) -> list[_News]:
