@@ -30,10 +30,10 @@ session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours
   enter(state_);
 }
 
-// The one place where the state changes: the number of connected sessions follows it.
+// The one place where the state changes, and what the number of connected sessions follows.
 void session::enter(session_state state) {
   state_ = state;
-  bool connected = state == session_state::active;
+  bool connected = state == session_state::active && !leaving_;
   if (connected != std::exchange(counted_, connected))
     *env_->connected += connected ? 1 : -1;
 }
@@ -268,12 +268,14 @@ session::promise<net::codes_reply> session::remove(const net::remove_request& m)
 
 // -- the rest
 
-session::promise<net::renew_reply> session::renew(const net::renew_request&) {
+session::promise<net::renew_reply> session::renew(const net::renew_request& m) {
   // Past the bound on requests too: a worker whose puts wait for a slow disk is alive.
   if (auto code = admit(0, 0, in_flight_bound::none); code != ec::ok)
     return refuse(net::renew_reply{}, code);
   auto since = clock_type::now();
   lease_.renew(clock().now());
+  leaving_ = m.leaving;
+  enter(state_);
   auto p = make_response_promise<net::renew_reply>();
   auto finish = [this, p, since](std::uint32_t count) mutable {
     p.deliver(net::renew_reply{0, env_->options.lease_ms, count});

@@ -112,6 +112,7 @@ private:
   storage::session_record record_;
   caf::actor_addr owner_;
   session_state state_;   // changed by enter()
+  bool leaving_ = false;  // its client was closed, views of it live
   bool counted_ = false;  // as connected
   basic_lease<clock_type> lease_;
   clock_type::time_point opened_;

@@ -133,7 +133,7 @@ time_point connection::tend() {
     next_attempt_ = steady::now();
     return next_attempt_;
   }
-  if (!renew_sent_ && steady::now() >= renew_due_)
+  if (!renew_sent_ && (steady::now() >= renew_due_ || (closing_ && !told_leaving_)))
     renew(s);
   return renew_sent_ ? *renew_sent_ + s->lease / 2 : renew_due_;
 }
@@ -258,7 +258,8 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
 void connection::renew(const session_ptr& s) {
   auto sent = steady::now();
   auto number = s->wire_number;
-  bool posted = s->wire->post(renew_request{s->epoch}, [this, sent, number](outcome& o) {
+  bool leaving = closing_;
+  bool posted = s->wire->post(renew_request{s->epoch, leaving}, [this, sent, number](outcome& o) {
     auto now_open = now();
     if (!now_open || now_open->wire_number != number)
       return;
@@ -279,8 +280,10 @@ void connection::renew(const session_ptr& s) {
     if (reply.recall > 0)
       recall_(*now_open, reply.recall);
   });
-  if (posted)
+  if (posted) {
     renew_sent_ = sent;
+    told_leaving_ = leaving;
+  }
 }
 
 void connection::finish(time_point deadline) {

@@ -85,6 +85,7 @@ private:
   std::chrono::milliseconds back_off_{};
   time_point renew_due_{};
   std::optional<time_point> renew_sent_;
+  bool told_leaving_ = false;
 };
 
 }  // namespace maru::net

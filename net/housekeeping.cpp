@@ -65,6 +65,8 @@ time_point client_impl::tend_holdings(const session& s) {
   } else {
     next = std::min(next, resend_after_);
   }
+  if (connection_.closing())  // only views and pages in use are left: nobody takes from the reserve any more
+    give_back(s, held_.idle());
   if (options_.fetch_ahead && ahead_ && held_.idle() < (options_.grant_batch + 1) / 2) {
     if (now >= refill_after_)
       refill(s);

@@ -78,9 +78,11 @@ struct remove_request {
 struct report_request {
   std::string pages;  // grants: page and generation
 };
-// Keeps the lease. `seen_epoch` is the epoch the worker knows.
+// Keeps the lease. `seen_epoch` is the epoch the worker knows. `leaving`: its client was closed, and all that is left are
+// views and pages that still live; it is not counted as connected from then on.
 struct renew_request {
   std::uint64_t seen_epoch = 0;
+  bool leaving = false;
 };
 // Asks for rows of regions.
 struct regions_request {
@@ -247,7 +249,7 @@ MARU_INSPECT(exists_request, "ex", x.flags, x.hashes)
 MARU_INSPECT(unpin_request, "un", x.hashes, x.viewed)
 MARU_INSPECT(remove_request, "rm", x.hashes)
 MARU_INSPECT(report_request, "rp", x.pages)
-MARU_INSPECT(renew_request, "rn", x.seen_epoch)
+MARU_INSPECT(renew_request, "rn", x.seen_epoch, x.leaving)
 MARU_INSPECT(regions_request, "rg", x.ids)
 MARU_INSPECT(show_region_request, "sr", x.index, x.pages)
 MARU_INSPECT(usage_request, "us", x.totals)

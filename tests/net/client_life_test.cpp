@@ -90,6 +90,7 @@ TEST_F(Client, AViewOutlivesTheClientAndKeepsItsPin) {
     v = *c->retrieve("a");
   }
   EXPECT_TRUE(soon([this] { return pool().pins() == 1; })) << "the pin by key has ended";
+  EXPECT_TRUE(soon([this] { return pool().granted() == 0 && pool().leaving(); })) << "and so have the grants";
   EXPECT_EQ(text_of(v.bytes()), "abc");
   EXPECT_EQ(pool().sessions(), 1u);
   v = view{};

@@ -43,45 +43,46 @@ caf::response_promise respond(caf::event_based_actor* self, fake_pool& pool, hel
 caf::behavior session_behavior(caf::event_based_actor* self, std::shared_ptr<fake_pool> p, std::uint64_t id) {
   using namespace net;
   auto held = std::make_shared<held_back>();
-  return {
-    [=](const grant_request& m) {
-      return respond<grant_reply>(self, *p, *held, op::grant, [&] { return p->grant(id, m); });
-    },
-    [=](const give_back_request& m) {
-      return respond<codes_reply>(self, *p, *held, op::give_back, [&] { return p->give_back(id, m); });
-    },
-    [=](const commit_request& m) {
-      return respond<codes_reply>(self, *p, *held, op::commit, [&] { return p->commit(id, m); });
-    },
-    [=](const lookup_request& m) {
-      return respond<found_reply>(self, *p, *held, op::lookup, [&] { return p->lookup(id, m); });
-    },
-    [=](const exists_request& m) {
-      return respond<codes_reply>(self, *p, *held, op::exists, [&] { return p->exists(m); });
-    },
-    [=](const unpin_request& m) {
-      return respond<codes_reply>(self, *p, *held, op::unpin, [&] { return p->unpin(id, m); });
-    },
-    [=](const remove_request& m) {
-      return respond<codes_reply>(self, *p, *held, op::remove, [&] { return p->remove(m); });
-    },
-    [=](const renew_request&) { return respond<renew_reply>(self, *p, *held, op::renew, [&] { return p->renew(); }); },
-    [=](const regions_request& m) {
-      return respond<regions_reply>(self, *p, *held, op::regions, [&] { return p->regions(m); });
-    },
-    [=](const show_region_request& m) {
-      return respond<show_region_reply>(self, *p, *held, op::show_region, [&] { return p->show_region(id, m); });
-    },
-    [=](const usage_request&) {
-      return respond<usage_reply>(self, *p, *held, op::usage, [&] { return p->usage(id); });
-    },
-    [=](const close_request&) {
-      return respond<close_reply>(self, *p, *held, op::close, [&] { return p->close(id); });
-    },
-    [=](release_atom) {
-      for (auto& [promise, reply] : std::exchange(*held, {}))
-        promise.deliver(reply);
-    }};
+  return {[=](const grant_request& m) {
+            return respond<grant_reply>(self, *p, *held, op::grant, [&] { return p->grant(id, m); });
+          },
+          [=](const give_back_request& m) {
+            return respond<codes_reply>(self, *p, *held, op::give_back, [&] { return p->give_back(id, m); });
+          },
+          [=](const commit_request& m) {
+            return respond<codes_reply>(self, *p, *held, op::commit, [&] { return p->commit(id, m); });
+          },
+          [=](const lookup_request& m) {
+            return respond<found_reply>(self, *p, *held, op::lookup, [&] { return p->lookup(id, m); });
+          },
+          [=](const exists_request& m) {
+            return respond<codes_reply>(self, *p, *held, op::exists, [&] { return p->exists(m); });
+          },
+          [=](const unpin_request& m) {
+            return respond<codes_reply>(self, *p, *held, op::unpin, [&] { return p->unpin(id, m); });
+          },
+          [=](const remove_request& m) {
+            return respond<codes_reply>(self, *p, *held, op::remove, [&] { return p->remove(m); });
+          },
+          [=](const renew_request& m) {
+            return respond<renew_reply>(self, *p, *held, op::renew, [&] { return p->renew(m); });
+          },
+          [=](const regions_request& m) {
+            return respond<regions_reply>(self, *p, *held, op::regions, [&] { return p->regions(m); });
+          },
+          [=](const show_region_request& m) {
+            return respond<show_region_reply>(self, *p, *held, op::show_region, [&] { return p->show_region(id, m); });
+          },
+          [=](const usage_request&) {
+            return respond<usage_reply>(self, *p, *held, op::usage, [&] { return p->usage(id); });
+          },
+          [=](const close_request&) {
+            return respond<close_reply>(self, *p, *held, op::close, [&] { return p->close(id); });
+          },
+          [=](release_atom) {
+            for (auto& [promise, reply] : std::exchange(*held, {}))
+              promise.deliver(reply);
+          }};
 }
 
 // Session actors as the front door made them.

@@ -80,6 +80,7 @@ public:
   net::grant_request last_grant() const;
   std::vector<region_share> shown(std::uint64_t session) const;
   std::vector<std::uint8_t> last_flags() const;
+  bool leaving() const { return leaving_; }  // as the last renew said
 
   // -- serving: what the actors call
   net::hello_reply open(const net::hello& m);
@@ -90,7 +91,7 @@ public:
   net::codes_reply exists(const net::exists_request& m);
   net::codes_reply unpin(std::uint64_t session, const net::unpin_request& m);
   net::codes_reply remove(const net::remove_request& m);
-  net::renew_reply renew();
+  net::renew_reply renew(const net::renew_request& m);
   net::regions_reply regions(const net::regions_request& m);
   net::show_region_reply show_region(std::uint64_t session, const net::show_region_request& m);
   net::usage_reply usage(std::uint64_t session) const;
@@ -108,6 +109,7 @@ private:
   bool viewed(const location& where) const;
 
   temp_folder folder_;
+  std::atomic<bool> leaving_{false};
   mutable std::mutex mutex_;
   std::array<std::atomic<treat>, static_cast<std::size_t>(op::last_)> how_{};
   std::array<std::atomic<int>, static_cast<std::size_t>(op::last_)> counts_{};

@@ -278,7 +278,10 @@ net::codes_reply fake_pool::remove(const net::remove_request& m) {
   return {0, net::encode_codes(codes)};
 }
 
-net::renew_reply fake_pool::renew() { return {0, lease_ms, recall.exchange(0)}; }
+net::renew_reply fake_pool::renew(const net::renew_request& m) {
+  leaving_ = m.leaving;
+  return {0, lease_ms, recall.exchange(0)};
+}
 
 net::regions_reply fake_pool::regions(const net::regions_request& m) {
   net::regions_reply r;

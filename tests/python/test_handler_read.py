@@ -16,6 +16,13 @@ def fill(handler, key, names, text=b"abc"):
     assert handler.batch_store([key(n) for n in names], [text] * len(names)) == [True] * len(names)
 
 
+def location_of(handler):
+    """Where a page would be, which is free again after."""
+    page = handler.alloc(1)
+    handler.free(page)
+    return page.region_id, page.page_index
+
+
 class TestRetrieve:
     def test_view_is_writable_one_dimensional_and_as_long_as_what_was_stored(self, handler, connect, key):
         fill(handler, key, "a", b"hello")
@@ -80,6 +87,56 @@ class TestViews:
         for i in range(1500):
             writer.store(key(i), data=b"b" * 1000)
         assert bytes(array) == b"a" * 8
+
+    def test_a_view_does_not_keep_its_key(self, connect, key):
+        writer, reader, other = connect(), connect(), connect()
+        fill(writer, key, "a", b"old")
+        view = reader.retrieve(key("a")).view
+        assert other.delete(key("a")) is True
+        assert reader.exists(key("a")) is False
+        assert other.store(key("a"), data=b"new") is True
+        assert bytes(view) == b"old"
+        assert bytes(reader.retrieve(key("a")).view) == b"new"
+        assert other.delete(key("a")) is True
+
+    def test_a_page_that_only_a_view_holds_is_free_in_every_statistic(self, connect, key):
+        handler, other = connect(), connect()
+        handler.free(handler.alloc(1))
+        before = handler.get_stats()
+        fill(handler, key, "a")
+        view = handler.retrieve(key("a")).view
+        assert handler.allocator.num_allocated == 1
+        assert other.delete(key("a")) is True
+        assert handler.allocator.num_allocated == 0
+        after = handler.get_stats()
+        for section in ("kv_manager", "cxl_pool", "allocation_manager"):
+            assert after[section] == before[section], section
+        del view
+
+    def test_a_page_is_granted_again_only_when_its_last_view_is_gone(self, connect, key):
+        handler, other = connect(auto_expand=False), connect()
+        fill(handler, key, "a")
+        info = handler.retrieve(key("a"))
+        where, part = (info.region_id, info.page_index), info.view[1:2]
+        del info
+        assert other.delete(key("a")) is True
+        pages = [handler.alloc(1) for _ in range(31)]
+        assert where not in {(p.region_id, p.page_index) for p in pages}
+        assert bytes(part) == b"b"
+        del part
+        assert wait_until(lambda: location_of(handler) == where)
+
+    def test_close_with_views_is_not_counted_as_active(self, connect, key):
+        handler, other = connect(), connect()
+        fill(handler, key, "a")
+        active = other.get_stats()["allocation_manager"]["active_clients"]
+        view = handler.retrieve(key("a")).view
+        handler.close()
+        assert wait_until(lambda: other.get_stats()["allocation_manager"]["active_clients"] == active - 1)
+        assert other.delete(key("a")) is True
+        for i in range(1500):
+            other.store(key(i), data=b"z" * 100)
+        assert bytes(view) == b"abc"
 
     def test_views_may_go_on_any_thread_and_in_garbage_collection(self, handler, key):
         names = [str(i) for i in range(64)]
