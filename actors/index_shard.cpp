@@ -72,8 +72,12 @@ void index_shard::unpin(const std::vector<pin_id>& pins) {
 void index_shard::free_unheld() {
   if (grace_)  // who else holds them is not known yet
     return;
-  if (auto pages = index_->take_unheld(); !pages.empty())
-    send(worker_, free_pages{std::move(pages)});
+  auto pages = index_->take_unheld();
+  for (std::size_t at = 0; at < pages.size(); at += bounds::slice_pages) {
+    auto begin = pages.begin() + static_cast<std::ptrdiff_t>(at);
+    send(worker_,
+         free_pages{{begin, begin + static_cast<std::ptrdiff_t>(std::min(bounds::slice_pages, pages.size() - at))}});
+  }
 }
 
 shard_blob index_shard::exists(const shard_exists& request) const {

@@ -19,7 +19,7 @@ void page_table::restore_owner(page_ref page, session_id session) {
   uses_.moved(page, page_state::free, find_region(page.region)->states[value_of(page.page)]);
 }
 
-void page_table::open_used(region_id id) {
+void page_table::open_used(region_id id, const storage_taker& take) {
   auto* r = find_region(id);
   if (!r)
     return;
@@ -28,9 +28,25 @@ void page_table::open_used(region_id id) {
     while (used > pages.begin && r->states[used - 1] == page_state::free)
       --used;
     auto n = step_pages(*r);
-    open_until(*r, pages, std::min(pages.end, pages.begin + (used - pages.begin + n - 1) / n * n));
+    auto end = std::min(pages.end, pages.begin + (used - pages.begin + n - 1) / n * n);
+    open_until(*r, pages, end_of_storage(*r, pages.begin, end, take));
   }
   update_grantable(*r);
+}
+
+// Pages in use have storage. Free ones below them may have none: a session that is forgotten had a part of its own here,
+// which was opened apart from the rest.
+std::uint32_t page_table::end_of_storage(const region& r, std::uint32_t begin, std::uint32_t end,
+                                         const storage_taker& take) const {
+  for (auto i = begin; take && i < end;) {
+    auto first = i;
+    while (i < end && r.states[i] == page_state::free)
+      ++i;
+    if (i > first && !take(r.row.offset + first * r.row.page_bytes, (i - first) * r.row.page_bytes))
+      return first;
+    i += i < end ? 1 : 0;
+  }
+  return end;
 }
 
 std::uint32_t page_table::step_pages(const region& r) const {

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -65,8 +66,9 @@ public:
   void restore(page_ref page, page_state state);
   // Whose page it is. REQUIRES: its state is restored.
   void restore_owner(page_ref page, session_id session);
-  // Opens what has storage: every step up to the last page in use of each part.
-  void open_used(region_id id);
+  // Opens every step up to the last page in use of each part, as far as `take` gets storage for the free pages in it.
+  using storage_taker = std::function<bool(std::uint64_t offset, std::uint64_t length)>;
+  void open_used(region_id id, const storage_taker& take = {});
 
   // -- steps
   // The next pages to open: at most bounds::open_step_max bytes and an extent, at least a page.
@@ -152,6 +154,8 @@ private:
   void take(region& r, std::size_t count, session_id session, page_part part, std::vector<page_ref>& out);
   void open_until(region& r, stretch& pages, std::uint32_t end);
   std::uint32_t step_pages(const region& r) const;
+  std::uint32_t end_of_storage(const region& r, std::uint32_t begin, std::uint32_t end,
+                               const storage_taker& take) const;
   std::size_t extents_for(std::uint64_t bytes) const;
   std::uint64_t extent_length(std::size_t i) const;
 

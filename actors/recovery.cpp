@@ -50,7 +50,9 @@ public:
     kill_point(kill_at::after_repairs);
     // What has no page in use may have no storage: it is opened when grants need it, or given back.
     for (const auto& row : out_.table->rows())
-      out_.table->open_used(row.id);
+      out_.table->open_used(row.id, [this](std::uint64_t offset, std::uint64_t length) {
+        return bool{env_.pool->data_device().reserve(offset, length)};
+      });
     for (auto& [id, s] : sessions_)
       out_.sessions.push_back(std::move(s));
     return std::move(out_);

@@ -201,20 +201,20 @@ session::promise<net::found_reply> session::lookup(const net::lookup_request& m)
 void session::end_pins_after_first_miss(const std::string& hashes, std::uint8_t flags, std::string& records) {
   auto n = hashes.size() / sizeof(key_hash);
   bool missed = false;
-  bool pinned = false;
+  bool took = (flags & (net::flag_pin | net::flag_view)) != 0;  // else another session's pin would end
   std::vector<end_pins_on> parts(to_.shards.size());
   for (std::size_t i = 0; i < n; ++i) {
     bool hit = record_code(records, i) == ec::ok;
     if (hit && missed) {
       auto pin = pin_at(hashes, flags, records, i);
-      parts[shard_of(pin.hash, parts.size())].pins.push_back(pin);
+      if (took)
+        parts[shard_of(pin.hash, parts.size())].pins.push_back(pin);
       net::found miss;
       records.replace(i * net::found_bytes, net::found_bytes, net::encode_found({&miss, 1}));
-      pinned = true;
     }
     missed |= !hit;
   }
-  for (std::size_t i = 0; pinned && i < parts.size(); ++i)
+  for (std::size_t i = 0; i < parts.size(); ++i)
     if (!parts[i].pins.empty())
       send(to_.shards[i], std::move(parts[i]));
 }

@@ -61,11 +61,6 @@ private:
       (void)with_codes(*codes);
       return nonsense("commit keys");
     }
-    // Asked again, and the page is past this commit: it was done, and its entry was evicted or removed since.
-    if (ask_->in_doubt())
-      for (auto& code : *codes)
-        if (code == ec::gone || code == ec::not_granted)
-          code = ec::ok;
     return with_codes(*codes);
   }
 

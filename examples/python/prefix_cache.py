@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+import queue
 import sys
 import time
 from dataclasses import dataclass
@@ -94,7 +95,13 @@ def measure(url: str, reuse: bool, workers: int = 2, chats: int = 6) -> float:
     crowd = [context.Process(target=worker, args=(url, run, n, chats, reuse, answers)) for n in range(workers)]
     for process in crowd:
         process.start()
-    tallies = [answers.get(timeout=120) for _ in crowd]
+    tallies = []
+    while len(tallies) < workers:
+        try:
+            tallies.append(answers.get(timeout=0.1))
+        except queue.Empty:
+            if any(process.exitcode for process in crowd):
+                raise SystemExit("a worker ended early: it says why above") from None
     for process in crowd:
         process.join()
     reused, computed = sum(t.reused for t in tallies), sum(t.computed for t in tallies)

@@ -16,6 +16,11 @@ from maru_common.environment import flag_from_environment
 
 _mib = 1 << 20
 _token_bytes_max = 256
+_KINDS = {
+    "server_url instance_id token token_file tls_ca tls_cert tls_key": str,
+    "pool_size chunk_size_bytes timeout_ms max_inflight expand_size": int,
+}
+_OPTIONAL = {"expand_size", "token", "token_file", "tls_ca", "tls_cert", "tls_key"}
 _T = TypeVar("_T")
 
 
@@ -102,6 +107,7 @@ class MaruConfig:
         self._check()
 
     def _check(self) -> None:
+        self._check_types()
         if self.chunk_size_bytes <= 0:
             raise ValueError(f"chunk_size_bytes must be positive, got {self.chunk_size_bytes}")
         if self.pool_size < self.chunk_size_bytes:
@@ -114,6 +120,16 @@ class MaruConfig:
             raise ValueError(f"timeout_ms must be positive, got {self.timeout_ms}")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key must be given together")
+
+    def _check_types(self) -> None:
+        """Names the setting and its type, never its value: one of them is the token."""
+        for names, kind in _KINDS.items():
+            for name in names.split():
+                value = getattr(self, name)
+                optional = value is None and name in _OPTIONAL
+                wrong = not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+                if wrong and not optional:
+                    raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
 
     def __repr__(self) -> str:
         """All fields but the token, the address as it may be logged."""

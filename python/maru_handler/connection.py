@@ -182,5 +182,10 @@ class Connection:
 
 
 def as_list(items: Sequence[_T]) -> list[_T]:
-    """The items as the compiled module takes them: other sequences will do for callers."""
-    return items if isinstance(items, list) else list(items)
+    """The items as the compiled module takes them: other sequences will do for callers. TypeError for a text, whose
+    letters would be taken for keys."""
+    if isinstance(items, list):
+        return items
+    if isinstance(items, (str, bytes, bytearray)):
+        raise TypeError(f"a batch is a list, not {type(items).__name__}")
+    return list(items)

@@ -49,6 +49,8 @@ class MaruHandler(Connection, AsyncOperations):
 
     def __init__(self, config: MaruConfig | None = None) -> None:
         """Does no I/O: `connect` does, or `with`. Without a config all settings are the default ones."""
+        if config is not None and not isinstance(config, MaruConfig):
+            raise TypeError(f"a handler takes a MaruConfig, not {type(config).__name__}")
         super().__init__(config)
         self._calls = CallStats()
         if self._config.enable_stats:

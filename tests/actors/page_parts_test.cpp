@@ -107,6 +107,21 @@ TEST(PageTableParts, RecoveryOpensTheStepsThatHaveAPageInUse) {
   EXPECT_EQ(t.next_step(region_id{1}, page_part::nobodys)->first, 6u);
 }
 
+TEST(PageTableParts, RecoveryTakesStorageForFreePagesBelowOnesInUse) {
+  page_table t{16 * MiB, extent};
+  ASSERT_TRUE(t.add_region(row_of(1, 2 * MiB, 14 * MiB, half)));
+  t.restore(page_at(1, 2), page_state::committed);
+  t.restore(page_at(1, 7), page_state::committed);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> asked;
+  t.open_used(region_id{1}, [&](std::uint64_t offset, std::uint64_t length) {
+    asked.emplace_back(offset, length);
+    return asked.size() == 1;
+  });
+  EXPECT_EQ(asked, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{{2 * MiB, 2 * MiB}, {5 * MiB, 4 * MiB}}));
+  EXPECT_EQ(t.grant(half, 9, ann), (pages{page_at(1, 0), page_at(1, 1)})) << "the others may have no storage";
+  EXPECT_EQ(t.next_step(region_id{1}, page_part::nobodys)->first, 3u);
+}
+
 TEST(PageUses, PageCountsForWhoWasGrantedItUntilItIsOnItsWayOut) {
   page_table t{4 * MiB, extent};
   add_open(t, 1, 0);

@@ -249,5 +249,24 @@ TEST_F(sessions, EndedSessionAnswersNothingMore) {
   expect_nothing_is_held();
 }
 
+// -- several shards
+
+TEST(SessionsOfTwoShards, APrefixLookupEndsNobodysPins) {
+  house in{{.shards = 2}};
+  worker anna{in}, ben{in};
+  std::string there = "key0", missing = "key1";
+  while (in.shard_index(missing) == in.shard_index(there))
+    missing += "x";
+  anna.put({there});
+  anna.pin({there});
+  for (int taken : {0, int{net::flag_pin}, int{net::flag_view}}) {
+    auto found = ben.lookup({missing, there}, static_cast<std::uint8_t>(taken | net::flag_prefix_stop));
+    EXPECT_EQ(found[1].code, ec::missing) << "behind the first miss";
+    EXPECT_EQ(in.index_of(there).find(in.hash(there))->pins, 1u) << "flag " << taken;
+  }
+  EXPECT_EQ(anna.unpin({there}), codes{ec::ok});
+  EXPECT_EQ(in.pins(), 0u);
+}
+
 }  // namespace
 }  // namespace maru::actors

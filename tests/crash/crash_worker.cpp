@@ -332,7 +332,8 @@ private:
     ask_until_known(
       keys, [this](const auto& open) { return commit(open); },
       [this](const asked_key& k, ec code) {
-        if (code != ec::ok && code != ec::exists)
+        // gone: it was done, and evicted by the time that its answer, lost with marud, was asked for again.
+        if (code != ec::ok && code != ec::exists && (code != ec::gone || !evicts_))
           return false;
         board_.set(k.slot, k.incarnation, expected::present);
         ++board_.counts().puts;

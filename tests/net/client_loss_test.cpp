@@ -146,24 +146,6 @@ TEST_P(InDoubt, GetsItsAnswerOverTheNextConnection) {
   EXPECT_EQ(c->info().grants_in_reserve, 7u);
 }
 
-TEST_F(ClientLoss, ACommitThatWasDoneAndIsEvictedBeforeItsAnswerIsOk) {
-  auto o = options();
-  o.fetch_ahead = false;
-  auto c = must_open(o);
-  auto page = c->alloc(3);
-  pool().set(op::commit, treat::lose);
-  std::atomic<ec> code{ec::last_};
-  std::thread caller([&] { code = c->commit("a", *page).code(); });
-  EXPECT_TRUE(soon([this] { return pool().knows("a"); }));
-  pool().forget("a");
-  pool().set(op::commit, treat::answer);
-  marud.kill_sessions();
-  caller.join();
-  EXPECT_EQ(code, ec::ok);
-  EXPECT_FALSE(*page) << "the page is another's by now";
-  EXPECT_EQ(c->info().pages_in_doubt, 0u);
-}
-
 TEST_P(InDoubt, IsSettledForADroppedFutureToo) {
   auto c = must_open();
   auto pages = c->alloc_batch(2, 1);

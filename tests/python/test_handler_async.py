@@ -77,9 +77,11 @@ def hold_back(handler, monkeypatch, name):
 async def cancelled(coroutine, begun, until=None):
     """Cancels it once its call has begun, or once `until` is set, without having let it have the answer."""
     task = asyncio.create_task(coroutine)
-    await asyncio.to_thread(begun.wait, 20)
-    if until is not None:
-        until.wait(20)
+    if until is None:
+        await asyncio.to_thread(begun.wait, 20)
+    else:
+        await asyncio.sleep(0)  # the call is handed to its thread
+        until.wait(20)  # and the loop, which would deliver the answer, stands still
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
