@@ -51,6 +51,13 @@ inline std::vector<shard_part> split_by_shard(std::string_view hashes, std::size
   return parts;
 }
 
+inline std::vector<std::vector<pin_id>> split_by_shard(const std::vector<pin_id>& pins, std::size_t shards) {
+  std::vector<std::vector<pin_id>> parts(shards);
+  for (const auto& pin : pins)
+    parts[shard_of(pin.hash, shards)].push_back(pin);
+  return parts;
+}
+
 // Puts the records of one shard's answer where they belong in `out`.
 inline void place_records(std::string& out, std::string_view records, const std::vector<std::uint32_t>& positions,
                           std::size_t record_bytes) {

@@ -35,7 +35,7 @@ location index::where(const entry& e) const {
 std::vector<net::found> index::lookup(std::span<const key_hash> hashes, lookup_flags flags) {
   // Random hashes touch random lines: bucket heads first, then entries, each a whole batch ahead of its use.
   for (const auto& hash : hashes)
-    buckets_.prefetch(bucket_of(hash));
+    prefetch(hash);
   for (const auto& hash : hashes)
     if (auto i = buckets_[bucket_of(hash)]; i != 0)
       entries_.prefetch(i - 1);
@@ -90,26 +90,32 @@ std::optional<index::details> index::find(const key_hash& hash) const {
 std::vector<ec> index::pin_again(std::span<const pin_id> pins) {
   std::vector<ec> out;
   out.reserve(pins.size());
-  for (const auto& pin : pins) {
-    auto i = locate(pin);
-    // On an entry that is on its way out only views are left; who holds one is counted already.
-    bool going = i != none && entries_[i].state == entry_state::evicting;
-    auto page = i == none && pin.by_view() ? detached_.find(pin.page) : detached_.end();
-    bool ok = i != none ? !going || (pin.by_view() && entries_[i].views > 0) : page != detached_.end();
-    if (ok && i != none) {
-      add_pin(i, pin.by_view());
-    } else if (ok) {
-      ++page->second;
-      ++pins_;
-    }
-    out.push_back(ok ? ec::ok : ec::missing);
-  }
+  for (const auto& pin : pins)
+    out.push_back(count_again(pin) ? ec::ok : ec::missing);
   return out;
+}
+
+bool index::count_again(const pin_id& pin) {
+  auto i = locate(pin);
+  if (i == none) {
+    auto page = detached_.find(pin.page);
+    if (page == detached_.end())
+      return false;
+    ++page->second;
+    ++pins_;
+    return true;
+  }
+  // On an entry that is on its way out only views are left; who holds one is counted already.
+  const auto& e = entries_[i];
+  if (e.state == entry_state::evicting && (!pin.by_view() || e.views == 0))
+    return false;
+  add_pin(i, pin.by_view());
+  return true;
 }
 
 std::size_t index::unpin(std::span<const pin_id> pins) {
   for (const auto& pin : pins)
-    buckets_.prefetch(bucket_of(pin.hash));
+    prefetch(pin.hash);
   for (const auto& pin : pins)
     if (auto i = buckets_[bucket_of(pin.hash)]; i != 0)
       entries_.prefetch(i - 1);

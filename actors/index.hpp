@@ -39,7 +39,6 @@ public:
   // `capacity`: the most entries there can be (the pool's page slots). REQUIRES: the policy name is known.
   index(std::size_t capacity, std::string_view policy);
 
-  enum class holding : std::uint8_t { nothing, pin, view };
   struct lookup_flags {
     holding takes = holding::nothing;  // of each hit
     bool prefix_stop = false;
@@ -120,6 +119,7 @@ private:
   // The entry that the pin is on, if it is not detached.
   std::uint32_t locate(const pin_id& pin) const;
   void add_pin(std::uint32_t i, bool view);
+  bool count_again(const pin_id& pin);
   bool end_pin(const pin_id& pin);
   location where(const entry& e) const;
   victim mark_at(std::uint32_t i);

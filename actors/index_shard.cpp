@@ -54,13 +54,8 @@ index_shard::behavior_type index_shard::make_behavior() {
 shard_blob index_shard::lookup(const shard_lookup& request) {
   env_->metrics->mailbox_length(name(), mailbox().size());
   auto hashes = hashes_of(request.hashes);
-  index::lookup_flags flags;
-  if ((request.flags & net::flag_pin) != 0)
-    flags.takes = index::holding::pin;
-  else if ((request.flags & net::flag_view) != 0)
-    flags.takes = index::holding::view;
-  flags.prefix_stop = (request.flags & net::flag_prefix_stop) != 0;
-  return {net::encode_found(index_->lookup(hashes, flags))};
+  auto found = index_->lookup(hashes, {net::holding_of(request.flags), (request.flags & net::flag_prefix_stop) != 0});
+  return {net::encode_found(found)};
 }
 
 void index_shard::unpin(const std::vector<pin_id>& pins) {
@@ -214,7 +209,7 @@ void index_shard::forget(std::vector<victim> victims, page_state to, std::functi
       if (!v.viewed)
         freed.pages.push_back(v.where.page);
       else if (!held)
-        left.pages.push_back({v.where.page, v.where.gen});
+        left.pages.push_back(v.where.as_grant());
     }
     if (!freed.pages.empty())
       send(pool_, std::move(freed));

@@ -1,6 +1,6 @@
 #include "actors/pin_ledger.hpp"
 
-#include "net/records.hpp"
+#include "actors/blobs.hpp"
 
 namespace maru::actors {
 
@@ -84,18 +84,10 @@ void pin_ledger::export_metrics() {
 }
 
 void pin_ledger::end_on_shards(const std::vector<pin_id>& pins) {
-  if (pins.empty())
-    return;
-  if (shards_.size() == 1) {
-    send(shards_[0], end_pins_on{pins});
-    return;
-  }
-  std::vector<end_pins_on> parts(shards_.size());
-  for (const auto& pin : pins)
-    parts[shard_of(pin.hash, shards_.size())].pins.push_back(pin);
+  auto parts = split_by_shard(pins, shards_.size());
   for (std::size_t i = 0; i < parts.size(); ++i)
-    if (!parts[i].pins.empty())
-      send(shards_[i], std::move(parts[i]));
+    if (!parts[i].empty())
+      send(shards_[i], end_pins_on{std::move(parts[i])});
 }
 
 // Handles go in circles, and a promise holds the actor that made it: each side lets go when it ends.

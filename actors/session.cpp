@@ -162,7 +162,8 @@ session::promise<net::found_reply> session::lookup(const net::lookup_request& m)
     return refuse(net::found_reply{}, code);
   auto since = clock_type::now();
   auto n = m.hashes.size() / sizeof(key_hash);
-  bool pin = (m.flags & holds) != 0;
+  auto takes = net::holding_of(m.flags);
+  bool pin = takes != holding::nothing;
   auto p = make_response_promise<net::found_reply>();
   if (pin && pins_ + n > env_->options.pins_max) {
     p.deliver(net::found_reply{static_cast<std::uint8_t>(ec::busy), {}});
@@ -172,51 +173,51 @@ session::promise<net::found_reply> session::lookup(const net::lookup_request& m)
   auto o = pin ? metrics::op::pin : metrics::op::lookup;
   // Taken at once, corrected by the answer: two requests in flight must not pass the bound together.
   pins_ += pin ? n : 0;
-  scatter<shard_lookup>(m.hashes, m.flags, net::found_bytes,
-                        [this, p, since, o, pin, n, flags = m.flags, hashes = m.hashes](std::string records) mutable {
-                          if ((flags & net::flag_prefix_stop) != 0 && to_.shards.size() > 1)
-                            end_pins_after_first_miss(hashes, flags, records);
-                          std::vector<pin_id> hits;
-                          std::size_t hit_count = 0;
-                          for (std::size_t i = 0; i < n; ++i) {
-                            if (record_code(records, i) != ec::ok)
-                              continue;
-                            ++hit_count;
-                            if (pin)
-                              hits.push_back(pin_at(hashes, flags, records, i));
-                          }
-                          env_->metrics->lookups(hit_count, n - hit_count);
-                          if (pin) {
-                            pins_ -= n - hits.size();
-                            env_->metrics->pins_taken(hits.size());
-                            if (!hits.empty())
-                              send(to_.ledger, record_pins{record_.id, std::move(hits)});
-                          }
-                          p.deliver(net::found_reply{0, std::move(records)});
-                          finished(o, since);
-                        });
+  scatter<shard_lookup>(
+    m.hashes, m.flags, net::found_bytes,
+    [this, p, since, o, pin, takes, n, flags = m.flags, hashes = m.hashes](std::string records) mutable {
+      if ((flags & net::flag_prefix_stop) != 0 && to_.shards.size() > 1)
+        end_pins_after_first_miss(hashes, takes, records);
+      std::vector<pin_id> hits;
+      std::size_t hit_count = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        if (record_code(records, i) != ec::ok)
+          continue;
+        ++hit_count;
+        if (pin)
+          hits.push_back(pin_at(hashes, takes, records, i));
+      }
+      env_->metrics->lookups(hit_count, n - hit_count);
+      if (pin) {
+        pins_ -= n - hits.size();
+        env_->metrics->pins_taken(hits.size());
+        if (!hits.empty())
+          send(to_.ledger, record_pins{record_.id, std::move(hits)});
+      }
+      p.deliver(net::found_reply{0, std::move(records)});
+      finished(o, since);
+    });
   return p;
 }
 
-void session::end_pins_after_first_miss(const std::string& hashes, std::uint8_t flags, std::string& records) {
+void session::end_pins_after_first_miss(const std::string& hashes, holding takes, std::string& records) {
   auto n = hashes.size() / sizeof(key_hash);
   bool missed = false;
-  bool took = (flags & (net::flag_pin | net::flag_view)) != 0;  // else another session's pin would end
-  std::vector<end_pins_on> parts(to_.shards.size());
+  std::vector<pin_id> taken;
   for (std::size_t i = 0; i < n; ++i) {
     bool hit = record_code(records, i) == ec::ok;
     if (hit && missed) {
-      auto pin = pin_at(hashes, flags, records, i);
-      if (took)
-        parts[shard_of(pin.hash, parts.size())].pins.push_back(pin);
+      if (takes != holding::nothing)  // else another session's pin would end
+        taken.push_back(pin_at(hashes, takes, records, i));
       net::found miss;
       records.replace(i * net::found_bytes, net::found_bytes, net::encode_found({&miss, 1}));
     }
     missed |= !hit;
   }
+  auto parts = split_by_shard(taken, to_.shards.size());
   for (std::size_t i = 0; i < parts.size(); ++i)
-    if (!parts[i].pins.empty())
-      send(to_.shards[i], std::move(parts[i]));
+    if (!parts[i].empty())
+      send(to_.shards[i], end_pins_on{std::move(parts[i])});
 }
 
 session::promise<net::codes_reply> session::exists(const net::exists_request& m) {

@@ -105,7 +105,7 @@ private:
   // Sends each shard its part of `hashes` as a Request and calls `then(records)` with the joined answer.
   template <class Request, class Then>
   void scatter(const std::string& hashes, std::uint8_t flags, std::size_t record_bytes, Then then);
-  void end_pins_after_first_miss(const std::string& hashes, std::uint8_t flags, std::string& records);
+  void end_pins_after_first_miss(const std::string& hashes, holding takes, std::string& records);
 
   environment_ptr env_;
   session_neighbours to_;

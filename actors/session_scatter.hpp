@@ -15,14 +15,10 @@ inline ec record_code(std::string_view records, std::size_t i) {
                                                       : ec::missing;
 }
 
-// The pin that a lookup with these flags took on its i-th hit.
-inline pin_id pin_at(std::string_view hashes, std::uint8_t flags, std::string_view records, std::size_t i) {
-  pin_id pin{hash_at(hashes, i), {}};
-  if ((flags & net::flag_view) != 0) {
-    auto where = net::decode_found(records.substr(i * net::found_bytes, net::found_bytes))->front().where;
-    pin.page = {where.page, where.gen};
-  }
-  return pin;
+// The pin that a lookup took on its i-th hit.
+inline pin_id pin_at(std::string_view hashes, holding takes, std::string_view records, std::size_t i) {
+  auto found = net::decode_found(records.substr(i * net::found_bytes, net::found_bytes));
+  return pin_of(takes, hash_at(hashes, i), found->front().where);
 }
 
 template <class Reply>

@@ -48,6 +48,16 @@ struct page_grant {
   friend bool operator==(const page_grant&, const page_grant&) = default;
 };
 
+// Where the bytes of an entry are. `length` is in bytes, `checksum` the payload's (0 = none).
+struct location {
+  page_ref page;
+  std::uint32_t length = 0;
+  generation gen = 0;
+  std::uint64_t checksum = 0;
+  page_grant as_grant() const { return {page, gen}; }
+  friend bool operator==(const location&, const location&) = default;
+};
+
 // What a worker holds in place. By key (no page): the entry, which is not evicted and not removed. By a view: the page at
 // this point of its life, which is not used again before the view is gone; the key may be removed meanwhile.
 struct pin_id {
@@ -57,14 +67,12 @@ struct pin_id {
   friend bool operator==(const pin_id&, const pin_id&) = default;
 };
 
-// Where the bytes of an entry are. `length` is in bytes, `checksum` the payload's (0 = none).
-struct location {
-  page_ref page;
-  std::uint32_t length = 0;
-  generation gen = 0;
-  std::uint64_t checksum = 0;
-  friend bool operator==(const location&, const location&) = default;
-};
+// What a lookup takes of each hit: nothing, a pin by key, or one of a view.
+enum class holding : std::uint8_t { nothing, pin, view };
+// The pin that it takes. REQUIRES: not `nothing`.
+inline pin_id pin_of(holding takes, const key_hash& hash, const location& where) {
+  return {hash, takes == holding::view ? where.as_grant() : page_grant{}};
+}
 
 // A region as a session was shown it: its first `pages` pages are that session's before anybody else's; `shared`: all of
 // them, beside other sessions.

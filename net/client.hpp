@@ -96,7 +96,7 @@ private:
   friend class client;
   std::shared_ptr<net::client_impl> owner_;
   std::shared_ptr<const net::session_life> life_;
-  pin_id pin() const { return {hash_, {where_.page, where_.gen}}; }
+  pin_id pin() const { return pin_of(holding::view, hash_, where_); }
   key_hash hash_;
   location where_;
   std::span<const std::byte> bytes_;
@@ -195,8 +195,10 @@ public:
   result<page_buffer> alloc(std::size_t size);
   // `n` pages of `size` bytes, all or none.
   result<std::vector<page_buffer>> alloc_batch(std::size_t n, std::size_t size);
-  // Makes the bytes visible under `key`. ok: mine (it may have been evicted or removed since). exists: an earlier commit stays; the page is kept by `page` for
-  // another try. timeout: in doubt; the page stays out of use, and the outcome is settled in the background.
+  // Makes the bytes visible under `key`. ok: mine. exists: an earlier commit stays; the page is kept by `page` for
+  // another try. timeout: in doubt; the page stays out of use, and the outcome is settled in the background. gone: the
+  // page is no longer this client's; after a lost connection that is so, too, where the commit was done and its entry
+  // has been evicted or removed since.
   status commit(std::string_view key, page_buffer& page);
   // One code per key, as above. REQUIRES: keys.size() == pages.size().
   result<std::vector<ec>> commit_batch(std::span<const std::string_view> keys, std::span<page_buffer> pages);

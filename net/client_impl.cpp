@@ -179,7 +179,7 @@ status client_impl::ask_for_pages(std::size_t n, time_point deadline) {
   constexpr auto what = "get pages";
   auto open = connection_.wait(deadline);
   if (!open)
-    return {open.code(), std::string{"failed to "} + what + ": " + open.error().message};
+    return {open.code(), failure(what, open.error().message)};
   if (auto shown = show_again(**open, deadline); !shown)
     return shown;
   auto idle = held_.idle();
@@ -259,7 +259,7 @@ bool client_impl::sound(const session& s, const location& where, std::span<const
   if (!asked || where.checksum == 0 || cxl::payload_checksum(bytes) == where.checksum)
     return true;
   ++damaged_;
-  page_grant page{where.page, where.gen};
+  auto page = where.as_grant();
   s.wire->post(report_request{encode_grants({&page, 1})}, [](outcome&) {});
   return false;
 }

@@ -12,10 +12,6 @@ namespace {
 
 constexpr auto show_what = "show a region";
 
-error failed(const char* what, ec code, const std::string& cause) {
-  return {code, std::string{"failed to "} + what + ": " + cause};
-}
-
 }  // namespace
 
 result<shown_region> client_impl::show_region(std::size_t pages) {
@@ -24,11 +20,11 @@ result<shown_region> client_impl::show_region(std::size_t pages) {
   auto until = deadline();
   std::unique_lock lock(show_mutex_, until);
   if (!lock)
-    return failed(show_what, ec::timeout, "another call of this client that shows one took too long");
+    return {ec::timeout, failure(show_what, "another call of this client that shows one took too long")};
   for (;;) {
     auto s = connection_.wait(until);
     if (!s)
-      return failed(show_what, s.code(), s.error().message);
+      return {s.code(), failure(show_what, s.error().message)};
     auto shown = show_all(**s, until);
     auto region = shown ? ask_to_show(**s, pages, until) : result<shown_region>{shown.error()};
     if (region)
@@ -44,7 +40,7 @@ status client_impl::show_again(const session& s, time_point deadline) {
     return {};
   std::unique_lock lock(show_mutex_, deadline);
   if (!lock)
-    return failed(show_what, ec::timeout, "another call of this client that shows one took too long");
+    return {ec::timeout, failure(show_what, "another call of this client that shows one took too long")};
   return show_all(s, deadline);
 }
 
@@ -79,7 +75,7 @@ result<shown_region> client_impl::ask_to_show(const session& s, std::size_t page
     }
     if (reply->row.id == 0 || reply->row.page_bytes == 0 || reply->pages == 0
         || reply->pages > reply->row.length / reply->row.page_bytes)
-      return failed(show_what, ec::corrupt, "marud's answer makes no sense");
+      return {ec::corrupt, failure(show_what, "marud's answer makes no sense")};
     if (auto mapped = s.life->pool->regions->add(reply->row); !mapped)
       return mapped.error();
     ++shows_;
@@ -94,7 +90,7 @@ result<pool_usage> client_impl::usage(bool totals) {
   for (;;) {
     auto s = connection_.wait(until);
     if (!s)
-      return failed("ask for the usage", s.code(), s.error().message);
+      return {s.code(), failure("ask for the usage", s.error().message)};
     auto tenure = (*s)->life->tenure;
     if (auto shown = show_again(**s, until); !shown) {
       if (held_.tenure() != tenure)
@@ -163,11 +159,10 @@ result<std::shared_ptr<const mapped_pool>> client_impl::pool_with(region_id id) 
   if (!s)
     return {ec::session_over, "the client was closed"};
   page_ref page{id, {}};
+  if (auto mapped = map_regions(*s, {&page, 1}, deadline()); !mapped)
+    return mapped.error();
   if (!s->life->pool->regions->knows(id))
-    if (auto mapped = map_regions(*s, {&page, 1}, deadline()); !mapped)
-      return mapped.error();
-  if (!s->life->pool->regions->knows(id))
-    return failed("find a region", ec::missing, "there is no region " + std::to_string(value_of(id)));
+    return {ec::missing, failure("find a region", "there is no region " + std::to_string(value_of(id)))};
   return s->life->pool;
 }
 

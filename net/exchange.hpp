@@ -14,6 +14,10 @@
 
 namespace maru::net {
 
+inline std::string failure(const char* what, const std::string& cause) {
+  return std::string{"failed to "} + what + ": " + cause;
+}
+
 // Sends at once where there is a connection; otherwise finish() waits for one. Until the deadline it is sent again: after
 // `busy` or `stopping`, with a back-off; after `session_over`, on the session that the client opens next; and when the
 // connection was lost before the answer came, on the next one. So every request must bear to be served again: pins and
@@ -123,9 +127,7 @@ private:
       connection_.lose(*used_);
   }
 
-  error failed(ec code, const std::string& cause) const {
-    return {code, std::string{"failed to "} + what_ + ": " + cause};
-  }
+  error failed(ec code, const std::string& cause) const { return {code, failure(what_, cause)}; }
 
   connection& connection_;
   const char* what_;

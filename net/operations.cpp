@@ -32,9 +32,6 @@ result<std::vector<key_hash>> hash_keys(client_impl& impl, const char* what, key
 
 // -- lookups, with and without pins
 
-// What a lookup takes of each hit.
-enum class holding : std::uint8_t { nothing, pin, view };
-
 class lookup_base {
 public:
   lookup_base(impl_ptr impl, const char* what, std::vector<key_hash> hashes, holding takes, bool prefix_stop)
@@ -80,8 +77,8 @@ protected:
   static std::vector<pin_id> pins_of(std::span<const key_hash> hashes, std::span<const found> items, holding takes) {
     std::vector<pin_id> out;
     for (std::size_t i = 0; i < items.size(); ++i)
-      if (auto& where = items[i].where; items[i].code == ec::ok)
-        out.push_back({hashes[i], takes == holding::view ? page_grant{where.page, where.gen} : page_grant{}});
+      if (items[i].code == ec::ok)
+        out.push_back(pin_of(takes, hashes[i], items[i].where));
     return out;
   }
   // Books what the answer took. False where the answer is void.
@@ -125,8 +122,7 @@ protected:
 
 private:
   static lookup_request request_of(std::span<const key_hash> hashes, holding takes, bool prefix_stop) {
-    auto bits = takes == holding::pin ? flag_pin : takes == holding::view ? flag_view : 0;
-    return {static_cast<std::uint8_t>(bits | (prefix_stop ? flag_prefix_stop : 0)), encode_hashes(hashes)};
+    return {flags_of(takes, prefix_stop), encode_hashes(hashes)};
   }
 };
 

@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "base/types.hpp"
+
 namespace caf {
 class actor_system_config;
 }
@@ -21,7 +23,8 @@ namespace maru::net {
 inline constexpr std::uint32_t protocol_version = 3;
 
 // First message of a worker. `resume_session` != 0 asks to go on with a session known to the pool, proven by
-// `resume_secret`; `pinned` are the hashes it holds pinned (one per pin), `viewed` what its views hold, `grants` the pages it still uses.
+// `resume_secret`; `pinned` are the hashes it holds pinned (one per pin), `viewed` what its views hold, `grants` the pages
+// it still uses.
 struct hello {
   std::uint32_t version = protocol_version;
   std::string client_version;
@@ -61,6 +64,13 @@ struct lookup_request {
   std::string hashes;
 };
 inline constexpr std::uint8_t flag_pin = 1, flag_prefix_stop = 2, flag_view = 4;
+inline constexpr std::uint8_t flags_of(holding takes, bool prefix_stop) {
+  auto bits = takes == holding::pin ? flag_pin : takes == holding::view ? flag_view : 0;
+  return static_cast<std::uint8_t>(bits | (prefix_stop ? flag_prefix_stop : 0));
+}
+inline constexpr holding holding_of(std::uint8_t flags) {
+  return (flags & flag_pin) != 0 ? holding::pin : (flags & flag_view) != 0 ? holding::view : holding::nothing;
+}
 // Tells which keys are there.
 struct exists_request {
   std::uint8_t flags = 0;

@@ -31,113 +31,98 @@ page_ref read_page(reader& in) {
 
 void write_page(writer& out, page_ref page) { out.number(value_of(page.region)).number(value_of(page.page)); }
 
+// A blob of fixed records: `write` appends one.
+template <class Record, class Write>
+std::string encode_records(std::span<const Record> records, std::size_t record_bytes, Write write) {
+  std::string blob;
+  blob.reserve(records.size() * record_bytes);
+  writer out{blob};
+  for (auto& r : records)
+    write(out, r);
+  return blob;
+}
+
+// `read` takes one; false where it makes no sense. Empty also where the blob is no whole number of records or over the
+// batch bound.
+template <class Record, class Read>
+std::optional<std::vector<Record>> decode_records(std::string_view blob, std::size_t record_bytes, Read read) {
+  auto n = record_count(blob, record_bytes);
+  if (!n)
+    return std::nullopt;
+  std::vector<Record> records(*n);
+  reader in{blob};
+  for (auto& r : records)
+    if (!read(in, r))
+      return std::nullopt;
+  return records;
+}
+
+void write_grant(writer& out, const page_grant& g) {
+  write_page(out, g.page);
+  out.number(g.gen);
+}
+
+bool read_grant(reader& in, page_grant& g) {
+  g.page = read_page(in);
+  g.gen = in.number<std::uint64_t>();
+  return g.gen <= generation_max;
+}
+
 }  // namespace
 
 std::string encode_hashes(std::span<const key_hash> hashes) {
-  std::string blob;
-  blob.reserve(hashes.size() * hash_bytes);
-  writer out{blob};
-  for (auto& h : hashes)
-    out.hash(h);
-  return blob;
+  return encode_records(hashes, hash_bytes, [](writer& out, const key_hash& h) { out.hash(h); });
 }
 
 std::optional<std::vector<key_hash>> decode_hashes(std::string_view blob) {
-  auto n = record_count(blob, hash_bytes);
-  if (!n)
-    return std::nullopt;
-  std::vector<key_hash> hashes(*n);
-  reader in{blob};
-  for (auto& h : hashes)
+  return decode_records<key_hash>(blob, hash_bytes, [](reader& in, key_hash& h) {
     h = in.hash();
-  return hashes;
+    return true;
+  });
 }
 
 std::string encode_view_pins(std::span<const pin_id> pins) {
-  std::string blob;
-  blob.reserve(pins.size() * view_pin_bytes);
-  writer out{blob};
-  for (auto& pin : pins) {
+  return encode_records(pins, view_pin_bytes, [](writer& out, const pin_id& pin) {
     out.hash(pin.hash);
-    write_page(out, pin.page.page);
-    out.number(pin.page.gen);
-  }
-  return blob;
+    write_grant(out, pin.page);
+  });
 }
 
 std::optional<std::vector<pin_id>> decode_view_pins(std::string_view blob) {
-  auto n = record_count(blob, view_pin_bytes);
-  if (!n)
-    return std::nullopt;
-  std::vector<pin_id> pins(*n);
-  reader in{blob};
-  for (auto& pin : pins) {
+  return decode_records<pin_id>(blob, view_pin_bytes, [](reader& in, pin_id& pin) {
     pin.hash = in.hash();
-    pin.page.page = read_page(in);
-    pin.page.gen = in.number<std::uint64_t>();
-    if (!pin.by_view() || pin.page.gen > generation_max)
-      return std::nullopt;
-  }
-  return pins;
+    return read_grant(in, pin.page) && pin.by_view();
+  });
 }
 
 std::string encode_found(std::span<const found> items) {
-  std::string blob;
-  blob.reserve(items.size() * found_bytes);
-  writer out{blob};
-  for (auto& item : items) {
+  return encode_records(items, found_bytes, [](writer& out, const found& item) {
     write_page(out, item.where.page);
     // The code and three zero bytes, as one little-endian number.
     out.number(item.where.length).number(static_cast<std::uint32_t>(item.code));
     out.number(item.where.gen).number(item.where.checksum);
-  }
-  return blob;
+  });
 }
 
 std::optional<std::vector<found>> decode_found(std::string_view blob) {
-  auto n = record_count(blob, found_bytes);
-  if (!n)
-    return std::nullopt;
-  std::vector<found> items(*n);
-  reader in{blob};
-  for (auto& item : items) {
+  return decode_records<found>(blob, found_bytes, [](reader& in, found& item) {
     item.where.page = read_page(in);
     item.where.length = in.number<std::uint32_t>();
     auto code_and_zeros = in.number<std::uint32_t>();
     item.where.gen = in.number<std::uint64_t>();
     item.where.checksum = in.number<std::uint64_t>();
     auto code = checked_code(static_cast<std::uint8_t>(code_and_zeros));
-    if (code_and_zeros > 0xff || !code || item.where.gen > generation_max)
-      return std::nullopt;
-    item.code = *code;
-  }
-  return items;
+    item.code = code.value_or(ec::corrupt);
+    return code_and_zeros <= 0xff && code && item.where.gen <= generation_max;
+  });
 }
 
 std::string encode_grants(std::span<const page_grant> grants) {
-  std::string blob;
-  blob.reserve(grants.size() * grant_bytes);
-  writer out{blob};
-  for (auto& g : grants) {
-    write_page(out, g.page);
-    out.number(g.gen);
-  }
-  return blob;
+  return encode_records(grants, grant_bytes, write_grant);
 }
 
 std::optional<std::vector<page_grant>> decode_grants(std::string_view blob) {
-  auto n = record_count(blob, grant_bytes);
-  if (!n)
-    return std::nullopt;
-  std::vector<page_grant> grants(*n);
-  reader in{blob};
-  for (auto& g : grants) {
-    g.page = read_page(in);
-    g.gen = in.number<std::uint64_t>();
-    if (g.gen > generation_max)
-      return std::nullopt;
-  }
-  return grants;
+  return decode_records<page_grant>(blob, grant_bytes, read_grant);
 }
 
 std::string encode_codes(std::span<const ec> codes) {

@@ -9,13 +9,10 @@
 
 #include "base/bounds.hpp"
 #include "base/error.hpp"
+#include "net/exchange.hpp"
 #include "net/operations.hpp"
 
 namespace maru::net {
-
-inline std::string failure(const char* what, const std::string& cause) {
-  return std::string{"failed to "} + what + ": " + cause;
-}
 
 inline status check_batch(const char* what, std::size_t n) {
   if (n > bounds::batch_items_max)

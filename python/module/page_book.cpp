@@ -30,11 +30,16 @@ void page_book::add(page_buffer page) {
 }
 
 void page_book::erase(pages::iterator it) {
-  if (it->second.is != state::committed) {
-    --uncommitted_[value_of(it->first.region)];
-    --uncommitted_in_all_;
-  }
+  if (it->second.is != state::committed)
+    uncount(it->first);
   pages_.erase(it);
+}
+
+// The page is no uncommitted one any more.
+void page_book::uncount(page_ref where) {
+  if (auto region = uncommitted_.find(value_of(where.region)); --region->second == 0)
+    uncommitted_.erase(region);
+  --uncommitted_in_all_;
 }
 
 std::vector<std::optional<page_buffer>> page_book::take(std::span<const page_ref> where) {
@@ -78,10 +83,8 @@ void page_book::settle_one(const outcome& o) {
     return;
   }
   e->is = state::committed;
-  auto region = value_of(o.grant.page.region);
-  --uncommitted_[region];
-  --uncommitted_in_all_;
-  ++committed_[region];
+  uncount(o.grant.page);
+  ++committed_[value_of(o.grant.page.region)];
   ++committed_in_all_;
 }
 
@@ -126,8 +129,7 @@ void page_book::recounted(const counts& committed, bool all_settled) {
     for (auto& grant : std::exchange(doubtful_, {}))
       if (auto* e = find(grant); e && e->is == state::doubtful) {
         e->is = state::committed;
-        --uncommitted_[value_of(grant.page.region)];
-        --uncommitted_in_all_;
+        uncount(grant.page);
       }
   committed_ = committed;
   committed_in_all_ = 0;
@@ -143,18 +145,9 @@ std::optional<page_book::committed_page> page_book::committed_at(page_ref where)
   return committed_page{it->second.key, it->second.where};
 }
 
-std::vector<page_book::committed_page> page_book::all_committed() const {
-  std::lock_guard lock(mutex_);
-  std::vector<committed_page> out;
-  for (auto& [where, e] : pages_)
-    if (e.is == state::committed)
-      out.push_back({e.key, e.where});
-  return out;
-}
-
 void page_book::forget(const location& where) {
   std::lock_guard lock(mutex_);
-  if (auto* e = find({where.page, where.gen}); e && e->is == state::committed)
+  if (auto* e = find(where.as_grant()); e && e->is == state::committed)
     erase(pages_.find(where.page));
 }
 

@@ -71,7 +71,6 @@ public:
   // count as committed, if at all.
   void recounted(const counts& committed, bool all_settled);
   std::optional<committed_page> committed_at(page_ref where) const;
-  std::vector<committed_page> all_committed() const;
   // This page no longer holds what was committed there.
   void forget(const location& where);
   // Lets go of every page.
@@ -88,6 +87,7 @@ private:
   using pages = std::unordered_map<page_ref, entry>;
   entry* find(const page_grant& grant);
   void erase(pages::iterator it);
+  void uncount(page_ref where);
   void settle_one(const outcome& o);
 
   mutable std::mutex mutex_;

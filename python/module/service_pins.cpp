@@ -16,7 +16,7 @@ void service_pins::add(std::string_view key, const location& where) {
     it = pins_.try_emplace(std::string{key}).first;
   }
   auto& pin = it->second;
-  page_grant page{where.page, where.gen};
+  auto page = where.as_grant();
   if (pin.where != page) {  // pins of before, if any, ended with their session
     live_ -= pin.count > 0;
     pin = {page, 0};

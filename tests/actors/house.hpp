@@ -378,7 +378,7 @@ public:
     std::vector<pin_id> out;
     for (const auto& found : lookup(keys, net::flag_view)) {
       EXPECT_EQ(found.code, ec::ok);
-      out.push_back({in_->hash(keys[out.size()]), {found.where.page, found.where.gen}});
+      out.push_back(pin_of(holding::view, in_->hash(keys[out.size()]), found.where));
     }
     return out;
   }

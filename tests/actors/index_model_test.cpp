@@ -26,7 +26,7 @@ public:
     std::uint32_t keys = 0, views = 0;  // pins
     bool evicting = false;
     bool pinned() const { return keys + views > 0; }
-    page_grant page() const { return {where.page, where.gen}; }
+    page_grant page() const { return where.as_grant(); }
   };
   std::unordered_map<key_hash, entry> entries;
   std::unordered_map<page_grant, std::uint32_t> detached;
@@ -55,8 +55,8 @@ public:
     std::reverse(hit.begin(), hit.end());
     for (const auto& h : hit) {
       auto& e = entries.at(h);
-      e.keys += flags.takes == index::holding::pin ? 1 : 0;
-      e.views += flags.takes == index::holding::view ? 1 : 0;
+      e.keys += flags.takes == holding::pin ? 1 : 0;
+      e.views += flags.takes == holding::view ? 1 : 0;
       if (e.pinned())
         forget(h);
       else
@@ -189,7 +189,7 @@ void index_against_model::step() {
     case 2:
     case 3: {
       auto b = batch();
-      index::lookup_flags flags{static_cast<index::holding>(random.below(3)), random.chance(40)};
+      index::lookup_flags flags{static_cast<holding>(random.below(3)), random.chance(40)};
       ASSERT_EQ(real.lookup(b, flags), want.lookup(b, flags));
       break;
     }

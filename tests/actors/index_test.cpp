@@ -19,7 +19,7 @@ using pin_list = std::vector<pin_id>;
 // A pin by key, and one of a view of what index_with put there.
 pin_id key_of(std::uint64_t n) { return {hash_of(n), {}}; }
 pin_id view_of(std::uint32_t n) { return {hash_of(n), {place_of(n).page, place_of(n).gen}}; }
-constexpr index::lookup_flags pinned{.takes = index::holding::pin}, viewed{.takes = index::holding::view};
+constexpr index::lookup_flags pinned{.takes = holding::pin}, viewed{.takes = holding::view};
 
 index index_with(std::uint32_t n, std::size_t capacity = 64) {
   index i{capacity, "lru"};
@@ -127,7 +127,7 @@ TEST(Index, CountsFollowEveryChange) {
 TEST(Index, PrefixStopMissesAllAfterTheFirstMissAndPinsNoneOfThem) {
   auto i = index_with(4);
   auto found = i.lookup(hashes{hash_of(0), hash_of(1), hash_of(9), hash_of(2), hash_of(3)},
-                        {.takes = index::holding::pin, .prefix_stop = true});
+                        {.takes = holding::pin, .prefix_stop = true});
   std::vector<ec> codes;
   for (const auto& f : found)
     codes.push_back(f.code);

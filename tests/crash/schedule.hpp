@@ -80,7 +80,7 @@ private:
 
   std::size_t any_key() { return random_.below(keys); }
   pin_id id_of(const player::pin& pin) const {
-    return {truth_.hash(pin.key), pin.view ? page_grant{pin.where.page, pin.where.gen} : page_grant{}};
+    return pin_of(pin.view ? holding::view : holding::pin, truth_.hash(pin.key), pin.where);
   }
   std::string blob(const std::vector<std::size_t>& of) const {
     std::vector<key_hash> hashes;

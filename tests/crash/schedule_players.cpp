@@ -192,8 +192,7 @@ void schedule::pin(player& p) {
   for (auto n = 1 + random_.below(4); n > 0; --n)
     wanted.push_back(any_key());
   bool prefix = random_.chance(50), view = random_.chance(50);
-  auto flags =
-    static_cast<std::uint8_t>((view ? net::flag_view : net::flag_pin) | (prefix ? net::flag_prefix_stop : 0));
+  auto flags = net::flags_of(view ? holding::view : holding::pin, prefix);
   send<net::found_reply>(p, net::lookup_request{flags, blob(wanted)},
                          [this, &p, wanted, prefix, view](const net::found_reply& r) {
                            ASSERT_EQ(r.code, 0);
