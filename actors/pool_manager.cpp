@@ -227,13 +227,10 @@ void pool_manager::write_free(page_ref page) {
   auto slot = env_->slot_of(page);
   if (!slot)
     return;
-  auto& descriptors = env_->pool->descriptors();
-  auto old = descriptors.read(*slot);
-  cxl::descriptor d;
-  // A damaged line starts again above every generation ever used.
-  d.gen = old ? old->gen + 1 : env_->pool->above_highest();
-  env_->pool->note_generation(d.gen);
-  descriptors.write(*slot, d);
+  if (auto old = env_->pool->descriptors().read(*slot))
+    env_->pool->end_generation(*slot, old->gen, page_state::free);
+  else
+    env_->pool->start_afresh(*slot, page_state::free);
 }
 
 void pool_manager::move(const move_pages& change) {

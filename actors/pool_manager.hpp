@@ -21,8 +21,8 @@ namespace maru::actors {
 
 class pool_manager : public pool_manager_actor::base {
 public:
-  // `table`, `shown`: as recovery left them. `grace`: nothing is evicted until end_grace. `held`: quarantined pages whose descriptors
-  // were damaged, free once nobody of before the restart can touch them.
+  // `table`, `shown`: as recovery left them. `grace`: nothing is evicted until end_grace. `held`: quarantined pages whose
+  // descriptors were damaged, free once nobody of before the restart can touch them.
   pool_manager(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<page_table> table, shown_regions shown,
                std::vector<index_shard_actor> shards, region_preparer_actor preparer, bool grace,
                std::vector<page_ref> held);

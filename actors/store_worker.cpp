@@ -264,14 +264,8 @@ void store_worker::write_descriptor(put_item_ref ref, page_state state) {
 }
 
 void store_worker::end_generation(const page_grant& page, page_state to) {
-  auto slot = env_->slot_of(page.page);
-  if (!slot)
-    return;
-  cxl::descriptor d;
-  d.state = to;
-  d.gen = page.gen + 1;
-  env_->pool->note_generation(d.gen);
-  env_->pool->descriptors().write(*slot, d);
+  if (auto slot = env_->slot_of(page.page))
+    env_->pool->end_generation(*slot, page.gen, to);
 }
 
 void store_worker::tell_pool(std::vector<page_ref> pages, page_state from, page_state to) {
@@ -333,7 +327,7 @@ void store_worker::finish_removals(std::vector<removal>& removals, bool written)
           env_->pool->descriptors().set_state(*slot, page_state::committed);
         kept.push_back(v.where.page);
       } else if (!v.viewed) {
-        end_generation({v.where.page, v.where.gen}, r.request.to);
+        end_generation(v.where.as_grant(), r.request.to);
       }
       results.codes.push_back(written ? ec::ok : ec::storage_failed);
     }

@@ -86,7 +86,11 @@ public:
   // Tells that `gen` is about to be used; writes the superblock when it passes the recorded highest one, which then
   // moves ahead by a coarse step. Cheap otherwise.
   void note_generation(generation gen);
-  // First generation above all ever used: where a damaged page starts again. Counts as noted.
+  // What the page in this slot held under `gen` is over: its descriptor gets the next generation, and this state.
+  void end_generation(std::uint64_t slot, generation gen, page_state state);
+  // A damaged descriptor starts again in this state, above every generation ever used.
+  void start_afresh(std::uint64_t slot, page_state state);
+  // First generation above all ever used. Counts as noted.
   generation above_highest();
 
 private:

@@ -150,6 +150,21 @@ void pool::note_generation(generation gen) {
     raise_highest(gen);
 }
 
+void pool::end_generation(std::uint64_t slot, generation gen, page_state state) {
+  descriptor next;
+  next.state = state;
+  next.gen = gen + 1;
+  note_generation(next.gen);
+  descriptors_.write(slot, next);
+}
+
+void pool::start_afresh(std::uint64_t slot, page_state state) {
+  descriptor fresh;
+  fresh.state = state;
+  fresh.gen = above_highest();
+  descriptors_.write(slot, fresh);
+}
+
 generation pool::above_highest() {
   std::lock_guard lock{super_mutex_};
   auto gen = std::min(super_.highest + 1, generation_max);
