@@ -10,9 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "actors/entry_scan.hpp"
 #include "actors/payload_check.hpp"
 #include "actors/session_files.hpp"
 #include "base/kill_point.hpp"
+#include "base/parallel.hpp"
 #include "cxl/pin_record.hpp"
 
 namespace maru::actors {
@@ -21,8 +23,8 @@ namespace {
 
 using metrics::dropped_for;
 
-constexpr std::size_t block_entries = 256;  // whose descriptors are on their way at the same time
-constexpr std::size_t entries_ahead = 8;    // whose buckets are
+constexpr std::size_t scanning_threads_max = 8;
+constexpr std::size_t entries_ahead = 8;  // whose buckets are on their way at the same time
 
 class recovery {
 public:
@@ -149,74 +151,46 @@ private:
       }
   }
 
-  // An entry of RocksDB.
-  struct stored_entry {
-    key_hash hash;
-    location where;
-    std::uint64_t committed_ms = 0;
-    bool keyless = false;
-    std::optional<cxl::region_row> region;
-  };
-
-  // Records come in the order of their hashes and need descriptors in no order at all: a block of them is gathered, and
-  // all its lines are asked for before the first is looked at.
   status read_entries() {
-    std::vector<stored_entry> block, kept;
-    block.reserve(block_entries);
-    auto scanned = env_.store->scan_entries(
-      {},
-      [&](const key_hash& hash, const storage::entry_record& record) {
-        kill_point(kill_at::recovery_entry);
-        auto region = env_.regions->find(record.where.page.region);
-        if (region && value_of(record.where.page.page) < region->page_count())
-          env_.pool->descriptors().prefetch(env_.pool->slot_of(*region, record.where.page.page));
-        block.push_back({hash, record.where, record.committed_ms, record.key.empty(), region});
-        if (block.size() == block_entries)
-          check_block(block, kept);
-        return true;
-      },
-      [&](const key_hash& hash) {
-        env_.metrics->corrupted(metrics::corruption::record);
-        drop(hash, dropped_for::record);
-      });
-    if (!scanned)
-      return scanned;
-    check_block(block, kept);
-    insert_by_age(kept);
-    out_.entries = kept.size();
+    auto parts = scan_entries(env_, cores_at_most(scanning_threads_max));
+    if (!parts)
+      return parts.error();
+    for (const auto& part : *parts) {
+      for (const auto& [hash, why] : part.refused)
+        drop(hash, why);
+      for (const auto& e : part.confirmed) {
+        out_.table->restore(e.where.page, page_state::committed);
+        if (e.keyless)
+          out_.keyless[shard_of(e.hash, env_.shards)].insert(e.hash);
+      }
+      out_.entries += part.confirmed.size();
+    }
+    in_parallel(env_.shards, [&](std::size_t shard) { insert_by_age(shard, *parts); });
     return {};
   }
 
-  void check_block(std::vector<stored_entry>& block, std::vector<stored_entry>& kept) {
-    for (auto& e : block) {
-      if (auto why = disagreement(e.hash, e.where)) {
-        drop(e.hash, *why);
-        continue;
-      }
-      out_.table->restore(e.where.page, page_state::committed);
-      if (e.keyless)
-        out_.keyless[shard_of(e.hash, env_.shards)].insert(e.hash);
-      kept.push_back(std::move(e));
-    }
-    block.clear();
-  }
-
   // Recency did not survive: the order of commits is the best that is known of it.
-  void insert_by_age(const std::vector<stored_entry>& entries) {
-    std::vector<std::pair<std::uint64_t, std::size_t>> order(entries.size());
-    for (std::size_t i = 0; i < order.size(); ++i)
-      order[i] = {entries[i].committed_ms, i};
-    std::sort(order.begin(), order.end());
-    auto shard_for = [this](const key_hash& hash) { return out_.shards[shard_of(hash, out_.shards.size())].get(); };
+  void insert_by_age(std::size_t shard, const std::vector<scanned_entries>& parts) {
+    struct aged {
+      std::uint64_t committed_ms;
+      const stored_entry* entry;
+    };
+    std::vector<aged> order;
+    order.reserve(out_.entries / env_.shards);
+    for (const auto& part : parts)
+      for (const auto& e : part.confirmed)
+        if (shard_of(e.hash, env_.shards) == shard)
+          order.push_back({e.committed_ms, &e});
+    std::stable_sort(order.begin(), order.end(),
+                     [](const aged& a, const aged& b) { return a.committed_ms < b.committed_ms; });
+    auto& into = *out_.shards[shard];
     for (std::size_t n = 0; n < order.size(); ++n) {
       if (n + 2 * entries_ahead < order.size())
-        __builtin_prefetch(&entries[order[n + 2 * entries_ahead].second]);
-      if (n + entries_ahead < order.size()) {
-        const auto& next = entries[order[n + entries_ahead].second].hash;
-        shard_for(next)->prefetch(next);
-      }
-      const auto& e = entries[order[n].second];
-      shard_for(e.hash)->insert(e.hash, e.where, e.region->page_bytes);
+        __builtin_prefetch(order[n + 2 * entries_ahead].entry);
+      if (n + entries_ahead < order.size())
+        into.prefetch(order[n + entries_ahead].entry->hash);
+      const auto& e = *order[n].entry;
+      into.insert(e.hash, e.where, e.page_bytes);
     }
   }
 
@@ -250,24 +224,9 @@ private:
     return {};
   }
 
-  // Why a record is not to be believed; empty when the pool agrees.
-  std::optional<dropped_for> disagreement(const key_hash& hash, const location& where) {
-    auto slot = env_.slot_of(where.page);
-    if (!slot)
-      return dropped_for::no_region;
-    auto d = env_.pool->descriptors().read(*slot);
-    if (!d)
-      return dropped_for::descriptor;
-    if (d->state != page_state::committed)
-      return dropped_for::state;
-    if (d->gen != where.gen)
-      return dropped_for::generation;
-    if (d->hash != hash || d->length != where.length || d->checksum != where.checksum)
-      return dropped_for::hash;
-    return std::nullopt;
-  }
-
   void drop(const key_hash& hash, dropped_for why) {
+    if (why == dropped_for::record)
+      env_.metrics->corrupted(metrics::corruption::record);
     ++out_.dropped;
     env_.metrics->recovery_dropped(why, 1);
     repairs_.delete_entry(hash);
@@ -294,10 +253,7 @@ private:
     auto& descriptors = env_.pool->descriptors();
     if (!d) {  // torn or damaged: starts again above every generation ever used
       env_.metrics->corrupted(metrics::corruption::descriptor);
-      cxl::descriptor fresh;
-      fresh.gen = env_.pool->above_highest();
-      fresh.state = sessions_.empty() ? page_state::free : page_state::quarantined;
-      descriptors.write(slot, fresh);
+      env_.pool->start_afresh(slot, sessions_.empty() ? page_state::free : page_state::quarantined);
       if (!sessions_.empty())
         hold(page);
       return;
@@ -308,7 +264,7 @@ private:
     bool read = unknown_pool() ? !sessions_.empty()
                                : pinned_.contains({d->hash, {}}) || pinned_.contains({d->hash, {page, d->gen}});
     if (read && d->state == page_state::committed) {
-      retire(slot, d->gen, page_state::quarantined);
+      env_.pool->end_generation(slot, d->gen, page_state::quarantined);
       hold(page);
       return;
     }
@@ -324,7 +280,7 @@ private:
       return;
     }
     if (d->state == page_state::evicting || owner == sessions_.end()) {
-      retire(slot, d->gen, page_state::free);
+      env_.pool->end_generation(slot, d->gen, page_state::free);
       return;
     }
     // Granted, or committed without a record: the commit was never acknowledged, so the page is its session's again.
@@ -337,15 +293,6 @@ private:
     out_.table->restore(page, page_state::granted);
     out_.table->restore_owner(page, d->session);
     owner->second.granted.push_back({page, d->gen});
-  }
-
-  // What the page held under this generation is over.
-  void retire(std::uint64_t slot, generation gen, page_state state) {
-    cxl::descriptor next;
-    next.state = state;
-    next.gen = gen + 1;
-    env_.pool->note_generation(next.gen);
-    env_.pool->descriptors().write(slot, next);
   }
 
   void hold(page_ref page) {

@@ -83,6 +83,12 @@ struct store_stats {
   bool write_stalled = false;
 };
 
+// Scans visit entries by this number, and those with the same one by their high words. It spreads evenly over 64 bits, as
+// hashes do: who wants a share of all entries scans a share of the numbers.
+inline std::uint64_t scan_position(const key_hash& hash) { return __builtin_bswap64(hash.low); }
+// The first hash at a position.
+inline key_hash hash_at_position(std::uint64_t position) { return {__builtin_bswap64(position), 0}; }
+
 // Errors: `storage_failed` when the backend refuses, `corrupt` when stored bytes do not decode.
 // Threading: all members from any thread.
 class metadata_store {
@@ -93,8 +99,8 @@ public:
   virtual status write(write_batch batch, bool sync) = 0;
 
   virtual result<std::optional<entry_record>> entry(const key_hash& hash) const = 0;
-  // Calls `visit` in hash order (low word's bytes first, as stored) from the first hash >= `from`, until it returns
-  // false. A record that does not decode is passed to `damaged` (which may be empty) and skipped.
+  // Calls `visit` in the order of scan_position from `from` on, until it returns false. A record that does not decode is
+  // passed to `damaged` (which may be empty) and skipped.
   virtual status scan_entries(const key_hash& from,
                               const std::function<bool(const key_hash&, const entry_record&)>& visit,
                               const std::function<void(const key_hash&)>& damaged = {}) const = 0;

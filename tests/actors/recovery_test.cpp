@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <map>
 
+#include "actors/entry_scan.hpp"
 #include "tests/actors/pool_environment.hpp"
 
 namespace maru::actors {
@@ -82,6 +83,29 @@ TEST_F(recovery_of_a_pool, EntriesGoToTheShardOfTheirHash) {
     for (std::size_t s = 0; s < 2; ++s)
       EXPECT_EQ(state.shards[s]->contains(hash), s == shard_of(hash, 2));
   }
+}
+
+TEST_F(recovery_of_a_pool, ScanFindsTheSameInHoweverManyRanges) {
+  for (std::uint32_t i = 0; i < 20; ++i)
+    pool.commit("key" + std::to_string(i), page(i));
+  pool.put_record(pool.record_of("lost", test::page_at(77, 0)));
+  auto scan = [&](std::size_t ranges) {
+    std::vector<key_hash> confirmed, refused;
+    auto parts = scan_entries(*pool.env, ranges);
+    EXPECT_TRUE(parts && parts->size() == ranges);
+    for (const auto& part : *parts) {
+      for (const auto& e : part.confirmed)
+        confirmed.push_back(e.hash);
+      for (const auto& [hash, why] : part.refused)
+        refused.push_back(hash);
+    }
+    return std::pair{confirmed, refused};
+  };
+  auto in_one = scan(1);
+  EXPECT_EQ(in_one.first.size(), 20u);
+  EXPECT_EQ(in_one.second, std::vector{pool.hash("lost")});
+  for (std::size_t ranges : {2, 3, 8})
+    EXPECT_EQ(scan(ranges), in_one) << ranges;
 }
 
 TEST_F(recovery_of_a_pool, OldestCommitIsTheColdest) {

