@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <string_view>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -115,15 +116,21 @@ result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_poi
 }
 
 std::string local_path(const client_options& options, const std::string& path) {
-  const std::pair<std::string, std::string>* best = nullptr;
-  for (auto& entry : options.path_map) {
-    auto& from = entry.first;
-    bool fits = !from.empty() && path.starts_with(from)
-                && (path.size() == from.size() || from.back() == '/' || path[from.size()] == '/');
-    if (fits && (!best || from.size() > best->first.size()))
-      best = &entry;
+  auto without_slash = [](std::string_view folder) {
+    return folder.substr(0, folder.ends_with('/') ? folder.size() - 1 : folder.size());
+  };
+  std::string_view from, to;
+  bool found = false;
+  for (const auto& [server, local] : options.path_map) {
+    auto head = without_slash(server);
+    bool fits = !server.empty() && path.starts_with(head) && (path.size() == head.size() || path[head.size()] == '/');
+    if (!fits || (found && head.size() < from.size()))
+      continue;
+    found = true;
+    from = head;
+    to = without_slash(local);
   }
-  return best ? best->second + path.substr(best->first.size()) : path;
+  return found ? std::string{to} + path.substr(from.size()) : path;
 }
 
 result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& options, const hello_reply& reply) {

@@ -157,15 +157,6 @@ class MaruConfig:
             raise ValueError(f"the token must have at most {_token_bytes_max} bytes")
         return token
 
-    def local_pool_path(self, server_path: str) -> str:
-        """Where this process sees a path of marud's: the longest entry of `pool_path_map` that is the path or a folder
-        above it is replaced by its local one. Unmapped paths stay."""
-        assert isinstance(self.pool_path_map, Mapping)
-        for server, local in sorted(self.pool_path_map.items(), key=lambda entry: -len(entry[0])):
-            if server_path == server or server_path.startswith(server.rstrip("/") + "/"):
-                return local.rstrip("/") + server_path[len(server.rstrip("/")) :]
-        return server_path
-
 
 def _parse_path_map(given: Mapping[str, str] | str) -> dict[str, str]:
     if isinstance(given, str):

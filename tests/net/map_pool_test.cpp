@@ -49,6 +49,17 @@ TEST_F(MapPool, TheLongestFittingPathOfTheMapIsTaken) {
   EXPECT_EQ(net::local_path(o, "/poolside/x"), "/poolside/x");
 }
 
+TEST_F(MapPool, SlashesAtTheEndOfAMapsPathsDoNotMatter) {
+  client_options o;
+  o.path_map = {{"/dev/shm/pools", "/mnt/pools"}, {"/dev/shm/pools/b", "/data/b/"}};
+  EXPECT_EQ(net::local_path(o, "/dev/shm/pools/a"), "/mnt/pools/a");
+  EXPECT_EQ(net::local_path(o, "/dev/shm/pools/b"), "/data/b");
+  EXPECT_EQ(net::local_path(o, "/dev/shm/pools/b/0"), "/data/b/0");
+  EXPECT_EQ(net::local_path(o, "/dev/shm/pools-of-others"), "/dev/shm/pools-of-others");
+  o.path_map = {{"/", "/host"}};
+  EXPECT_EQ(net::local_path(o, "/dev/dax0.0"), "/host/dev/dax0.0");
+}
+
 using Client = client_fixture;
 
 TEST_F(Client, PoolAndLockAreFoundThroughTheMap) {
