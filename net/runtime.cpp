@@ -1,7 +1,7 @@
 #include "net/runtime.hpp"
 
 #include <pthread.h>
-#include <unistd.h>
+
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
 
@@ -25,10 +25,21 @@ struct client_config : caf::actor_system_config {
   }
 };
 
-// Where the process's runtime is found. One per process id: a child must not wait for a mutex that a thread of its
+// How many forks lie between this process and the one that loaded the library. Counted, since getpid() is a system call,
+// and every page and every view asks.
+std::atomic<unsigned> forks{0};
+
+// False where forks cannot be counted.
+bool count_forks() {
+  static const bool counted =
+    pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); }) == 0;
+  return counted;
+}
+
+// Where the process's runtime is found. Each process has its own: a child must not wait for a mutex that a thread of its
 // parent held when it forked.
 struct place {
-  pid_t pid = getpid();
+  unsigned of = forks;
   std::mutex mutex;
   std::weak_ptr<runtime> current;
 };
@@ -36,7 +47,7 @@ struct place {
 place& place_of_this_process() {
   static std::atomic<place*> known{nullptr};
   auto* seen = known.load();
-  if (seen && seen->pid == getpid())
+  if (seen && seen->of == forks)
     return *seen;
   auto* fresh = new place;
   if (known.compare_exchange_strong(seen, fresh))
@@ -60,11 +71,13 @@ struct runtime::engine {
   caf::actor_system system{config};
 };
 
-runtime::runtime(std::unique_ptr<engine> e) : engine_(std::move(e)), pid_(getpid()) {}
+runtime::runtime(std::unique_ptr<engine> e) : engine_(std::move(e)), of_(forks) {}
 
 runtime::~runtime() = default;
 
 result<std::shared_ptr<runtime>> runtime::acquire() {
+  if (!count_forks())
+    return {ec::io, "failed to have the client's forks noticed: out of memory"};
   auto& here = place_of_this_process();
   std::lock_guard lock(here.mutex);
   if (auto known = here.current.lock())
@@ -84,6 +97,6 @@ result<std::shared_ptr<runtime>> runtime::acquire() {
 
 caf::actor_system& runtime::system() { return engine_->system; }
 
-bool runtime::forked() const { return getpid() != pid_; }
+bool runtime::forked() const { return forks.load(std::memory_order_relaxed) != of_; }
 
 }  // namespace maru::net

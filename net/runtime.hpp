@@ -1,8 +1,6 @@
 // One CAF runtime per process, shared by all its clients and gone with the last of them.
 #pragma once
 
-#include <sys/types.h>
-
 #include <csignal>
 #include <memory>
 
@@ -45,7 +43,7 @@ private:
   struct engine;
   explicit runtime(std::unique_ptr<engine> e);
   std::unique_ptr<engine> engine_;
-  pid_t pid_;
+  unsigned of_;  // which process, see forked()
 };
 
 }  // namespace maru::net
