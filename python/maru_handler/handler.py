@@ -41,6 +41,7 @@ class MaruHandler(Connection, AsyncOperations):
     Threads: every method from any thread, at the same time. None keeps Python's lock while it waits.
     Time: a call waits `timeout_ms` for marud. Then `store` raises TimeoutError, `alloc` ValueError, and all others
     answer as if nothing were there: False, None, or a list of these. After a restart of marud the handler goes on.
+    Ctrl-C is seen when the call returns.
     Processes: connect after a fork. One that was connected before raises RuntimeError in the child, where the memory of
     its views and pages is not mapped. Children by spawn or subprocess are fine.
     Errors: RuntimeError before `connect` and after `close`; TypeError for what is no key; others with each method.
@@ -119,7 +120,7 @@ class MaruHandler(Connection, AsyncOperations):
             _maru.encode_key(key)  # a wrong key costs no page
             handle = self._filled(data if data is not None else handle)
         try:
-            answers, in_doubt = client.store([key], [handle])
+            answers, in_doubt = self._ask_to_store(client, [key], [handle])
         except _maru.Error as error:
             self._no_answer(client, "store", error)
             return False
@@ -147,14 +148,21 @@ class MaruHandler(Connection, AsyncOperations):
 
     def _store_part(self, client: _maru.Client, keys: list[Key], handles: list[Any]) -> list[bool]:
         try:
-            return client.store(keys, handles)[0]
+            return self._ask_to_store(client, keys, handles)[0]
         except AttributeError:  # not all are handles; nothing was done
             handles = [self._filled_or_none(handle) for handle in handles]
         filled = [i for i, handle in enumerate(handles) if handle is not None]
         answers = [False] * len(keys)
-        for i, answer in zip(filled, client.store([keys[i] for i in filled], [handles[i] for i in filled])[0]):
+        stored, _ = self._ask_to_store(client, [keys[i] for i in filled], [handles[i] for i in filled])
+        for i, answer in zip(filled, stored):
             answers[i] = answer
         return answers
+
+    def _ask_to_store(self, client: _maru.Client, keys: list[Key], handles: list[Any]) -> tuple[list[bool], bool]:
+        answers, in_doubt, trouble = client.store(keys, handles)
+        if trouble:
+            _logger.warning("failed to store %d of %d chunks: %s", answers.count(False), len(answers), trouble)
+        return answers, in_doubt
 
     def _filled(self, data: Any) -> AllocHandle:
         view = memoryview(data)

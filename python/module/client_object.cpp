@@ -146,8 +146,9 @@ py::tuple client_object::store(const py::list& keys, const py::list& handles) {
   key_batch batch{keys};
   auto asks = asks_of(handles, chunk_bytes_);
   auto answers = must(without_gil([&] { return store_pages(*client_, book_, batch.views(), asks, timeout_); }));
-  auto flags = list_of(answers.size(), [&](std::size_t i) { return PyBool_FromLong(answers[i] == stored::yes); });
-  return py::make_tuple(flags, std::find(answers.begin(), answers.end(), stored::doubt) != answers.end());
+  const auto& each = answers.each;
+  auto flags = list_of(each.size(), [&](std::size_t i) { return PyBool_FromLong(each[i] == stored::yes); });
+  return py::make_tuple(flags, std::find(each.begin(), each.end(), stored::doubt) != each.end(), answers.trouble);
 }
 
 // -- reads

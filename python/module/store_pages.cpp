@@ -16,9 +16,14 @@ class store_operation {
 public:
   store_operation(client& c, page_book& book, std::span<const std::string_view> keys, std::span<const page_ask> asks,
                   clock::time_point deadline)
-      : client_(c), book_(book), keys_(keys), asks_(asks), deadline_(deadline), answers_(keys.size(), stored::no) {}
+      : client_(c),
+        book_(book),
+        keys_(keys),
+        asks_(asks),
+        deadline_(deadline),
+        answers_{std::vector<stored>(keys.size(), stored::no), {}} {}
 
-  result<std::vector<stored>> run() {
+  result<store_answers> run() {
     std::vector<page_ref> where;
     where.reserve(asks_.size());
     for (auto& ask : asks_)
@@ -62,6 +67,8 @@ private:
       for (auto& page : now.pages)
         grants.push_back(page.grant());
       auto codes = client_.commit_batch(now.keys, now.pages);
+      if (!codes)
+        went_wrong(codes.error().message);
       batch busy;
       std::vector<page_book::outcome> outcomes;
       outcomes.reserve(now.at.size());
@@ -90,14 +97,21 @@ private:
 
   page_book::outcome outcome_of(std::size_t i, const page_grant& grant, ec code) {
     switch (code) {
-      case ec::ok: answers_[i] = stored::yes; return {grant, page_book::fate::committed, keys_[i], asks_[i].length};
+      case ec::ok:
+        answers_.each[i] = stored::yes;
+        return {grant, page_book::fate::committed, keys_[i], asks_[i].length};
       case ec::timeout:
-        answers_[i] = stored::doubt;
+        answers_.each[i] = stored::doubt;
         return {grant, page_book::fate::doubtful, keys_[i], asks_[i].length};
-      case ec::exists: answers_[i] = stored::yes; break;
-      default: answers_[i] = stored::no;
+      case ec::exists: answers_.each[i] = stored::yes; break;
+      default: went_wrong("marud answered " + std::string{to_string(code)});
     }
     return {grant, page_book::fate::dropped, {}, 0};
+  }
+
+  void went_wrong(const std::string& why) {
+    if (answers_.trouble.empty())
+      answers_.trouble = why;
   }
 
   // Nobody waits for these any more: the client settles them.
@@ -105,6 +119,7 @@ private:
     std::vector<page_book::outcome> outcomes;
     for (std::size_t k = 0; k < busy.at.size(); ++k)
       outcomes.push_back(outcome_of(busy.at[k], busy.pages[k].grant(), ec::timeout));
+    went_wrong("marud is still at an earlier commit of the page");
     book_.settle(outcomes);
     (void)client_.commit_async(busy.keys, busy.pages);
   }
@@ -123,8 +138,12 @@ private:
     if (!there && there.code() == ec::session_over)
       return there.error();
     for (std::size_t k = 0; k < others_.size(); ++k) {
-      auto missing = known[k] ? stored::no : stored::doubt;
-      answers_[others_[k]] = !there ? stored::doubt : (*there)[k] ? stored::yes : missing;
+      if (there && (*there)[k]) {
+        answers_.each[others_[k]] = stored::yes;
+        continue;
+      }
+      answers_.each[others_[k]] = there && known[k] ? stored::no : stored::doubt;
+      went_wrong(there ? "the page is not open for writing, and the key is not there" : there.error().message);
     }
     return {};
   }
@@ -134,14 +153,14 @@ private:
   std::span<const std::string_view> keys_;
   std::span<const page_ask> asks_;
   clock::time_point deadline_;
-  std::vector<stored> answers_;
+  store_answers answers_;
   std::vector<std::size_t> others_;
 };
 
 }  // namespace
 
-result<std::vector<stored>> store_pages(client& c, page_book& book, std::span<const std::string_view> keys,
-                                        std::span<const page_ask> asks, std::chrono::milliseconds timeout) {
+result<store_answers> store_pages(client& c, page_book& book, std::span<const std::string_view> keys,
+                                  std::span<const page_ask> asks, std::chrono::milliseconds timeout) {
   return store_operation{c, book, keys, asks, clock::now() + timeout}.run();
 }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,11 +26,16 @@ enum class stored : std::uint8_t {
   doubt,  // no answer came: the page is out of use until the client has settled it
 };
 
-// Commits each page under its key, in one message; one answer per key. For a page that is not open (stored before, not
+struct store_answers {
+  std::vector<stored> each;  // one per key
+  std::string trouble;       // what went wrong first; empty where every answer is `yes`
+};
+
+// Commits each page under its key, in one message. For a page that is not open (stored before, not
 // this handler's) the answer tells whether the key is there. Blocks until the client's deadline.
 // REQUIRES: as many asks as keys, at most bounds::batch_items_max; lengths fit the pages.
 // Errors: session_over. All else is in the answers.
-result<std::vector<stored>> store_pages(client& c, page_book& book, std::span<const std::string_view> keys,
-                                        std::span<const page_ask> asks, std::chrono::milliseconds timeout);
+result<store_answers> store_pages(client& c, page_book& book, std::span<const std::string_view> keys,
+                                  std::span<const page_ask> asks, std::chrono::milliseconds timeout);
 
 }  // namespace maru::python

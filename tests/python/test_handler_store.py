@@ -145,9 +145,10 @@ class TestStore:
             handler.store(key(), AllocHandle(memoryview(b""), page.region_id, page.page_index, CHUNK + 1))
         assert handler.store(key(), page) is True
 
-    def test_a_foreign_handle_is_true_only_where_the_key_exists(self, handler, connect, key):
+    def test_a_foreign_handle_is_true_only_where_the_key_exists(self, handler, connect, key, caplog):
         foreign = connect().alloc(3)
         assert handler.store(key("a"), foreign) is False
+        assert "failed to store 1 of 1 chunks: the page is not open for writing" in caplog.text
         assert handler.exists(key("a")) is False
         put(handler, key("b"))
         assert handler.store(key("b"), foreign) is True
