@@ -47,6 +47,13 @@ def test_service_monitor_finds_the_service_of_metrics_alone(helm: Helm) -> None:
     assert endpoint["port"] in [p["name"] for p in marud_of(helm.one("everything", "DaemonSet"))["ports"]]
 
 
+@pytest.mark.parametrize(("kind", "ends"), [("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")])
+def test_series_have_the_job_of_the_rules_and_go_on_with_the_next_pod(helm: Helm, kind: str, ends: str) -> None:
+    (end,) = helm.one("everything", kind)["spec"][ends]
+    labels = {r["targetLabel"]: r.get("replacement", r.get("sourceLabels")) for r in end["relabelings"]}
+    assert labels == {"job": "maru", "instance": ["__meta_kubernetes_pod_node_name"]}
+
+
 def test_workers_service_keeps_to_the_node_where_the_cluster_can(helm: Helm) -> None:
     def service(kube: str) -> Item:
         (found,) = [s for s in helm.objects("everything", kube=kube) if s["metadata"]["name"] == "kv-pool"

@@ -73,7 +73,7 @@ class Node:
             shutil.copy(BIN / program, self.folder / "bin")
         secret = self.folder / "token" / "token"
         secret.write_text("one that workers show\n".replace(" ", "-"))
-        os.chown(secret, 0, 10555)
+        os.chown(secret, 0, 65500)
         secret.chmod(0o440)
         self.marud: subprocess.Popen[str] | None = None
         self.http = 0

@@ -172,7 +172,7 @@ def test_tokens_and_certificates_come_as_folders_from_secrets(helm: Helm, case: 
         assert "subPath" not in mount  # a file of a Secret that is mounted by subPath is never renewed
         if mount["name"] in ("token", "tls"):
             assert mount["readOnly"] is True
-    assert pod["spec"]["securityContext"]["fsGroup"] == 10555  # whom the files' mode lets read
+    assert pod["spec"]["securityContext"]["fsGroup"] == 65500  # whom the files' mode lets read
     assert "secretKeyRef" not in str(container)
 
 

@@ -51,3 +51,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- fail (printf "%s needs the Prometheus operator, and this cluster has no monitoring.coreos.com/v1" .what) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The labels that rules and dashboards go by: the job they name, and the node as the instance, whose series so go on
+     from one pod to the next. */}}
+{{- define "maru.relabelings" -}}
+- targetLabel: job
+  replacement: maru
+- sourceLabels: [__meta_kubernetes_pod_node_name]
+  targetLabel: instance
+{{- end -}}
