@@ -52,7 +52,7 @@ std::string hex_of(const key_hash& hash) { return to_hex({reinterpret_cast<const
 }  // namespace
 
 admin::admin(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours)
-    : admin_actor::base(cfg), env_(std::move(env)), to_(std::move(neighbours)) {
+    : observed(cfg, env->metrics, metrics::actor::admin), env_(std::move(env)), to_(std::move(neighbours)) {
   harden(this, env_, "admin");
 }
 

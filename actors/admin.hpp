@@ -8,11 +8,12 @@
 
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
+#include "actors/observed.hpp"
 #include "actors/session.hpp"
 
 namespace maru::actors {
 
-class admin : public admin_actor::base {
+class admin : public observed<admin_actor::base> {
 public:
   admin(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours);
 

@@ -30,7 +30,7 @@ uuid uuid_of(std::string_view bytes) {
 
 door::door(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, admin_actor admin,
            std::vector<recovered_session> recovered)
-    : door_actor::base(cfg),
+    : observed(cfg, env->metrics, metrics::actor::door),
       env_(std::move(env)),
       to_(std::move(neighbours)),
       admin_(std::move(admin)),
@@ -91,8 +91,12 @@ error door::check(const net::hello& m) const {
   return {};
 }
 
+void door::answered(ec code, std::chrono::steady_clock::time_point since) {
+  env_->metrics->request(metrics::op::hello, metrics::answer_of(code), 1,
+                         std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
+}
+
 door::hello_promise door::welcome(const net::hello& m) {
-  auto since = std::chrono::steady_clock::now();
   auto owner = current_sender() ? current_sender()->address() : caf::actor_addr{};
   auto reply = make_response_promise<net::hello_reply>();  // takes the sender away
   auto refusal = owner ? check(m) : error{ec::invalid, "hello without a sender"};
@@ -100,6 +104,7 @@ door::hello_promise door::welcome(const net::hello& m) {
     refusal = {ec::busy, "marud has as many sessions as --sessions-max allows"};
   if (refusal.code != ec::ok) {
     env_->metrics->rejected("hello", to_string(refusal.code));
+    env_->metrics->refused(metrics::op::hello, refusal.code);
     net::hello_reply no;
     no.code = static_cast<std::uint8_t>(refusal.code);
     no.reason = refusal.message;
@@ -111,12 +116,11 @@ door::hello_promise door::welcome(const net::hello& m) {
     resume(m, owner, reply);
   else
     open(m, owner, reply);
-  env_->metrics->request(metrics::op::hello,
-                         std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
   return reply;
 }
 
 void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply) {
+  auto since = std::chrono::steady_clock::now();
   storage::session_record record;
   record.id = session_id{env_->pool->epoch() << 32 | next_session_++};
   record.resume_secret = random_uuid();
@@ -132,19 +136,22 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
     no.code = static_cast<std::uint8_t>(made.code());
     no.reason = made.error().message;
     reply.deliver(std::move(no));
+    answered(made.code(), since);
     return;
   }
   // On disk before the answer: a marud that is killed right after it still knows whom to wait for.
-  auto finish = [this, record, owner, reply, wire = m.wire](ec code) mutable {
+  auto finish = [this, record, owner, reply, since, wire = m.wire](ec code) mutable {
     known_session known{record, {}};
     if (code == ec::ok) {
       known.handle = spawn_session({record, owner, {}, false, wire});
       sessions_[record.id] = known;
       env_->metrics->sessions(sessions_.size());
+      env_->metrics->session_opened();
     }
     auto answer = reply_for(known);
     answer.code = static_cast<std::uint8_t>(code);
     reply.deliver(std::move(answer));
+    answered(code, since);
   };
   request(to_.workers[0], caf::infinite, save_session{record})
     .then([finish](const outcome& d) mutable { finish(d.code); },
@@ -152,12 +159,14 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
 }
 
 void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise reply) {
+  auto since = std::chrono::steady_clock::now();
   auto at = sessions_.find(session_id{m.resume_session});
   auto secret = at == sessions_.end() ? uuid{} : at->second.record.resume_secret;
   bool fits = at != sessions_.end() && m.resume_secret.size() == secret.bytes.size()
               && sodium_memcmp(m.resume_secret.data(), secret.bytes.data(), secret.bytes.size()) == 0;
   if (!fits) {
     env_->metrics->rejected("hello", "session_over");
+    env_->metrics->refused(metrics::op::hello, ec::session_over);
     net::hello_reply no;
     no.code = static_cast<std::uint8_t>(ec::session_over);
     no.reason = "the session is over: open a new one";
@@ -165,11 +174,12 @@ void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise repl
     return;
   }
   auto known = at->second;
-  auto finish = [this, known, reply](ec code, const std::string& kept) mutable {
+  auto finish = [this, known, reply, since](ec code, const std::string& kept) mutable {
     auto answer = reply_for(known);
     answer.code = static_cast<std::uint8_t>(code);
     answer.kept = kept;
     reply.deliver(std::move(answer));
+    answered(code, since);
   };
   request(known.handle, caf::infinite, resume_session{owner, m.pinned, m.viewed, m.grants, m.wire})
     .then([finish](const resumed& r) mutable { finish(r.code, r.kept); },

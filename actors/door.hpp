@@ -2,17 +2,19 @@
 // them all.
 #pragma once
 
+#include <chrono>
 #include <set>
 #include <unordered_map>
 
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
+#include "actors/observed.hpp"
 #include "actors/recovery.hpp"
 #include "actors/session.hpp"
 
 namespace maru::actors {
 
-class door : public door_actor::base {
+class door : public observed<door_actor::base> {
 public:
   // `recovered`: sessions of before the restart; they have `resume_grace_ms` to come back.
   door(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, admin_actor admin,
@@ -30,6 +32,7 @@ private:
   using hello_promise = caf::typed_response_promise<net::hello_reply>;
 
   hello_promise welcome(const net::hello& m);
+  void answered(ec code, std::chrono::steady_clock::time_point since);
   // ok, or why this worker is not let in.
   error check(const net::hello& m) const;
   void open(const net::hello& m, caf::actor_addr owner, hello_promise reply);

@@ -8,12 +8,13 @@ namespace maru::actors {
 
 index_shard::index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace,
                          std::unordered_set<key_hash> keyless)
-    : index_shard_actor::base(cfg),
+    : observed(cfg, env->metrics, metrics::actor::index_shard),
       env_(std::move(env)),
       index_(std::move(entries)),
       grace_(grace),
       keyless_(std::move(keyless)) {
   harden(this, env_, "index_shard");
+  export_entries();
 }
 
 index_shard::behavior_type index_shard::make_behavior() {
@@ -52,7 +53,6 @@ index_shard::behavior_type index_shard::make_behavior() {
 }
 
 shard_blob index_shard::lookup(const shard_lookup& request) {
-  env_->metrics->mailbox_length(name(), mailbox().size());
   auto hashes = hashes_of(request.hashes);
   auto found = index_->lookup(hashes, {net::holding_of(request.flags), (request.flags & net::flag_prefix_stop) != 0});
   return {net::encode_found(found)};
@@ -137,7 +137,15 @@ outcome index_shard::insert(const insert_entries& request) {
   for (const auto& item : request.items)
     if (auto code = index_->insert(item.hash, item.where, item.page_bytes); code != ec::ok)
       out.code = code;
+  export_entries();
   return out;
+}
+
+// All shards share the gauges: each adds what changed for it.
+void index_shard::export_entries() {
+  auto entries = static_cast<std::int64_t>(index_->size()), bytes = static_cast<std::int64_t>(index_->bytes());
+  env_->metrics->entries_add(entries - std::exchange(counted_entries_, entries),
+                             bytes - std::exchange(counted_bytes_, bytes));
 }
 
 std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, std::uint32_t& pinned) {
@@ -194,6 +202,7 @@ void index_shard::forget(std::vector<victim> victims, page_state to, std::functi
     then({});
     return;
   }
+  export_entries();  // without those that are marked
   auto marked = std::make_shared<std::vector<victim>>(victims);
   auto finish = [this, to, marked, then = std::move(then)](const std::vector<ec>& codes) {
     move_pages freed{{}, page_state::evicting, to};
@@ -211,6 +220,7 @@ void index_shard::forget(std::vector<victim> victims, page_state to, std::functi
       else if (!held)
         left.pages.push_back(v.where.as_grant());
     }
+    export_entries();
     if (!freed.pages.empty())
       send(pool_, std::move(freed));
     if (!left.pages.empty())

@@ -6,10 +6,11 @@
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
 #include "actors/index.hpp"
+#include "actors/observed.hpp"
 
 namespace maru::actors {
 
-class index_shard : public index_shard_actor::base {
+class index_shard : public observed<index_shard_actor::base> {
 public:
   // `entries`: filled by recovery. `grace`: removals, evictions and the reuse of detached pages wait for end_grace.
   // `keyless`: entries whose key bytes are not known.
@@ -36,6 +37,8 @@ private:
   void condemn(const std::vector<victim>& entries);
   // Forgets condemned entries that nobody has pinned: their pages go to quarantine.
   void forget_condemned(std::vector<victim> victims);
+  // Counts what changed among the entries since the last call.
+  void export_entries();
   // Has the store_worker forget `victims`, then drops them, passes their pages on and calls `then(codes)`.
   void forget(std::vector<victim> victims, page_state to, std::function<void(const std::vector<ec>&)> then);
 
@@ -44,6 +47,7 @@ private:
   bool grace_;
   std::unordered_set<key_hash> keyless_;
   std::vector<victim> condemned_in_grace_;
+  std::int64_t counted_entries_ = 0, counted_bytes_ = 0;
   std::size_t condemned_pages_ = 0;  // in quarantine for their bytes
   store_worker_actor worker_;
   pool_manager_actor pool_;

@@ -5,7 +5,7 @@
 namespace maru::actors {
 
 pin_ledger::pin_ledger(caf::actor_config& cfg, environment_ptr env, std::vector<index_shard_actor> shards)
-    : pin_ledger_actor::base(cfg), env_(std::move(env)), shards_(std::move(shards)) {
+    : observed(cfg, env->metrics, metrics::actor::pin_ledger), env_(std::move(env)), shards_(std::move(shards)) {
   harden(this, env_, "pin_ledger");
 }
 
@@ -39,6 +39,7 @@ shard_blob pin_ledger::release(const release_pins& request) {
     if (codes[i] == ec::ok)
       ended.push_back(request.pins[i]);
   end_on_shards(ended);
+  env_->metrics->pins_ended(metrics::pin_ended_by::unpin, ended.size());
   export_metrics();
   return {net::encode_codes(codes)};
 }
@@ -65,6 +66,7 @@ caf::typed_response_promise<outcome> pin_ledger::end_session(session_id session)
 void pin_ledger::end_slice(session_id session) {
   auto pins = table_.take(session, bounds::slice_pages);
   end_on_shards(pins);
+  env_->metrics->pins_ended(metrics::pin_ended_by::session_end, pins.size());
   export_metrics();
   if (pins.size() == bounds::slice_pages) {
     send(this, end_pins_slice{session});
@@ -78,10 +80,7 @@ void pin_ledger::end_slice(session_id session) {
   ending_.erase(at);
 }
 
-void pin_ledger::export_metrics() {
-  env_->metrics->pins(table_.pins());
-  env_->metrics->mailbox_length(name(), mailbox().size());
-}
+void pin_ledger::export_metrics() { env_->metrics->pins(table_.pins()); }
 
 void pin_ledger::end_on_shards(const std::vector<pin_id>& pins) {
   auto parts = split_by_shard(pins, shards_.size());

@@ -5,11 +5,12 @@
 
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
+#include "actors/observed.hpp"
 #include "actors/pin_table.hpp"
 
 namespace maru::actors {
 
-class pin_ledger : public pin_ledger_actor::base {
+class pin_ledger : public observed<pin_ledger_actor::base> {
 public:
   pin_ledger(caf::actor_config& cfg, environment_ptr env, std::vector<index_shard_actor> shards);
 

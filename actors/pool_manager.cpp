@@ -16,7 +16,7 @@ constexpr auto tick_interval = 100ms;
 pool_manager::pool_manager(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<page_table> table,
                            shown_regions shown, std::vector<index_shard_actor> shards, region_preparer_actor preparer,
                            bool grace, std::vector<page_ref> held)
-    : pool_manager_actor::base(cfg),
+    : observed(cfg, env->metrics, metrics::actor::pool_manager),
       env_(std::move(env)),
       table_(std::move(table)),
       shown_(std::move(shown)),
@@ -29,6 +29,7 @@ pool_manager::pool_manager(caf::actor_config& cfg, environment_ptr env, std::sha
 }
 
 pool_manager::behavior_type pool_manager::make_behavior() {
+  export_metrics();
   send(this, tick{});
   return {
     [this](const grant_pages& m) { return grant(m); },
@@ -177,6 +178,7 @@ granted_pages pool_manager::take(const grant_pages& request) {
     write_granted(grant, request.session, *slot);
     out.grants.push_back(grant);
   }
+  env_->metrics->reserved(out.grants.size());
   if (!out.grants.empty())
     kill_point(kill_at::after_grant);
   return out;
@@ -201,7 +203,9 @@ void pool_manager::serve_waiting(std::uint64_t page_bytes) {
 void pool_manager::expire_waiting(size_class& c) {
   while (!c.waiting.empty() && clock().now() - c.waiting.front().since >= bounds::grant_wait_max) {
     auto code = grace_ ? ec::busy : no_space_ ? ec::no_space : ec::out_of_memory;
-    env_->metrics->rejected("grant", to_string(code));
+    env_->metrics->out_of_memory(grace_      ? metrics::starved_by::grace
+                                 : no_space_ ? metrics::starved_by::no_space
+                                             : metrics::starved_by::pool_full);
     c.waiting.front().promise.deliver(granted_pages{code, {}});
     c.waiting.pop_front();
   }
@@ -268,13 +272,20 @@ void pool_manager::on_tick() {
 }
 
 void pool_manager::export_metrics() {
-  env_->metrics->mailbox_length(name(), mailbox().size());
   auto s = status_now();
   auto unassigned = s.unassigned_bytes;
-  env_->metrics->pages({s.pages.free, s.pages.granted, s.pages.committed, s.pages.evicting, s.pages.quarantined, 0});
+  env_->metrics->pages({s.pages.free, s.pages.granted, s.pages.committed, s.pages.evicting, s.pages.quarantined,
+                        unassigned / env_->pool->super().slot_bytes});
   env_->metrics->pool_bytes(
     {s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined, unassigned});
   env_->metrics->largest_free_run(table_->largest_free_run());
+  env_->metrics->regions(table_->rows().size());
+  env_->metrics->reserve_pages(s.reserve_pages);
+  std::uint64_t waiting = 0;
+  for (const auto& [page_bytes, c] : classes_)
+    waiting += c.waiting.size();
+  env_->metrics->grants_waiting(waiting);
+  env_->metrics->restart_grace(grace_);
 }
 
 pool_status pool_manager::status_now() const {

@@ -13,13 +13,14 @@
 
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
+#include "actors/observed.hpp"
 #include "actors/page_table.hpp"
 #include "actors/reserve_target.hpp"
 #include "actors/shown_regions.hpp"
 
 namespace maru::actors {
 
-class pool_manager : public pool_manager_actor::base {
+class pool_manager : public observed<pool_manager_actor::base> {
 public:
   // `table`, `shown`: as recovery left them. `grace`: nothing is evicted until end_grace. `held`: quarantined pages whose
   // descriptors were damaged, free once nobody of before the restart can touch them.
@@ -129,7 +130,7 @@ private:
 };
 
 // Takes storage and physical pages for regions. Detached: both block.
-class region_preparer : public region_preparer_actor::base {
+class region_preparer : public observed<region_preparer_actor::base> {
 public:
   // The same for all of the pool, for --prefault=start. `no_space`: the device cannot hold it.
   static status prefault_all(cxl::device& device);

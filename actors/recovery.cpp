@@ -324,7 +324,7 @@ result<recovered_state> recover(const environment& env, bool store_knows_pool,
   if (!out)
     return out;
   out->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
-  env.metrics->recovery(out->seconds, out->entries);
+  env.metrics->recovery(out->seconds, out->entries, out->sessions.size());
   spdlog::info("recovered {} entries in {:.3f} s; {} dropped, {} sessions to wait for", out->entries, out->seconds,
                out->dropped, out->sessions.size());
   return out;

@@ -21,7 +21,7 @@ void make_present(const cxl::device& device, std::uint64_t offset, std::uint64_t
 }  // namespace
 
 region_preparer::region_preparer(caf::actor_config& cfg, environment_ptr env)
-    : region_preparer_actor::base(cfg), env_(std::move(env)) {
+    : observed(cfg, env->metrics, metrics::actor::region_preparer), env_(std::move(env)) {
   harden(this, env_, "region_preparer");
 }
 

@@ -54,7 +54,7 @@ result<std::string> read_token(const std::string& path) {
 void export_store(const environment& env) {
   auto s = env.store->stats();
   env.metrics->store({s.wal_bytes, s.memtable_bytes, s.block_cache_bytes, s.live_bytes, s.pending_compaction_bytes,
-                      s.estimated_keys, s.write_stalled});
+                      s.level0_files, s.estimated_keys, s.slowdowns, s.stops, s.background_errors, s.write_stalled});
 }
 
 // A mistyped --pool would make a new pool, and the entries of the right one would be dropped as lost with the old.

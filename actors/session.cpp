@@ -7,7 +7,7 @@
 namespace maru::actors {
 
 session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours neighbours, config c)
-    : session_actor::base(cfg),
+    : observed(cfg, env->metrics, metrics::actor::session),
       env_(std::move(env)),
       to_(std::move(neighbours)),
       record_(std::move(c.record)),
@@ -34,8 +34,10 @@ session::session(caf::actor_config& cfg, environment_ptr env, session_neighbours
 void session::enter(session_state state) {
   state_ = state;
   bool connected = state == session_state::active && !leaving_;
-  if (connected != std::exchange(counted_, connected))
-    *env_->connected += connected ? 1 : -1;
+  if (connected == std::exchange(counted_, connected))
+    return;
+  *env_->connected += connected ? 1 : -1;
+  env_->metrics->sessions_connected_add(connected ? 1 : -1);
 }
 
 session::behavior_type session::make_behavior() {
@@ -82,8 +84,8 @@ ec session::admit(std::size_t blob_bytes, std::size_t record_bytes, in_flight_bo
   return code;
 }
 
-void session::finished(metrics::op o, clock_type::time_point since) {
-  env_->metrics->request(o, std::chrono::duration<double>(clock_type::now() - since).count());
+void session::finished(metrics::op o, metrics::answer a, std::size_t items, clock_type::time_point since) {
+  env_->metrics->request(o, a, items, std::chrono::duration<double>(clock_type::now() - since).count());
   --in_flight_;
   if (state_ == session_state::ending)
     continue_end();
@@ -95,7 +97,7 @@ void session::finished(metrics::op o, clock_type::time_point since) {
 
 session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
   if (auto code = admit(0, 0); code != ec::ok)
-    return refuse(net::grant_reply{}, code);
+    return refuse(metrics::op::grant, net::grant_reply{}, code);
   auto since = clock_type::now();
   auto p = make_response_promise<net::grant_reply>();
   auto held = granted_.size() + committing_.size() + asking_;
@@ -103,8 +105,9 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
   auto count = std::min<std::size_t>({m.count, room, bounds::batch_items_max});
   auto spare = std::min<std::size_t>({m.spare, room - count, bounds::batch_items_max - count});
   if (count == 0) {
-    p.deliver(net::grant_reply{static_cast<std::uint8_t>(m.count == 0 ? ec::invalid : ec::busy), {}});
-    finished(metrics::op::grant, since);
+    auto no = m.count == 0 ? ec::invalid : ec::busy;
+    p.deliver(net::grant_reply{static_cast<std::uint8_t>(no), {}});
+    finished(metrics::op::grant, metrics::answer_of(no), 0, since);
     return p;
   }
   asking_ += count + spare;  // two requests in flight must not pass the bound together
@@ -115,7 +118,7 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
     if (lapsed_)
       quarantine(grants);
     p.deliver(net::grant_reply{static_cast<std::uint8_t>(code), net::encode_grants(grants)});
-    finished(metrics::op::grant, since);
+    finished(metrics::op::grant, metrics::answer_of(code), asked, since);
   };
   grant_pages wanted{record_.id,
                      record_.page_bytes,
@@ -132,8 +135,10 @@ session::promise<net::grant_reply> session::grant(const net::grant_request& m) {
 net::codes_reply session::give_back(const net::give_back_request& m) {
   auto grants = net::decode_grants(m.grants);
   auto code = grants ? admit(0, 0) : ec::invalid;
-  if (code != ec::ok)
+  if (code != ec::ok) {
+    env_->metrics->refused(metrics::op::give_back, code);
     return {static_cast<std::uint8_t>(code), {}};
+  }
   auto since = clock_type::now();
   move_pages back;
   std::vector<ec> codes;
@@ -146,10 +151,12 @@ net::codes_reply session::give_back(const net::give_back_request& m) {
       granted_.erase(at);
     }
   }
+  env_->metrics->aborted(metrics::aborted_by::given_back, back.pages.size());
   if (!back.pages.empty())
     send(to_.pool, std::move(back));
-  finished(metrics::op::give_back, since);
-  return {0, net::encode_codes(codes)};
+  auto answer = net::encode_codes(codes);
+  finished(metrics::op::give_back, metrics::answer_of(answer), codes.size(), since);
+  return {0, std::move(answer)};
 }
 
 // -- keys
@@ -157,20 +164,20 @@ net::codes_reply session::give_back(const net::give_back_request& m) {
 session::promise<net::found_reply> session::lookup(const net::lookup_request& m) {
   constexpr unsigned holds = net::flag_pin | net::flag_view, known_flags = holds | net::flag_prefix_stop;
   bool nonsense = (m.flags & ~known_flags) != 0 || (m.flags & holds) == holds;
-  auto code = nonsense ? ec::invalid : admit(m.hashes.size(), sizeof(key_hash));
-  if (code != ec::ok)
-    return refuse(net::found_reply{}, code);
-  auto since = clock_type::now();
-  auto n = m.hashes.size() / sizeof(key_hash);
   auto takes = net::holding_of(m.flags);
   bool pin = takes != holding::nothing;
+  auto o = pin ? metrics::op::pin : metrics::op::lookup;
+  auto code = nonsense ? ec::invalid : admit(m.hashes.size(), sizeof(key_hash));
+  if (code != ec::ok)
+    return refuse(o, net::found_reply{}, code);
+  auto since = clock_type::now();
+  auto n = m.hashes.size() / sizeof(key_hash);
   auto p = make_response_promise<net::found_reply>();
   if (pin && pins_ + n > env_->options.pins_max) {
     p.deliver(net::found_reply{static_cast<std::uint8_t>(ec::busy), {}});
-    finished(metrics::op::pin, since);
+    finished(o, metrics::answer::busy, n, since);
     return p;
   }
-  auto o = pin ? metrics::op::pin : metrics::op::lookup;
   // Taken at once, corrected by the answer: two requests in flight must not pass the bound together.
   pins_ += pin ? n : 0;
   scatter<shard_lookup>(
@@ -195,7 +202,7 @@ session::promise<net::found_reply> session::lookup(const net::lookup_request& m)
           send(to_.ledger, record_pins{record_.id, std::move(hits)});
       }
       p.deliver(net::found_reply{0, std::move(records)});
-      finished(o, since);
+      finished(o, metrics::answer::ok, n, since);
     });
   return p;
 }
@@ -223,11 +230,12 @@ void session::end_pins_after_first_miss(const std::string& hashes, holding takes
 session::promise<net::codes_reply> session::exists(const net::exists_request& m) {
   auto code = admit(m.hashes.size(), sizeof(key_hash));
   if (code != ec::ok)
-    return refuse(net::codes_reply{}, code);
+    return refuse(metrics::op::exists, net::codes_reply{}, code);
   auto p = make_response_promise<net::codes_reply>();
   scatter<shard_exists>(m.hashes, 0, 1, [this, p, since = clock_type::now()](std::string codes) mutable {
+    auto n = codes.size();
     p.deliver(net::codes_reply{0, std::move(codes)});
-    finished(metrics::op::exists, since);
+    finished(metrics::op::exists, metrics::answer::ok, n, since);
   });
   return p;
 }
@@ -236,14 +244,16 @@ session::promise<net::codes_reply> session::unpin(const net::unpin_request& m) {
   auto viewed = net::decode_view_pins(m.viewed);
   auto code = viewed ? admit(m.hashes.size() + m.viewed.size() / 2, sizeof(key_hash)) : ec::invalid;
   if (code != ec::ok)
-    return refuse(net::codes_reply{}, code);
+    return refuse(metrics::op::unpin, net::codes_reply{}, code);
   auto pins = key_pins_of(m.hashes);
   pins.insert(pins.end(), viewed->begin(), viewed->end());
   auto p = make_response_promise<net::codes_reply>();
   auto finish = [this, p, since = clock_type::now()](ec whole, std::string codes) mutable {
     pins_ -= std::min<std::uint64_t>(pins_, std::count(codes.begin(), codes.end(), static_cast<char>(ec::ok)));
+    auto answer = whole == ec::ok ? metrics::answer_of(codes) : metrics::answer_of(whole);
+    auto n = codes.size();
     p.deliver(net::codes_reply{static_cast<std::uint8_t>(whole), std::move(codes)});
-    finished(metrics::op::unpin, since);
+    finished(metrics::op::unpin, answer, n, since);
   };
   request(to_.ledger, caf::infinite, release_pins{record_.id, std::move(pins)})
     .then([finish](const shard_blob& b) mutable { finish(ec::ok, b.records); },
@@ -254,15 +264,18 @@ session::promise<net::codes_reply> session::unpin(const net::unpin_request& m) {
 session::promise<net::codes_reply> session::remove(const net::remove_request& m) {
   auto code = admit(m.hashes.size(), sizeof(key_hash));
   if (code != ec::ok)
-    return refuse(net::codes_reply{}, code);
+    return refuse(metrics::op::remove, net::codes_reply{}, code);
   auto p = make_response_promise<net::codes_reply>();
   scatter<shard_remove>(m.hashes, 0, 1, [this, p, since = clock_type::now()](std::string codes) mutable {
+    env_->metrics->removed(codes);
+    auto answer = metrics::answer_of(codes);
+    auto n = codes.size();
     bool busy = !codes.empty() && codes.find_first_not_of(static_cast<char>(ec::busy)) == codes.npos;
     if (busy)  // the grace after a restart: the client tries again
       p.deliver(net::codes_reply{static_cast<std::uint8_t>(ec::busy), {}});
     else
       p.deliver(net::codes_reply{0, std::move(codes)});
-    finished(metrics::op::remove, since);
+    finished(metrics::op::remove, answer, n, since);
   });
   return p;
 }
@@ -272,15 +285,16 @@ session::promise<net::codes_reply> session::remove(const net::remove_request& m)
 session::promise<net::renew_reply> session::renew(const net::renew_request& m) {
   // Past the bound on requests too: a worker whose puts wait for a slow disk is alive.
   if (auto code = admit(0, 0, in_flight_bound::none); code != ec::ok)
-    return refuse(net::renew_reply{}, code);
+    return refuse(metrics::op::renew, net::renew_reply{}, code);
   auto since = clock_type::now();
   lease_.renew(clock().now());
+  env_->metrics->lease_renewed();
   leaving_ = m.leaving;
   enter(state_);
   auto p = make_response_promise<net::renew_reply>();
   auto finish = [this, p, since](std::uint32_t count) mutable {
     p.deliver(net::renew_reply{0, env_->options.lease_ms, count});
-    finished(metrics::op::renew, since);
+    finished(metrics::op::renew, metrics::answer::ok, 1, since);
   };
   ask_recall ask{record_.id, record_.page_bytes, static_cast<std::uint32_t>(granted_.size())};
   request(to_.pool, caf::infinite, ask)
@@ -289,8 +303,13 @@ session::promise<net::renew_reply> session::renew(const net::renew_request& m) {
 }
 
 net::close_reply session::close() {
-  if (current_sender() == nullptr || current_sender()->address() != owner_)
+  auto since = clock_type::now();
+  if (current_sender() == nullptr || current_sender()->address() != owner_) {
+    env_->metrics->refused(metrics::op::close, ec::refused);
     return {static_cast<std::uint8_t>(ec::refused)};
+  }
+  env_->metrics->request(metrics::op::close, metrics::answer::ok, 1,
+                         std::chrono::duration<double>(clock_type::now() - since).count());
   begin_end(metrics::ended_by::close);
   return {0};
 }

@@ -13,6 +13,7 @@
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
 #include "actors/lease.hpp"
+#include "actors/observed.hpp"
 
 namespace maru::actors {
 
@@ -25,7 +26,7 @@ struct session_neighbours {
   door_actor door;
 };
 
-class session : public session_actor::base {
+class session : public observed<session_actor::base> {
 public:
   struct config {
     storage::session_record record;
@@ -99,9 +100,9 @@ private:
   // Common to all requests: who may ask, how many at a time, how long it took.
   enum class in_flight_bound { usual, none };
   ec admit(std::size_t blob_bytes, std::size_t record_bytes, in_flight_bound bound = in_flight_bound::usual);
-  void finished(metrics::op o, clock_type::time_point since);
+  void finished(metrics::op o, metrics::answer a, std::size_t items, clock_type::time_point since);
   template <class Reply>
-  promise<Reply> refuse(Reply reply, ec code);
+  promise<Reply> refuse(metrics::op o, Reply reply, ec code);
   // Sends each shard its part of `hashes` as a Request and calls `then(records)` with the joined answer.
   template <class Request, class Then>
   void scatter(const std::string& hashes, std::uint8_t flags, std::size_t record_bytes, Then then);

@@ -59,7 +59,7 @@ session::promise<net::codes_reply> session::commit(const net::commit_request& m)
   auto code = items ? admit(0, 0) : ec::invalid;
   if (code != ec::ok) {
     env_->metrics->commits(code, 1);
-    return refuse(net::codes_reply{}, code);
+    return refuse(metrics::op::commit, net::codes_reply{}, code);
   }
   auto plan = std::make_shared<commit_plan>();
   plan->codes.resize(items->size(), ec::ok);
@@ -123,8 +123,10 @@ void session::commit_part_done(commit_plan& plan, std::size_t s, const std::vect
     if (sums[i] > 0)
       env_->metrics->commits(static_cast<ec>(i), sums[i]);
   env_->metrics->put_seconds(sums[0] > 0 || plan.codes.empty() ? ec::ok : plan.codes[0], seconds);
-  plan.reply.deliver(net::codes_reply{0, net::encode_codes(plan.codes)});
-  finished(metrics::op::commit, plan.since);
+  auto answer = net::encode_codes(plan.codes);
+  auto all = metrics::answer_of(answer);
+  plan.reply.deliver(net::codes_reply{0, std::move(answer)});
+  finished(metrics::op::commit, all, plan.codes.size(), plan.since);
 }
 
 }  // namespace maru::actors

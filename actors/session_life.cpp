@@ -61,6 +61,7 @@ void session::lapse() {
                value_of(record_.id), record_.instance);
   enter(session_state::lapsed);
   lapsed_ = true;
+  env_->metrics->lease_expired();
   std::vector<page_grant> held;
   for (const auto& [page, gen] : granted_)
     held.push_back({page, gen});
@@ -154,6 +155,7 @@ void session::run_resume() {
               send(to_.ledger, replace_pins{record_.id, std::move(taken)});
               settle_after_restart(!all);
               kill_point(kill_at::resume_reply);
+              env_->metrics->session_resumed();
               p.deliver(resumed{ec::ok, std::move(kept)});
               if (state_ == session_state::ending)  // the worker died meanwhile
                 continue_end();
@@ -273,6 +275,7 @@ void session::return_pages() {
     back.pages.push_back(granted_.begin()->first);
     granted_.erase(granted_.begin());
   }
+  env_->metrics->aborted(metrics::aborted_by::session_end, back.pages.size());
   send(to_.pool, std::move(back));
   send(this, return_slice{});
 }

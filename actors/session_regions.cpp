@@ -15,15 +15,15 @@ net::region_row to_net(const cxl::region_row& r) {
 session::promise<net::regions_reply> session::regions(const net::regions_request& m) {
   auto code = m.ids.empty() || m.ids.size() > bounds::batch_items_max ? ec::invalid : admit(0, 0);
   if (code != ec::ok)
-    return refuse(net::regions_reply{}, code);
+    return refuse(metrics::op::regions, net::regions_reply{}, code);
   auto since = clock_type::now();
   auto p = make_response_promise<net::regions_reply>();
-  auto finish = [this, p, since](ec whole, const std::vector<cxl::region_row>& rows) mutable {
+  auto finish = [this, p, since, n = m.ids.size()](ec whole, const std::vector<cxl::region_row>& rows) mutable {
     net::regions_reply reply{static_cast<std::uint8_t>(whole), {}};
     for (const auto& r : rows)
       reply.rows.push_back(to_net(r));
     p.deliver(std::move(reply));
-    finished(metrics::op::regions, since);
+    finished(metrics::op::regions, metrics::answer_of(whole), n, since);
   };
   request(to_.pool, caf::infinite, ask_regions{m.ids})
     .then([finish](const region_rows& r) mutable { finish(ec::ok, r.rows); },
@@ -38,7 +38,7 @@ session::promise<net::show_region_reply> session::show(const net::show_region_re
               : m.index == record_.shown.size() && is_showing_ ? ec::busy  // asked again before it was answered
                                                                : admit(0, 0);
   if (code != ec::ok)
-    return refuse(net::show_region_reply{}, code);
+    return refuse(metrics::op::show_region, net::show_region_reply{}, code);
   auto since = clock_type::now();
   auto p = make_response_promise<net::show_region_reply>();
   auto finish = [this, p, since](ec whole, const region_share& share) mutable {
@@ -48,8 +48,9 @@ session::promise<net::show_region_reply> session::show(const net::show_region_re
       reply.row = to_net(*row);
     else if (whole == ec::ok)
       reply.code = static_cast<std::uint8_t>(ec::gone);  // another page size needed its place
+    auto answer = metrics::answer_of(static_cast<ec>(reply.code));
     p.deliver(std::move(reply));
-    finished(metrics::op::show_region, since);
+    finished(metrics::op::show_region, answer, 1, since);
   };
   if (m.index < record_.shown.size()) {
     finish(ec::ok, record_.shown[m.index]);
@@ -91,7 +92,7 @@ void session::record_share(const region_share& share, std::function<void(ec, con
 
 session::promise<net::usage_reply> session::usage(const net::usage_request& m) {
   if (auto code = admit(0, 0); code != ec::ok)
-    return refuse(net::usage_reply{}, code);
+    return refuse(metrics::op::usage, net::usage_reply{}, code);
   struct join {
     net::usage_reply reply;
     std::size_t open = 1;
@@ -101,8 +102,9 @@ session::promise<net::usage_reply> session::usage(const net::usage_request& m) {
   auto arrived = [this, p, j, since = clock_type::now()]() mutable {
     if (--j->open > 0)
       return;
+    auto answer = metrics::answer_of(static_cast<ec>(j->reply.code));
     p.deliver(std::move(j->reply));
-    finished(metrics::op::usage, since);
+    finished(metrics::op::usage, answer, 1, since);
   };
   auto failed = [j, arrived](const caf::error&) mutable {
     j->reply.code = static_cast<std::uint8_t>(ec::stopping);

@@ -7,7 +7,7 @@ session::promise<net::codes_reply> session::report(const net::report_request& m)
   auto pages = net::decode_grants(m.pages);
   auto code = !pages ? ec::invalid : pages->size() > bounds::reported_pages_max ? ec::too_large : admit(0, 0);
   if (code != ec::ok)
-    return refuse(net::codes_reply{}, code);
+    return refuse(metrics::op::report, net::codes_reply{}, code);
   struct join {
     std::vector<ec> codes;
     std::vector<verify_payloads> parts;  // one a shard
@@ -33,7 +33,7 @@ session::promise<net::codes_reply> session::report(const net::report_request& m)
     if (--j->open > 0)
       return;
     p.deliver(net::codes_reply{0, net::encode_codes(j->codes)});
-    finished(metrics::op::report, since);
+    finished(metrics::op::report, metrics::answer::ok, j->codes.size(), since);
   };
   for (std::size_t s = 0; s < j->parts.size(); ++s) {
     if (j->parts[s].entries.empty())

@@ -22,7 +22,8 @@ inline pin_id pin_at(std::string_view hashes, holding takes, std::string_view re
 }
 
 template <class Reply>
-session::promise<Reply> session::refuse(Reply reply, ec code) {
+session::promise<Reply> session::refuse(metrics::op o, Reply reply, ec code) {
+  env_->metrics->refused(o, code);
   auto p = make_response_promise<Reply>();
   reply.code = static_cast<std::uint8_t>(code);
   p.deliver(std::move(reply));

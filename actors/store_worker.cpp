@@ -7,9 +7,24 @@
 
 namespace maru::actors {
 
+namespace {
+
+metrics::checked result_of(ec damage) {
+  using metrics::checked;
+  return damage == ec::ok       ? checked::damaged
+         : damage == ec::exists ? checked::intact
+         : damage == ec::io     ? checked::unreadable
+                                : checked::gone;
+}
+
+}  // namespace
+
 store_worker::store_worker(caf::actor_config& cfg, environment_ptr env, index_shard_actor shard,
                            pool_manager_actor pool)
-    : store_worker_actor::base(cfg), env_(std::move(env)), shard_(std::move(shard)), pool_manager_(std::move(pool)) {
+    : observed(cfg, env->metrics, metrics::actor::store_worker),
+      env_(std::move(env)),
+      shard_(std::move(shard)),
+      pool_manager_(std::move(pool)) {
   harden(this, env_, "store_worker");
 }
 
@@ -143,6 +158,7 @@ put_results store_worker::verify(const verify_payloads& request) {
   condemn_entries damaged;
   for (const auto& entry : request.entries) {
     out.codes.push_back(find_damage(*env_, entry));
+    env_->metrics->payload_checked(result_of(out.codes.back()));
     if (out.codes.back() != ec::ok)
       continue;
     spdlog::error(
@@ -181,7 +197,6 @@ void store_worker::schedule_flush() {
 
 void store_worker::flush() {
   flush_scheduled_ = gathering_ = false;
-  env_->metrics->mailbox_length(name(), mailbox().size());
   auto g = std::exchange(group_, {});
   storage::write_batch batch;
   stage(g, batch);
@@ -197,7 +212,7 @@ void store_worker::flush() {
   // Sessions need not outlive the host: their workers do not.
   bool sync = env_->durability_host && (commits || removals);
   if (written)
-    written = env_->store->write(std::move(batch), sync);
+    written = write(std::move(batch), sync);
   if (!written)
     complain(written.error());
   if (commits)
@@ -208,6 +223,15 @@ void store_worker::flush() {
     promise.deliver(outcome{written.code()});
   finish_removals(g.removals, bool{written});
   finish_commits(std::move(g.commits), bool{written});
+}
+
+status store_worker::write(storage::write_batch batch, bool sync) {
+  auto records = batch.entries.size() + batch.sessions.size();
+  auto since = std::chrono::steady_clock::now();
+  auto written = env_->store->write(std::move(batch), sync);
+  env_->metrics->store_write(bool{written}, records,
+                             std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
+  return written;
 }
 
 void store_worker::complain(const error& e) {

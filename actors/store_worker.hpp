@@ -12,11 +12,12 @@
 
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
+#include "actors/observed.hpp"
 #include "actors/put_table.hpp"
 
 namespace maru::actors {
 
-class store_worker : public store_worker_actor::base {
+class store_worker : public observed<store_worker_actor::base> {
 public:
   store_worker(caf::actor_config& cfg, environment_ptr env, index_shard_actor shard, pool_manager_actor pool);
 
@@ -52,6 +53,7 @@ private:
 
   void schedule_flush();
   void flush();
+  status write(storage::write_batch batch, bool sync);
   void complain(const error& e);
   void stage(const group& g, storage::write_batch& batch);
   void finish_commits(std::vector<put_item_ref> commits, bool written);

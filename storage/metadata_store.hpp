@@ -79,7 +79,10 @@ struct store_stats {
   std::uint64_t block_cache_bytes = 0;
   std::uint64_t live_bytes = 0;
   std::uint64_t pending_compaction_bytes = 0;
+  std::uint64_t level0_files = 0;
   std::uint64_t estimated_keys = 0;
+  std::uint64_t slowdowns = 0, stops = 0;  // of writes, since the start
+  std::uint64_t background_errors = 0;
   bool write_stalled = false;
 };
 

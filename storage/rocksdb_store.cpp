@@ -143,10 +143,26 @@ public:
       out.write_stalled = value != 0;
     if (db_->GetIntProperty(properties::kActualDelayedWriteRate, &value))
       out.write_stalled |= value != 0;
+    if (db_->GetIntProperty(properties::kBackgroundErrors, &value))
+      out.background_errors = value;
+    for (auto* family : families_)
+      add_family_stats(family, out);
     return out;
   }
 
 private:
+  // Level 0 and stalls are counted by family.
+  void add_family_stats(rocksdb::ColumnFamilyHandle* family, store_stats& out) const {
+    std::string files;
+    if (db_->GetProperty(family, rocksdb::DB::Properties::kNumFilesAtLevelPrefix + "0", &files))
+      out.level0_files += std::stoull(files);
+    std::map<std::string, std::string> facts;
+    db_->GetMapProperty(family, rocksdb::DB::Properties::kCFStats, &facts);
+    auto count = [&](const char* name) { return std::strtoull(facts[name].c_str(), nullptr, 10); };
+    out.slowdowns += count("io_stalls.total_slowdown");
+    out.stops += count("io_stalls.total_stop");
+  }
+
   template <class Record>
   status add(rocksdb::WriteBatch& out, family where, const rocksdb::Slice& key, const std::optional<Record>& record,
              std::string& bytes) {

@@ -1,9 +1,11 @@
-// Goal: every metric has the name, labels and values that DESIGN promises, and Prometheus itself accepts the text.
-// Method: call each verb, then read text() as a scraper would; promtool checks the whole where it is installed.
+// Goal: every metric has the name, labels and values that DESIGN promises, Prometheus itself accepts the text, and the
+// documents say the same. Method: call each verb, then read text() as a scraper would; promtool checks the whole, from
+// scripts/prometheus' folder or where it is installed.
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +15,7 @@
 #include <vector>
 
 #include "metrics/metrics.hpp"
+#include "metrics/table.hpp"
 
 using namespace maru;
 using namespace maru::metrics;
@@ -40,20 +43,44 @@ void call_every_verb(registry& m) {
   m.put_seconds(ec::exists, 0.001);
   m.put_seconds(ec::gone, 0.001);
   m.commits(ec::ok, 7);
+  m.removed(std::string{static_cast<char>(ec::ok), static_cast<char>(ec::pinned), static_cast<char>(ec::ok)});
+  m.entries_add(5, 500);
+  m.entries_add(-2, -200);
   m.pins_taken(4);
+  m.pins_ended(pin_ended_by::unpin, 3);
+  m.pins_ended(pin_ended_by::session_end, 1);
   m.pins(3);
   m.pins_held_dead(1);
   m.pages({.free = 1, .granted = 2, .committed = 3, .evicting = 4, .quarantined = 5, .unassigned = 6});
   m.pool_bytes({.free = 10, .granted = 20, .committed = 30, .evicting = 40, .quarantined = 50, .unassigned = 60});
-  m.largest_free_run(4096);
+  m.largest_free_run(35);
+  m.regions(8);
+  m.reserve_pages(7);
+  m.reserved(11);
+  m.aborted(aborted_by::given_back, 2);
+  m.grants_waiting(6);
+  m.out_of_memory(starved_by::no_space);
   m.grant_wait(0.5);
   m.evicted(evicted_for::reserve, 2);
   m.evicted(evicted_for::operator_, 3);
   m.sessions(9);
+  m.sessions_connected_add(8);
+  m.sessions_connected_add(-1);
+  m.session_opened();
+  m.session_resumed();
+  m.lease_renewed();
+  m.lease_expired();
   m.session_ended(ended_by::lease);
-  m.request(op::give_back, 0.002);
-  m.mailbox_length("pool_manager", 12);
-  m.recovery(1.5, 1000);
+  m.request(op::give_back, answer::partial, 3, 0.002);
+  m.request(op::renew, answer::ok, 1, 0.002);
+  m.refused(op::lookup, ec::too_large);
+  m.mailbox_length_add(actor::pool_manager, 12);
+  m.mailbox_length_add(actor::pool_manager, -2);
+  m.handled(actor::session, std::chrono::microseconds{3});
+  m.recovery(1.5, 1000, 3);
+  m.restart_grace(true);
+  m.payload_checked(checked::damaged);
+  m.store_write(false, 64, 0.25);
   m.recovery_dropped(dropped_for::hash, 2);
   m.corrupted(corruption::region_row);
   m.rejected("actor", "not_basp");
@@ -63,7 +90,11 @@ void call_every_verb(registry& m) {
            .block_cache_bytes = 3,
            .live_bytes = 4,
            .pending_compaction_bytes = 5,
+           .level0_files = 7,
            .estimated_keys = 6,
+           .slowdowns = 8,
+           .stops = 9,
+           .background_errors = 10,
            .write_stalled = true});
 }
 
@@ -92,7 +123,25 @@ TEST_F(RegistryTest, EveryVerbSetsItsSeries) {
          "maru_quarantined_pages 5",
          "maru_pool_bytes{state=\"committed\"} 30",
          "maru_pool_bytes{state=\"unassigned\"} 60",
-         "maru_largest_free_run_bytes 4096",
+         "maru_largest_free_run_bytes 35",
+         "maru_fragmentation_ratio 0.5",
+         "maru_regions 8",
+         "maru_reserve_pages 7",
+         "maru_reserved_pages_total 11",
+         "maru_aborted_pages_total{reason=\"given_back\"} 2",
+         "maru_grants_waiting 6",
+         "maru_out_of_memory_total{reason=\"no_space\"} 1",
+         "maru_remove_total{result=\"removed\"} 2",
+         "maru_remove_total{result=\"pinned\"} 1",
+         "maru_entries 3",
+         "maru_entry_bytes 300",
+         "maru_pin_ended_total{reason=\"unpin\"} 3",
+         "maru_pin_ended_total{reason=\"session_end\"} 1",
+         "maru_sessions_connected 7",
+         "maru_session_opened_total 1",
+         "maru_session_resumed_total 1",
+         "maru_lease_renewed_total 1",
+         "maru_lease_expired_total 1",
          "maru_grant_wait_seconds_count 1",
          "maru_evicted_total{reason=\"reserve\"} 2",
          "maru_evicted_total{reason=\"operator\"} 3",
@@ -101,9 +150,24 @@ TEST_F(RegistryTest, EveryVerbSetsItsSeries) {
          "maru_session_ended_total{reason=\"lease\"} 1",
          "maru_request_seconds_count{op=\"give_back\"} 1",
          "maru_request_seconds_count{op=\"close\"} 0",
-         "maru_mailbox_length{actor=\"pool_manager\"} 12",
+         "maru_request_seconds_sum{op=\"give_back\"} 0.002",
+         "maru_request_seconds_bucket{op=\"give_back\",le=\"0.001\"} 0",
+         "maru_request_seconds_bucket{op=\"give_back\",le=\"0.0025\"} 1",
+         "maru_request_seconds_bucket{op=\"give_back\",le=\"+Inf\"} 1",
+         "maru_request_total{op=\"give_back\",result=\"partial\"} 1",
+         "maru_request_total{op=\"lookup\",result=\"refused\"} 1",
+         "maru_request_total{op=\"close\",result=\"failed\"} 0",
+         "maru_batch_items_sum{op=\"give_back\"} 3",
+         "maru_batch_items_bucket{op=\"give_back\",le=\"2\"} 0",
+         "maru_batch_items_bucket{op=\"give_back\",le=\"4\"} 1",
+         "maru_mailbox_length{actor=\"pool_manager\"} 10",
+         "maru_handler_seconds_count{actor=\"session\"} 1",
+         "maru_handler_seconds_sum{actor=\"session\"} 3e-06",
          "maru_recovery_seconds 1.5",
          "maru_recovered_entries 1000",
+         "maru_recovered_sessions 3",
+         "maru_restart_grace 1",
+         "maru_payload_check_total{result=\"damaged\"} 1",
          "maru_recovery_dropped_total{reason=\"hash\"} 2",
          "maru_corruption_total{kind=\"region_row\"} 1",
          "maru_rejected_total{door=\"actor\",reason=\"not_basp\"} 1",
@@ -115,6 +179,12 @@ TEST_F(RegistryTest, EveryVerbSetsItsSeries) {
          "maru_rocksdb_pending_compaction_bytes 5",
          "maru_rocksdb_estimated_keys 6",
          "maru_rocksdb_write_stalled 1",
+         "maru_rocksdb_level0_files 7",
+         "maru_rocksdb_stalls_total{kind=\"slowdown\"} 8",
+         "maru_rocksdb_stalls_total{kind=\"stop\"} 9",
+         "maru_rocksdb_background_errors_total 10",
+         "maru_rocksdb_write_seconds_sum{result=\"failed\"} 0.25",
+         "maru_rocksdb_write_items_sum 64",
          "maru_build_info{revision=\"abcdef\",version=\"1.2.3\"} 1",
        })
     expect(line);
@@ -147,7 +217,9 @@ TEST_F(RegistryTest, CountsOfManyThreadsAddUp) {
         metrics.lookups(1, 2);
         metrics.puts_in_flight_add(1);
         metrics.puts_in_flight_add(-1);
-        metrics.request(op::lookup, 0.0001);
+        metrics.request(op::lookup, answer::ok, 4096, 0.0001);
+        metrics.mailbox_length_add(actor::session, 1);
+        metrics.mailbox_length_add(actor::session, -1);
         metrics.rejected("actor", "size");
       }
     });
@@ -155,23 +227,20 @@ TEST_F(RegistryTest, CountsOfManyThreadsAddUp) {
   EXPECT_EQ(metrics.lookup_hits(), 4u * per_thread);
   EXPECT_EQ(metrics.lookup_misses(), 8u * per_thread);
   expect("maru_puts_in_flight 0");
+  expect("maru_mailbox_length{actor=\"session\"} 0");
+  expect("maru_batch_items_sum{op=\"lookup\"} 327680000");
   expect("maru_request_seconds_count{op=\"lookup\"} " + std::to_string(4 * per_thread));
   expect("maru_rejected_total{door=\"actor\",reason=\"size\"} " + std::to_string(4 * per_thread));
 }
 
 TEST_F(RegistryTest, ValuesOfALabelThatCallersChooseAreBounded) {
-  for (int i = 0; i < 1000; ++i) {
+  for (int i = 0; i < 1000; ++i)
     metrics.rejected("actor", "reason" + std::to_string(i));
-    metrics.mailbox_length("actor" + std::to_string(i), 1);
-  }
   std::istringstream text{metrics.text()};
-  int rejected = 0, mailboxes = 0;
-  for (std::string line; std::getline(text, line);) {
+  int rejected = 0;
+  for (std::string line; std::getline(text, line);)
     rejected += line.starts_with("maru_rejected_total{");
-    mailboxes += line.starts_with("maru_mailbox_length{");
-  }
   EXPECT_EQ(rejected, 65);
-  EXPECT_EQ(mailboxes, 65);
   expect("maru_rejected_total{door=\"other\",reason=\"other\"} 936");
 }
 
@@ -195,7 +264,48 @@ TEST_F(RegistryTest, EveryFamilyHasAHelpTextThatIsASentence) {
       EXPECT_TRUE(helped.contains(line.substr(7, line.find(' ', 7) - 7))) << line;
     }
   }
-  EXPECT_EQ(helped.size(), 31u);
+  EXPECT_EQ(helped.size(), table().size());
+}
+
+TEST(Table, IsInTheOrderOfItsIds) {
+  ASSERT_EQ(table().size(), id_count);
+  for (std::size_t i = 0; i < id_count; ++i)
+    EXPECT_EQ(static_cast<std::size_t>(table()[i].which), i) << table()[i].name;
+}
+
+TEST(Table, NamesFollowPrometheus) {
+  std::set<std::string_view> names;
+  for (const auto& d : table()) {
+    EXPECT_TRUE(names.insert(d.name).second) << d.name;
+    EXPECT_EQ(d.name.ends_with("_total"), d.type == kind::counter) << d.name;
+    EXPECT_EQ(d.buckets.empty(), d.type != kind::histogram) << d.name;
+    EXPECT_TRUE(std::is_sorted(d.buckets.begin(), d.buckets.end())) << d.name;
+    bool named = d.unit == "bytes" || d.unit == "seconds" || d.unit == "ratio";
+    EXPECT_TRUE(!named || d.name.ends_with("_" + std::string{d.unit})) << d.name;
+  }
+}
+
+TEST(Table, IsWhatTheDocumentSays) {
+  std::ifstream in{MARU_SOURCE_DIR "/docs/metrics.md"};
+  std::stringstream document;
+  document << in.rdbuf();
+  EXPECT_TRUE(document.str() == markdown()) << "run: build/release/bin/metrics_table > docs/metrics.md";
+}
+
+TEST(Answers, OfABatchAreOkPartialOrWhatTheFirstItemSays) {
+  auto codes = [](std::initializer_list<ec> list) {
+    std::string out;
+    for (auto code : list)
+      out.push_back(static_cast<char>(code));
+    return out;
+  };
+  EXPECT_EQ(answer_of(std::string_view{}), answer::ok);
+  EXPECT_EQ(answer_of(codes({ec::ok, ec::missing, ec::exists})), answer::ok);
+  EXPECT_EQ(answer_of(codes({ec::pinned, ec::ok})), answer::partial);
+  EXPECT_EQ(answer_of(codes({ec::storage_failed, ec::busy})), answer::failed);
+  EXPECT_EQ(answer_of(codes({ec::busy})), answer::busy);
+  EXPECT_EQ(answer_of(ec::no_space), answer::no_room);
+  EXPECT_EQ(answer_of(ec::session_over), answer::refused);
 }
 
 TEST(OpNames, AreStable) {
@@ -205,15 +315,18 @@ TEST(OpNames, AreStable) {
 }
 
 TEST_F(RegistryTest, PromtoolFindsNothingToSay) {
-  if (std::system("command -v promtool > /dev/null 2>&1") != 0)
-    GTEST_SKIP() << "promtool (Debian package prometheus) is not installed";
+  std::string promtool = MARU_SOURCE_DIR "/build/prometheus/usr/bin/promtool";
+  if (!std::filesystem::exists(promtool))
+    promtool = "promtool";
+  if (std::system(("command -v " + promtool + " > /dev/null 2>&1").c_str()) != 0)
+    GTEST_SKIP() << "there is no promtool: scripts/prometheus fetches it";
   call_every_verb(metrics);
   std::string file = testing::TempDir() + "maru_metrics_XXXXXX";
   int fd = ::mkstemp(file.data());
   ASSERT_GE(fd, 0);
   ::close(fd);
   std::ofstream{file} << metrics.text();
-  auto* pipe = ::popen(("promtool check metrics < " + file + " 2>&1").c_str(), "r");
+  auto* pipe = ::popen((promtool + " check metrics < " + file + " 2>&1").c_str(), "r");
   ASSERT_NE(pipe, nullptr);
   std::string said;
   char buffer[512];

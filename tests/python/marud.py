@@ -56,6 +56,10 @@ class Marud:
     def address(self) -> str:
         return f"127.0.0.1:{self._port}"
 
+    @property
+    def http_port(self) -> int:
+        return self._http
+
     def start(self) -> None:
         """Starts it, on the same port as before, and waits until it serves."""
         assert self.process is None
@@ -104,9 +108,17 @@ class Marud:
 
     def requests(self) -> dict[str, int]:
         """How many requests of each kind it has served."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/metrics", timeout=10) as page:
-            found = re.findall(r'^maru_request_seconds_count\{op="(\w+)"\} (\d+)', page.read().decode(), re.MULTILINE)
+        found = re.findall(r'^maru_request_seconds_count\{op="(\w+)"\} (\d+)', self.metrics(), re.MULTILINE)
         return {op: int(count) for op, count in found}
+
+    def metrics(self) -> str:
+        """What a scraper reads."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/metrics", timeout=10) as page:
+            return page.read().decode()
+
+    def metric(self, name: str) -> float:
+        """The value of one series: its name with its labels as /metrics writes them."""
+        return next(float(line.split()[-1]) for line in self.metrics().splitlines() if line.startswith(name + " "))
 
     def ctl(self, *words: str) -> str:
         """What maructl prints."""

@@ -1,0 +1,106 @@
+"""Goal: every expression of every dashboard and rule finds samples in a real Prometheus that scrapes a real marud: a name
+or label that does not exist fails here. Method: marud under load of every kind, Debian's Prometheus on loopback with a
+short interval. An alert's expression finds nothing in health, so the sides of each comparison are asked one by one."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+import pytest
+from load import OPTIONS, POOL, Load
+from marud import Marud
+from prometheus import Prometheus
+from rules import Expression, dashboard_expressions, rules
+
+DEADLINE = 60  # seconds for all samples to come
+WORDS = re.compile(r"\s(and on|and|or|unless|==|!=|<=|>=|<|>)\s")
+
+
+def operands(text: str) -> list[str]:
+    """The sides of comparisons and set operations, also those within brackets, without numbers."""
+    out, depth, from_ = [], 0, 0
+    for at, c in enumerate(text):
+        depth += (c in "({[") - (c in ")}]")
+        if depth == 0 and (found := WORDS.match(text, at)) and at >= from_:
+            out.append(text[from_:at])
+            from_ = found.end()
+    parts = [re.sub(r"^\(job, instance\) ", "", part.strip()) for part in [*out, text[from_:]]]
+    return [part for part in parts if not re.fullmatch(r"[-\d.e]+", part)]
+
+
+def inner_filters(text: str) -> str:
+    """Without `> 0` in brackets, which only keeps a ratio from being divided by zero."""
+    return re.sub(r" > \d+\)", ")", text)
+
+
+def filled(text: str) -> str:
+    """A dashboard's expression as Grafana would send it."""
+    values = {"$__rate_interval": "30s", "$job": "maru", "$instance": ".*"}
+    for name, value in values.items():
+        text = text.replace(name, value)
+    assert "$" not in text, text
+    return text
+
+
+def expressions() -> list[Expression]:
+    out = [Expression(e.where, part) for e in dashboard_expressions() for part in operands(filled(e.text))]
+    for rule in rules():
+        name = rule.get("alert") or rule["record"]
+        out += [Expression(name, part) for part in operands(inner_filters(rule["expr"]))]
+        if "record" in rule:
+            out.append(Expression(name, name))
+    return out
+
+
+def test_operands_are_what_is_compared():
+    assert operands("a > 1") == ["a"]
+    assert operands("a{b=~\"c > d\"} < 0.5 * f(x[1d]) and g > 1") == ['a{b=~"c > d"}', "0.5 * f(x[1d])", "g"]
+    assert operands("m > 30 and on (job, instance) time() - p < 3600") == ["m", "time() - p"]
+    assert inner_filters("a / (b > 0)") == "a / (b)"
+
+
+@pytest.fixture(scope="module")
+def scene():
+    prometheus = Prometheus()
+    server = None
+    try:
+        server = Marud(POOL, *OPTIONS)
+        prometheus.watch(server.http_port)
+        prometheus.wait_ready()
+        load = Load(server)
+        load.death()
+        load.silence()
+        load.damage()
+        for _ in range(10):
+            load.step()
+        load.restart()
+        prometheus.watch(server.http_port)
+        load.strangers()
+        load.damage()  # so that an alert fires
+        yield prometheus, load
+        load.close()
+    finally:
+        prometheus.stop()
+        if server:
+            server.remove()
+
+
+def test_every_expression_finds_samples(scene):
+    prometheus, load = scene
+    left = expressions()
+    assert len(left) > 150
+    until = time.monotonic() + DEADLINE
+    while left and time.monotonic() < until:
+        load.step()
+        left = [e for e in left if not prometheus.query(e.text)]
+    assert not left, "\n" + "\n".join(f"{e.where}: no samples for {e.text}" for e in left)
+    if where := os.environ.get("MARU_SHOW_EXPRESSIONS"):
+        with open(where, "w") as out:
+            out.writelines(f"{e.where}\t{e.text}\t{prometheus.query(e.text)[0]['value'][1]}\n" for e in expressions())
+
+
+def test_a_name_that_does_not_exist_is_noticed(scene):
+    prometheus, _ = scene
+    assert prometheus.query("rate(maru_lookups_total[30s])") == []

@@ -1,0 +1,202 @@
+"""Goal: every alert fires when it must and is silent when it must, and has what an operator needs. Method: promtool
+plays series of a sick and of healthy instances to the real rules; the runbook is read."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass, field
+
+from rules import ROOT, RULES, alerts, programs, rules
+
+Series = dict[str, str]  # name and labels (without job and instance): values, one a minute
+
+
+@dataclass(frozen=True)
+class Case:
+    """`at`: when it must fire, and not a minute after the start where it has to last."""
+
+    sick: Series
+    healthy: list[Series]
+    at: str = "20m"
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def latency(op: str, bucket: str) -> Series:
+    """All requests in one bucket."""
+    name = "maru_request_seconds_bucket"
+    return {f'{name}{{op="{op}",le="{le}"}}': "0+60x90" for le in [bucket, "+Inf"]}
+
+
+def commits(ok: int, failed: int) -> Series:
+    name = "maru_request_total"
+    return {f'{name}{{op="commit",result="{r}"}}': f"0+{n}x90" for r, n in [("ok", ok), ("failed", failed)]}
+
+
+def lookups(hits: str, misses: str) -> Series:
+    return {'maru_lookup_total{result="hit"}': hits, 'maru_lookup_total{result="miss"}': misses}
+
+
+def pool(quarantined: int) -> Series:
+    states = {"committed": 1000 - quarantined, "quarantined": quarantined}
+    return {f'maru_pool_bytes{{state="{state}"}}': f"{n}x90" for state, n in states.items()}
+
+
+OLD, NEW = "-7200x90", "0x90"  # started two hours before time 0, or then
+CASES = {
+    "MaruDown": Case({"up": "0x30"}, [{"up": "1x30"}, {"up": "1 1 0 1 1x30"}]),
+    "MaruRestartsOften": Case(
+        {"process_start_time_seconds": "1 1 2 2 3 3 4x30"}, [{"process_start_time_seconds": "1 1 2 2x40"}]
+    ),
+    "MaruRestartGraceLong": Case({"maru_restart_grace": "1x30"}, [{"maru_restart_grace": "1 1 0x30"}]),
+    "MaruRecoverySlow": Case(
+        {"maru_recovery_seconds": "40x30", "process_start_time_seconds": NEW},
+        [
+            {"maru_recovery_seconds": "2x30", "process_start_time_seconds": NEW},
+            {"maru_recovery_seconds": "40x30", "process_start_time_seconds": OLD},
+        ],
+    ),
+    "MaruEntriesLost": Case(
+        {'maru_recovery_dropped_total{reason="descriptor"}': "3x30", "process_start_time_seconds": NEW},
+        [
+            {'maru_recovery_dropped_total{reason="state"}': "3x30", "process_start_time_seconds": NEW},
+            {'maru_recovery_dropped_total{reason="descriptor"}': "3x30", "process_start_time_seconds": OLD},
+        ],
+    ),
+    "MaruCommitsFail": Case(commits(90, 10), [commits(1000, 5), commits(0, 0)], labels={"op": "commit"}),
+    "MaruOutOfMemory": Case(
+        {'maru_out_of_memory_total{reason="pool_full"}': "0x15 1x30"},
+        [{'maru_out_of_memory_total{reason="pool_full"}': "5x60"}],
+        labels={"reason": "pool_full"},
+    ),
+    "MaruGrantsWait": Case(
+        {f'maru_grant_wait_seconds_bucket{{le="{le}"}}': "0+60x60" for le in ["0.25", "+Inf"]},
+        [{f'maru_grant_wait_seconds_bucket{{le="{le}"}}': "0+60x60" for le in ["0.000025", "+Inf"]}],
+    ),
+    "MaruPoolPinned": Case(
+        {"maru_pins": "1900x60", "maru_entries": "2000x60"},
+        [{"maru_pins": "900x60", "maru_entries": "2000x60"}, {"maru_pins": "9x60", "maru_entries": "10x60"}],
+    ),
+    "MaruPinsOfLostWorkers": Case({"maru_pins_held_dead": "5x30"}, [{"maru_pins_held_dead": "5 5 5 0x30"}]),
+    "MaruQuarantine": Case(pool(80), [pool(20)], "40m"),
+    "MaruLeasesExpire": Case({"maru_lease_expired_total": "0x15 1x20"}, [{"maru_lease_expired_total": "3x60"}]),
+    "MaruHitRateFell": Case(
+        lookups("0+600x60 36000+60x60", "0+60x60 3600+600x60"),
+        [lookups("0+600x120", "0+60x120"), lookups("0+6x60 360+1x60", "0+0x60 0+5x60")],
+        "110m",
+    ),
+    "MaruLookupsSlow": Case(latency("lookup", "0.05"), [latency("lookup", "0.001")], labels={"op": "lookup"}),
+    "MaruCommitsSlow": Case(latency("commit", "1"), [latency("commit", "0.01")], labels={"op": "commit"}),
+    "MaruMailboxesGrow": Case(
+        {'maru_mailbox_length{actor="session"}': "20000x30"},
+        [{'maru_mailbox_length{actor="session"}': "20000 20000 10x30"}],
+        labels={"actor": "session"},
+    ),
+    "MaruCorruption": Case(
+        {'maru_corruption_total{kind="record"}': "2x30", "process_start_time_seconds": NEW},
+        [
+            {'maru_corruption_total{kind="record"}': "0x30", "process_start_time_seconds": NEW},
+            {'maru_corruption_total{kind="record"}': "2x30", "process_start_time_seconds": OLD},
+        ],
+        labels={"kind": "record"},
+    ),
+    "MaruRocksDBStalls": Case({"maru_rocksdb_write_stalled": "1x30"}, [{"maru_rocksdb_write_stalled": "0 1 0x30"}]),
+    "MaruRocksDBErrors": Case(
+        {"maru_rocksdb_background_errors_total": "0x10 1x20"}, [{"maru_rocksdb_background_errors_total": "1x40"}]
+    ),
+    "MaruCompactionDebt": Case(
+        {"maru_rocksdb_pending_compaction_bytes": "5e9x60"},
+        [{"maru_rocksdb_pending_compaction_bytes": "1e9x60"}],
+        "40m",
+    ),
+    "MaruWalLarge": Case({"maru_rocksdb_wal_bytes": "3e9x60"}, [{"maru_rocksdb_wal_bytes": "1e9x60"}]),
+    "MaruFileDescriptorsLow": Case(
+        {"process_open_fds": "900x30", "process_max_fds": "1024x30"},
+        [{"process_open_fds": "90x30", "process_max_fds": "1024x30"}],
+    ),
+    "MaruInputRefused": Case(
+        {'maru_rejected_total{door="hello",reason="refused"}': "0+600x60"},
+        [{'maru_rejected_total{door="hello",reason="refused"}': "0+6x60"}],
+        labels={"door": "hello"},
+    ),
+}
+
+
+def series_of(instance: str, series: Series) -> list[dict[str, str]]:
+    out = []
+    for name, values in series.items():
+        metric, _, labels = name.partition("{")
+        inside = labels.removesuffix("}")
+        own = f'job="maru",instance="{instance}"'
+        out.append({"series": f"{metric}{{{own}{',' + inside if inside else ''}}}", "values": values})
+    return out
+
+
+def expected(name: str, case: Case) -> dict:
+    """The one alert that must fire, word for word."""
+    rule = alerts()[name]
+    annotations = {k: v.replace("{{ $labels.instance }}", "sick") for k, v in rule["annotations"].items()}
+    labels = {"job": "maru", "instance": "sick", **rule["labels"], **case.labels}
+    return {"exp_labels": labels, "exp_annotations": annotations}
+
+
+def promtool(*words: str) -> None:
+    done = subprocess.run([programs() / "promtool", *words], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_promtool_finds_nothing_to_say():
+    promtool("check", "rules", *map(str, RULES))
+    promtool("check", "config", str(ROOT / "deploy/prometheus/prometheus.yml"))
+
+
+def test_every_alert_has_a_case():
+    assert set(CASES) == set(alerts())
+
+
+def promtool_test(name: str, case: Case) -> dict:
+    inputs = series_of("sick", case.sick)
+    for number, series in enumerate(case.healthy):
+        inputs += series_of(f"healthy{number}", series)
+    checks = [{"eval_time": case.at, "alertname": name, "exp_alerts": [expected(name, case)]}]
+    if "for" in alerts()[name]:
+        checks.append({"eval_time": "1m", "alertname": name, "exp_alerts": []})
+    return {"name": name, "interval": "1m", "input_series": inputs, "alert_rule_test": checks}
+
+
+def test_every_alert_fires_for_the_sick_instance_only(tmp_path):
+    document = {
+        "rule_files": [str(path) for path in RULES],
+        "evaluation_interval": "1m",
+        "tests": [promtool_test(name, case) for name, case in CASES.items()],
+    }
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps(document))
+    promtool("test", "rules", str(file))
+
+
+def test_alerts_have_severity_words_and_a_link():
+    for name, rule in alerts().items():
+        assert rule["labels"]["severity"] in {"critical", "warning"}, name
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}, name
+        assert rule["annotations"]["summary"].startswith("Maru on {{ $labels.instance }}: "), name
+        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}", name
+
+
+def test_the_runbook_has_an_entry_for_every_alert_and_no_other():
+    text = (ROOT / "docs/runbook.md").read_text()
+    entries = dict(re.findall(r"^### (Maru\w+)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL))
+    assert set(entries) == set(alerts())
+    for name, entry in entries.items():
+        for part in ("**Means**", "**Look at**", "**Do**"):
+            assert part in entry, f"{name} lacks {part}"
+
+
+def test_metrics_in_rules_exist():
+    known = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE))
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    for rule in rules():
+        for word in re.findall(r"[\w:]*maru_[\w:]*", rule["expr"]):
+            name = re.sub(r"_(bucket|sum|count)$", "", word)
+            assert name in known or word in recorded, f"{word} in {rule.get('alert') or rule['record']}"
