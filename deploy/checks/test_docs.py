@@ -1,0 +1,68 @@
+"""docs/kubernetes.md: its helm commands render, its values fit, its pods are of Kubernetes' types."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+import yaml
+from chart import OPERATOR, ROOT, Helm, pod_of
+from kubernetes_1_20 import mistakes
+
+TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
+BLOCKS = [yaml.safe_load(b) for b in re.findall(r"^```yaml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)]
+COMMANDS = [line for b in re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL) for line in b.splitlines()
+            if line.startswith("helm ") and "deploy/helm/maru" in line]  # fmt: skip
+
+
+def _flags(words: list[str]) -> list[str]:
+    """Without what `helm template` does not know, or the test gives itself."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if word in ("--namespace", "--reuse-values"):
+            skip = word == "--namespace"
+        elif skip:
+            skip = False
+        else:
+            kept.append(word)
+    return kept
+
+
+def test_there_are_commands_and_blocks_to_try() -> None:
+    assert len(COMMANDS) >= 4
+    assert len(BLOCKS) >= 3
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_renders(helm: Helm, command: str) -> None:
+    _, verb, name, chart, *rest = shlex.split(command)
+    assert (verb in ("install", "upgrade", "template"), name, chart) == (True, "kv", "deploy/helm/maru")
+    words = [w.replace("deploy/helm/maru", str(helm.chart)) for w in _flags(rest)]
+    done = helm.template(*words)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("index", range(len(BLOCKS)))
+def test_block_fits(helm: Helm, index: int) -> None:
+    block = BLOCKS[index]
+    if "kind" in block:
+        assert mistakes(block) == []
+        return
+    file = helm.folder / "block.yaml"
+    file.write_text(yaml.safe_dump(block))
+    file.chmod(0o644)
+    done = helm.template("-f", str(file), "--api-versions", OPERATOR)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_pod_of_the_guide_mounts_what_the_test_pod_mounts(helm: Helm) -> None:
+    (pod,) = [b for b in BLOCKS if b.get("kind") == "Pod"]
+    wanted = helm.one("minimal", "Pod", "--set", "token.secretName=maru-tokens")["spec"]
+    by_place = {m["mountPath"] for m in wanted["containers"][0]["volumeMounts"]}
+    assert {m["mountPath"] for m in pod["spec"]["containers"][0]["volumeMounts"]} == by_place
+    paths = {v["hostPath"]["path"] for v in wanted["volumes"] if "hostPath" in v}
+    assert {v["hostPath"]["path"] for v in pod["spec"]["volumes"] if "hostPath" in v} == paths
+    group = pod_of(helm.one("minimal", "DaemonSet"))["spec"]["securityContext"]["runAsGroup"]
+    assert pod["spec"]["securityContext"]["supplementalGroups"] == [group]

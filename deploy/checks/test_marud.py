@@ -1,0 +1,216 @@
+"""What the chart renders is what marud takes: every option is known, every case's command line is read, and a node made
+of folders here runs the rendered containers' commands with their users and groups: prepare, marud, and the test pod."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chart import ROOT, Helm, case_names, marud_of, pod_of
+from schema_options import SCHEMA, options_of, options_of_the_chart, schema_text
+
+BIN = ROOT / "build" / "release" / "bin"
+
+
+def test_every_option_that_the_chart_sets_is_one_of_marud() -> None:
+    assert options_of_the_chart() <= options_of(BIN / "marud").keys()
+
+
+def test_schema_knows_the_options_of_this_marud() -> None:
+    assert SCHEMA.read_text() == schema_text(BIN / "marud"), "scripts/helm schema writes it anew"
+
+
+@pytest.mark.parametrize("case", case_names())
+def test_marud_reads_the_command_line_of_every_case(helm: Helm, case: str) -> None:
+    """Its state cannot be made where it is sent to: that is past the options, which end with 2."""
+    container = marud_of(helm.one(case, "DaemonSet"))
+    args = [a for a in container["args"] if not a.startswith(("--state-dir=", "--token-file="))]
+    done = subprocess.run(
+        [BIN / container["command"][0], *args, "--state-dir=/proc/maru"], capture_output=True, text=True, timeout=20,
+        check=False,
+    )  # fmt: skip
+    assert "failed to make folder /proc/maru" in done.stderr
+    assert done.returncode == 1
+
+
+def test_an_option_out_of_its_bounds_is_seen_by_marud(helm: Helm) -> None:
+    args = marud_of(helm.one("minimal", "DaemonSet", "--set", "options.shards=1000"))["args"]
+    done = subprocess.run([BIN / "marud", *args], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 2
+    assert "--shards" in done.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return int(held.getsockname()[1])
+
+
+class Node:
+    """A node's folders in memory, and the rendered commands with their paths led there. REQUIRES: root."""
+
+    def __init__(self, helm: Helm, case: str) -> None:
+        values = ("--set", "pool.size=64MiB,token.secretName=t")
+        self._daemon = helm.one(case, "DaemonSet", *values)
+        self._test = helm.one(case, "Pod", *values)
+        self.folder = Path(tempfile.mkdtemp(prefix="maru-node-", dir="/dev/shm"))
+        self.folder.chmod(0o755)
+        self.paths = {"/mnt/maru": "pool", "/var/lib/maru": "state", "/run/maru": "run", "/etc/maru/token": "token"}
+        for name in (*self.paths.values(), "bin"):
+            (self.folder / name).mkdir()
+            (self.folder / name).chmod(0o755)
+        for program in ("marud", "maructl"):
+            shutil.copy(BIN / program, self.folder / "bin")
+        secret = self.folder / "token" / "token"
+        secret.write_text("one that workers show\n".replace(" ", "-"))
+        os.chown(secret, 0, 65500)
+        secret.chmod(0o440)
+        self.marud: subprocess.Popen[str] | None = None
+        self.http = 0
+        self._port = _free_port()  # instead of the one of the pod's own network
+
+    def here(self, text: str) -> str:
+        for path, name in self.paths.items():
+            text = text.replace(path, str(self.folder / name))
+        return re.sub(r"(0\.0\.0\.0|\$\(NODE_ADDRESS\)):5555", f"127.0.0.1:{self._port}", text)
+
+    def prepare(self) -> subprocess.CompletedProcess[str]:
+        """The first container: as root with two capabilities."""
+        (container,) = pod_of(self._daemon)["spec"]["initContainers"]
+        kept = ",".join("+" + c.lower() for c in container["securityContext"]["capabilities"]["add"])
+        words = ["setpriv", f"--bounding-set=-all,{kept}", "--inh-caps=-all", "--no-new-privs", "--"]
+        shell, flags, script = container["command"]
+        return subprocess.run([*words, shell, flags, self.here(script)], capture_output=True, text=True, check=False)
+
+    def _as(self, user: int, group: int, groups: list[int]) -> list[str]:
+        more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+        caps = ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+        return ["setpriv", f"--reuid={user}", f"--regid={group}", more, *caps, "--"]
+
+    def start(self) -> None:
+        """marud's container, and waits until its probe for readiness would be content."""
+        security = pod_of(self._daemon)["spec"]["securityContext"]
+        words = self._as(security["runAsUser"], security["runAsGroup"], [security["fsGroup"]])
+        args = [self.here(a) for a in marud_of(self._daemon)["args"] if not a.startswith("--http=")]
+        log = self.folder / "log"
+        with log.open("w") as out:
+            self.marud = subprocess.Popen(
+                [*words, str(self.folder / "bin" / "marud"), *args, "--http=127.0.0.1:0"], stdout=out, stderr=out, text=True
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.marud.poll() is None:
+            found = re.search(r"metrics on port (\d+)", log.read_text())
+            if found:
+                self.http = int(found[1])
+                return
+            time.sleep(0.05)
+        raise AssertionError(log.read_text())
+
+    def stop(self) -> int:
+        assert self.marud
+        self.marud.send_signal(signal.SIGTERM)
+        try:
+            return self.marud.wait(30)
+        finally:
+            self.marud.kill()
+            self.marud = None
+
+    def probe(self, name: str) -> int:
+        path = marud_of(self._daemon)[name]["httpGet"]["path"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as answer:
+            return int(answer.status)
+
+    def worker(self, script: str | None = None, in_the_group: bool = True) -> subprocess.CompletedProcess[str]:
+        """The test pod's container, or another script in it."""
+        security = self._test["spec"]["securityContext"]
+        groups = security["supplementalGroups"] if in_the_group else []
+        (container,) = self._test["spec"]["containers"]
+        env = {e["name"]: self.here(e["value"]) for e in container["env"] if "value" in e}
+        env |= {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "HOSTNAME": "here"}
+        shell, flags, test = container["command"]
+        words = self._as(security["runAsUser"], security["runAsGroup"], groups)
+        return subprocess.run(
+            [*words, shell, flags, script or test], capture_output=True, text=True, timeout=60, check=False, env=env
+        )
+
+    def remove(self) -> None:
+        if self.marud:
+            self.stop()
+        shutil.rmtree(self.folder)
+
+
+@pytest.fixture(scope="module", params=["minimal", "tcp-insecure"])
+def node(helm: Helm, request: pytest.FixtureRequest) -> Iterator[Node]:
+    """A node with a marud that is ready; the first by its socket, the second by a port."""
+    if os.geteuid() != 0:
+        pytest.skip("not root: the containers' users cannot be had")
+    made = Node(helm, request.param)
+    try:
+        done = made.prepare()
+        assert done.returncode == 0, done.stderr
+        try:
+            made.start()
+        except AssertionError as log:
+            if "failed to read address 'unix:" in str(log):
+                pytest.skip("this marud does not listen on Unix sockets yet")
+            raise
+        yield made
+    finally:
+        made.remove()
+
+
+def test_probes_are_content_with_marud(node: Node) -> None:
+    assert [node.probe(p) for p in ("startupProbe", "livenessProbe", "readinessProbe")] == [200, 200, 200]
+
+
+def test_helm_test_passes_as_the_worker_that_it_is(node: Node) -> None:
+    done = node.worker()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no problems found" in done.stdout
+
+
+def test_who_is_not_of_the_pools_group_does_not_get_in(node: Node) -> None:
+    done = node.worker(in_the_group=False)
+    assert done.returncode != 0
+    assert "no problems found" not in done.stdout
+
+
+def test_workers_cannot_replace_the_pool_or_read_its_metadata(node: Node) -> None:
+    pool, state = node.folder / "pool", node.folder / "state"
+    for script in (f"mv {pool}/pool {pool}/mine", f"cat {pool}/pool.meta", f"ls {state}", f"touch {node.folder}/run/x"):
+        assert node.worker(script).returncode != 0, script
+
+
+def test_a_new_pod_finds_the_chunks_of_the_one_before(node: Node) -> None:
+    ask = 'maructl --server "$MARU_SERVER" --token-file "$MARU_TOKEN_FILE"'
+    assert node.worker(f"echo kept | {ask} put warm").returncode == 0
+    assert node.stop() == 0
+    assert node.prepare().returncode == 0  # as every pod does
+    node.start()
+    assert node.worker(f"{ask} get warm").stdout == "kept\n"
+
+
+def test_a_pool_on_the_wrong_kind_of_memory_is_refused_with_its_name(helm: Helm, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    kind = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=True).stdout.strip()
+    if kind == "tmpfs":
+        pytest.skip("temporary files are in memory here")
+    made = Node(helm, "minimal")
+    try:
+        made.paths["/mnt/maru"] = str(tmp_path)
+        done = made.prepare()
+        assert done.returncode == 1
+        assert f"/dev/shm/maru of this node is {kind}, pool.kind wants tmpfs" in done.stderr
+    finally:
+        made.remove()

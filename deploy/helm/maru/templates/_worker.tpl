@@ -1,0 +1,109 @@
+{{/* What a worker's pod needs to use the marud of its own node; the example and `helm test` are made of it. */}}
+
+{{/* Where marud listens for it, for `maructl --server`. */}}
+{{- define "maru.worker.server" -}}
+{{- if .Values.workers.socket.enabled -}}
+unix:/run/maru/maru.sock
+{{- else if .Values.workers.tcp.hostPort -}}
+$(NODE_ADDRESS):{{ int64 .Values.workers.tcp.hostPort }}
+{{- else -}}
+{{ include "maru.fullname" . }}:{{ int64 .Values.workers.tcp.port }}
+{{- end -}}
+{{- end -}}
+
+{{/* Fields of the pod's spec: on a node that has a marud, as a user of the pool's group, with the pool's volumes. */}}
+{{- define "maru.worker.pod" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .Values.nodeSelector }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+affinity:
+  podAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "maru.selectorLabels" . | nindent 12 }}
+securityContext:
+  {{- if include "maru.privileged" . }}
+  runAsUser: 0
+  {{- else }}
+  runAsNonRoot: true
+  runAsUser: 65534
+  {{- end }}
+  runAsGroup: 65534
+  # The pool's group: by it the pod may map the pool and enter the folders.
+  supplementalGroups: [{{ int64 .Values.group }}]
+  fsGroup: {{ int64 .Values.group }}
+  seccompProfile:
+    type: RuntimeDefault
+  {{- with .Values.seLinuxOptions }}
+  seLinuxOptions:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+volumes:
+  {{- include "maru.poolVolumes" . | nindent 2 }}
+  {{- if and .Values.tls.secretName .Values.exampleWorker.tlsSecretName (not .Values.workers.socket.enabled) }}
+  - name: tls
+    secret:
+      secretName: {{ .Values.exampleWorker.tlsSecretName }}
+      defaultMode: 0440
+  {{- end }}
+{{- end -}}
+
+{{/* Fields of the container beside its name and command. The folders have the same paths as in marud's pod, so the
+     paths that marud tells of are right here too. */}}
+{{- define "maru.worker.container" -}}
+image: {{ include "maru.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+  {{- if and .Values.workers.tcp.hostPort (not .Values.workers.socket.enabled) }}
+  - name: NODE_ADDRESS
+    valueFrom:
+      fieldRef:
+        fieldPath: status.hostIP
+  {{- end }}
+  - name: MARU_SERVER
+    value: {{ include "maru.worker.server" . }}
+  {{- if .Values.token.secretName }}
+  - name: MARU_TOKEN_FILE
+    value: /etc/maru/token/{{ .Values.token.key }}
+  {{- end }}
+  {{- if and .Values.tls.secretName .Values.exampleWorker.tlsSecretName (not .Values.workers.socket.enabled) }}
+  - name: MARU_TLS_CERT
+    value: /etc/maru/tls/tls.crt
+  - name: MARU_TLS_KEY
+    value: /etc/maru/tls/tls.key
+  - name: MARU_TLS_CA
+    value: /etc/maru/tls/ca.crt
+  {{- end }}
+securityContext:
+  {{- include "maru.containerSecurity" . | nindent 2 }}
+resources:
+  requests:
+    cpu: 10m
+    memory: 32Mi
+  limits:
+    memory: 256Mi
+    {{- with include "maru.deviceLimit" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
+volumeMounts:
+  {{- include "maru.poolMounts" . | nindent 2 }}
+  {{- if and .Values.tls.secretName .Values.exampleWorker.tlsSecretName (not .Values.workers.socket.enabled) }}
+  - name: tls
+    mountPath: /etc/maru/tls
+    readOnly: true
+  {{- end }}
+{{- end -}}
