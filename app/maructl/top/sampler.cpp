@@ -44,13 +44,10 @@ sampler::sampler(const command& c, std::function<void(result<sample>)> found)
       thread_([this](const std::stop_token& stopped) { run(stopped); }) {}
 
 void sampler::run(const std::stop_token& stopped) {
-  auto next = std::chrono::steady_clock::now();
   while (!stopped.stop_requested()) {
     found_(looker_.look());
-    // After a look that took long the next one is an interval away, not at once.
-    next = std::max(next + interval_, std::chrono::steady_clock::now());
     std::unique_lock lock{mutex_};
-    wake_.wait_until(lock, stopped, next, [] { return false; });
+    wake_.wait_for(lock, stopped, interval_, [] { return false; });
   }
   std::lock_guard lock{mutex_};
   ended_ = true;

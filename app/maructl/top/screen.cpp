@@ -167,7 +167,7 @@ void draw_latency(canvas& to, const top_view& v, std::size_t count) {
   head.left("latency", name_width, style::bold);
   for (auto title : {"a second", "p50", "p99", "p99.9"})
     head.right(title, value_width, style::dim);
-  to.add(head.add("  p99 so far", style::dim));
+  to.add(head.add("  p99 over time", style::dim));
   for (std::size_t i = 0; i < std::min(count, operations.size()); ++i) {
     auto found = v.since.latencies.find(operations[i]);
     auto is = found == v.since.latencies.end() ? latency{} : found->second;

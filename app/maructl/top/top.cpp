@@ -79,7 +79,7 @@ result<exit_code> once(const command& c) {
 result<exit_code> stream(const command& c) {
   looker l{c};
   std::optional<sample> before;
-  for (auto next = std::chrono::steady_clock::now();;) {
+  for (;;) {
     auto now = l.look();
     if (!now && !before)
       return now.error();
@@ -88,8 +88,7 @@ result<exit_code> stream(const command& c) {
       return exit_code::other;
     if (now)
       before = *std::move(now);
-    next = std::max(next + c.interval, std::chrono::steady_clock::now());
-    std::this_thread::sleep_until(next);
+    std::this_thread::sleep_for(c.interval);
   }
 }
 
