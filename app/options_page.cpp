@@ -26,8 +26,9 @@ constexpr auto introduction =
 # The options of marud
 
 Every option stands on the command line as `--name value`, or in a file for `--config FILE` as a line `name = value`
-without the dashes; the command line wins. `deploy/marud.toml` is such a file, with every option at its default. A name
-that does not exist, or a value that an option does not take, ends the start with a sentence that names it (exit code 2).
+without the dashes, some in an environment variable too; the command line wins over the variable, the variable over the
+file. `deploy/marud.toml` is such a file, with every option at its default. A name that does not exist, or a value that an
+option does not take, ends the start with a sentence that names it (exit code 2).
 
 A size is a number with an optional unit: `B`, `KiB`, `MiB`, `GiB`, `TiB` (powers of 1024), `kB`, `MB`, `GB`, `TB` (of
 1000). A flag is `--name` on the command line, `name = true` in the file. [operate.md](operate.md) says how to choose.
@@ -42,9 +43,10 @@ int main() {
       group = row.group;
       out += "\n## " + group + "\n\n| option | default | takes | what it does |\n|---|---|---|---|\n";
     }
-    auto takes = row.accepts.empty() ? string{"a path, or text"} : row.accepts;
+    auto takes = row.accepts.empty() ? string{"a path"} : row.accepts;
+    auto variable = row.environment.empty() ? string{} : ". In the environment: `" + row.environment + "`";
     out += "| `" + row.name + "` | " + code(row.default_value) + " | " + cell(takes) + " | "
-           + cell(without_words(row.help)) + " |\n";
+           + cell(without_words(row.help)) + variable + " |\n";
   }
   return std::fputs(out.c_str(), stdout) < 0 ? 1 : 0;
 }

@@ -2,151 +2,21 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
-#include <cstdio>
-#include <functional>
+#include <cstdlib>
 #include <iterator>
-#include <limits>
-#include <optional>
 #include <string_view>
 
 #include "base/config_file.hpp"
 #include "base/host_port.hpp"
-#include "base/size.hpp"
+#include "base/option_kinds.hpp"
+#include "base/server_address.hpp"
 #include "base/version.hpp"
 
 namespace maru {
 
 namespace {
 
-using std::string;
-using std::string_view;
-using options = marud_options;
-
-// One option: everything that is known of it. `set` answers with what the option takes when the text is no good.
-struct row {
-  const char* group;
-  string name;
-  string takes;  // the word that stands for the value in --help; empty for a flag
-  string help;
-  std::function<string(const options&)> get;
-  std::function<std::optional<string>(options&, string_view)> set;
-};
-
-// -- kinds of rows
-
-// The shortest text that parse_size reads back exactly.
-string size_text(std::uint64_t bytes) {
-  constexpr string_view units[] = {"TiB", "GiB", "MiB", "KiB"};
-  std::uint64_t factor = std::uint64_t{1} << 40;
-  for (auto unit : units) {
-    if (bytes != 0 && bytes % factor == 0)
-      return std::to_string(bytes / factor) + string{unit};
-    factor >>= 10;
-  }
-  return std::to_string(bytes);
-}
-
-struct size_bounds {
-  std::uint64_t min, max;
-  std::uint64_t multiple = 1;
-  bool zero = false;  // 0 is allowed too and means "choose for me"
-};
-
-row size(const char* group, string name, std::uint64_t options::*field, size_bounds b, string help) {
-  string takes = "a size from " + size_text(b.min) + " to " + size_text(b.max);
-  if (b.multiple > 1)
-    takes += " in multiples of " + size_text(b.multiple);
-  if (b.zero)
-    takes = "0 or " + takes;
-  auto set = [=](options& o, string_view text) -> std::optional<string> {
-    auto value = parse_size(text);
-    bool fits = value && ((b.zero && *value == 0) || (*value >= b.min && *value <= b.max && *value % b.multiple == 0));
-    if (!fits)
-      return takes;
-    o.*field = *value;
-    return std::nullopt;
-  };
-  return {group, std::move(name), "SIZE", std::move(help), [=](const options& o) { return size_text(o.*field); }, set};
-}
-
-template <class T>
-row number(const char* group, string name, T options::*field, T min, T max, string help) {
-  string takes = "a number from " + std::to_string(min) + " to " + std::to_string(max);
-  auto set = [=](options& o, string_view text) -> std::optional<string> {
-    T value{};
-    auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (code != std::errc{} || end != text.data() + text.size() || value < min || value > max)
-      return takes;
-    o.*field = value;
-    return std::nullopt;
-  };
-  return {group, std::move(name), "N", std::move(help), [=](const options& o) { return std::to_string(o.*field); },
-          set};
-}
-
-row choice(const char* group, string name, string options::*field, std::vector<string> words, const string& help) {
-  string takes, shown;
-  for (const auto& word : words) {
-    takes += (takes.empty() ? "" : word == words.back() ? " or " : ", ") + word;
-    shown += (shown.empty() ? "" : "|") + word;
-  }
-  auto set = [=](options& o, string_view text) -> std::optional<string> {
-    if (std::find(words.begin(), words.end(), text) == words.end())
-      return takes;
-    o.*field = text;
-    return std::nullopt;
-  };
-  return {group, std::move(name), "WORD", help + " [" + shown + "]", [=](const options& o) { return o.*field; }, set};
-}
-
-row path(const char* group, string name, string options::*field, bool may_be_empty, string help) {
-  auto set = [=](options& o, string_view text) -> std::optional<string> {
-    if (text.empty() && !may_be_empty)
-      return "a path";
-    o.*field = text;
-    return std::nullopt;
-  };
-  return {group, std::move(name), "PATH", std::move(help), [=](const options& o) { return o.*field; }, set};
-}
-
-row address(const char* group, string name, string options::*field, string help) {
-  auto set = [=](options& o, string_view text) -> std::optional<string> {
-    if (!parse_host_port(text))
-      return "HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555, with a port from 0 to 65535";
-    o.*field = text;
-    return std::nullopt;
-  };
-  return {group, std::move(name), "HOST:PORT", std::move(help), [=](const options& o) { return o.*field; }, set};
-}
-
-row flag(const char* group, string name, bool options::*field, string help) {
-  auto set = [=](options& o, string_view text) -> std::optional<string> {
-    if (text != "true" && text != "false")
-      return "true or false";
-    o.*field = text == "true";
-    return std::nullopt;
-  };
-  auto get = [=](const options& o) { return string{o.*field ? "true" : "false"}; };
-  return {group, std::move(name), "", std::move(help), get, set};
-}
-
-row file_mode(const char* group, string name, std::uint32_t options::*field, string help) {
-  auto set = [=](options& o, string_view text) -> std::optional<string> {
-    std::uint32_t value = 0;
-    auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value, 8);
-    if (code != std::errc{} || end != text.data() + text.size() || value > 0777 || (value & 0600) != 0600)
-      return "an octal file mode from 0600 to 0777 that lets the owner read and write";
-    o.*field = value;
-    return std::nullopt;
-  };
-  auto get = [=](const options& o) {
-    char text[16];
-    std::snprintf(text, sizeof text, "%04o", o.*field);
-    return string{text};
-  };
-  return {group, std::move(name), "MODE", std::move(help), get, set};
-}
+using namespace option_kinds;
 
 // -- the table
 
@@ -184,14 +54,30 @@ const std::vector<row>& table() {
          "Memory for metadata not yet sorted into files"),
     size(state, "rocksdb-block-cache", &options::rocksdb_block_cache, {1 * MiB, 64 * GiB},
          "Memory for metadata read back from files"),
-    address(doors, "listen", &options::listen, "Where workers connect. Port 0 takes a free one"),
+    addresses(
+      doors, "listen", &options::listen,
+      "Where workers connect: HOST:PORT (port 0 takes a free one) or unix:/PATH. Several: with commas, or given again"),
+    file_mode(doors, "socket-mode", &options::socket_mode, "Mode of Unix sockets: who may connect, in octal"),
+    names(doors, "socket-group", &options::socket_group, false, "Group of Unix sockets. Empty: marud's own"),
+    names(doors, "allow-uids", &options::allow_uids, true,
+          "Users who may come through Unix sockets. Empty, and no allow-gids: everybody whom the mode lets in"),
+    names(doors, "allow-gids", &options::allow_gids, true, "Groups whose members may come through Unix sockets, too"),
     address(doors, "http", &options::http,
             "Where /metrics, /healthz, /readyz and /status are. Port 0 takes a free one"),
     flag(doors, "insecure-bind", &options::insecure_bind,
-         "Allow listen and http beyond loopback: whoever reaches the ports is trusted"),
-    path(doors, "token-file", &options::token_file, true,
-         "File with the secret that workers must show. Empty: none is asked for"),
+         "Allow http, and listen without TLS, beyond loopback: whoever reaches the ports is trusted"),
+    path(
+      doors, "tls-cert", &options::tls_cert, "MARU_TLS_CERT",
+      "Certificate of marud, PEM, and those up to the CA. With it, tls-key and tls-ca every listening port speaks TLS"),
+    path(doors, "tls-key", &options::tls_key, "MARU_TLS_KEY", "Key of tls-cert, PEM, without a passphrase"),
+    path(doors, "tls-ca", &options::tls_ca, "MARU_TLS_CA", "Certificates of who may sign the workers', PEM"),
+    path(
+      doors, "token-file", &options::token_file, "MARU_TOKEN_FILE",
+      "File with the secrets of which workers must show one, a line each, read again when it changes. Empty: those in "
+      "MARU_TOKEN, else none is asked for"),
     number(doors, "connections-max", &options::connections_max, 1u, 65535u, "Connections at the same time"),
+    number(doors, "connections-per-peer", &options::connections_per_peer, 1u, 65535u,
+           "Connections at the same time of one address, or of one user through Unix sockets"),
     number(behaviour, "shards", &options::shards, 0u, 64u,
            "Partitions of the index. 0: one up to 4 cores, a quarter of the cores above"),
     number<std::int64_t>(behaviour, "reserve-pages", &options::reserve_pages, -1, 1 << 30,
@@ -238,13 +124,39 @@ status read_file(const string& file, options& o) {
   return {};
 }
 
+status read_environment(options& o) {
+  for (const auto& r : table())
+    if (const char* text = r.environment ? std::getenv(r.environment) : nullptr; text && *text != '\0')
+      if (auto done = set_row(r, o, text, string{r.environment} + " as "); !done)
+        return done;
+  return {};
+}
+
+// What is beyond loopback asks who comes in, or says that it does not.
+status check_doors(const options& o) {
+  int tls_files = !o.tls_cert.empty() + !o.tls_key.empty() + !o.tls_ca.empty();
+  if (tls_files != 0 && tls_files != 3)
+    return bad(
+      "failed to use --tls-cert, --tls-key and --tls-ca: marud shows a certificate and asks for one, so give all "
+      "three");
+  if (o.insecure_bind)
+    return {};
+  constexpr auto beyond =
+    "' is beyond loopback, where everybody who reaches the port is trusted; "
+    "take 127.0.0.1, ::1 or localhost, or add ";
+  for (const auto& where : *parse_server_addresses(o.listen))
+    if (!where.local() && tls_files == 0)
+      return bad("failed to use --listen: '" + to_string(where) + beyond
+                 + "--tls-cert and its fellows, or --insecure-bind");
+  if (!is_loopback(parse_host_port(o.http)->host))
+    return bad("failed to use --http: '" + o.http + beyond + "--insecure-bind");
+  return {};
+}
+
 // What no single option can tell.
 status check_together(const options& o) {
-  for (const auto& [name, value] : {std::pair{"listen", o.listen}, std::pair{"http", o.http}})
-    if (!o.insecure_bind && !is_loopback(parse_host_port(value)->host))
-      return bad(string{"failed to use --"} + name + ": '" + value
-                 + "' is beyond loopback, where everybody who reaches the port is trusted; "
-                   "take 127.0.0.1, ::1 or localhost, or add --insecure-bind");
+  if (auto safe = check_doors(o); !safe)
+    return safe;
   if (o.region_size != 0 && o.region_size < o.page_min)
     return bad("failed to use --region-size: '" + size_text(o.region_size) + "' is not 0 or at least --page-min, "
                + size_text(o.page_min));
@@ -262,7 +174,8 @@ void describe(CLI::App& app) {
   app.get_formatter()->column_width(help_width);
   app.footer(
     "SIZE: a number with an optional unit: B, KiB, MiB, GiB, TiB (powers of 1024), kB, MB, GB, TB (of 1000).\n"
-    "FILE: every option is a line `name = value` without the dashes; the command line wins over it.\n\n"
+    "FILE: every option is a line `name = value` without the dashes; the command line wins over it.\n"
+    "[NAME]: an environment variable that sets the option too; it wins over the file, the command line over both.\n\n"
     "Exit codes: 0 stopped by a signal; 2 an option that cannot be used; 3 pool, state or port in use; 4 contents that "
     "are\n"
     "not this pool's; 5 no space; 6 damaged; 1 anything else.");
@@ -282,6 +195,10 @@ result<parsed_options> parse(int argc, const char* const* argv) {
     auto* option = r.takes.empty() ? app.add_flag(name, r.help) : app.add_option(name, texts[i], r.help);
     if (!r.takes.empty())
       option->type_name(r.takes)->default_str(r.get(defaults));
+    if (r.several)
+      option->multi_option_policy(CLI::MultiOptionPolicy::Join);  // by ends of lines
+    if (r.environment)
+      option->description(r.help + " [" + r.environment + "]");
     given.push_back(option->group(r.group));
   }
 
@@ -302,10 +219,14 @@ result<parsed_options> parse(int argc, const char* const* argv) {
   if (!file.empty())
     if (auto done = read_file(file, out.options); !done)
       return done.error();
+  if (auto done = read_environment(out.options); !done)
+    return done.error();
   for (std::size_t i = 0; i < table().size(); ++i) {
     if (given[i]->count() == 0)
       continue;
     auto text = table()[i].takes.empty() ? string{given[i]->as<bool>() ? "true" : "false"} : texts[i];
+    if (table()[i].several)
+      std::replace(text.begin(), text.end(), '\n', ',');
     if (auto done = set_row(table()[i], out.options, text, "--"); !done)
       return done.error();
   }
@@ -328,8 +249,9 @@ std::vector<option_row> marud_option_rows() {
   options defaults, scratch;
   std::vector<option_row> rows;
   for (const auto& r : table())
-    // An option tells what it takes when it is given what it cannot take; no option but a path takes a line's end.
-    rows.push_back({r.name, r.help, r.get(defaults), r.group, r.set(scratch, "\n").value_or("")});
+    // An option tells what it takes when it is given what it cannot take; no option but a path takes a comma.
+    rows.push_back({r.name, r.help, r.get(defaults), r.environment ? r.environment : "", r.several, r.group,
+                    r.set(scratch, ",").value_or("")});
   return rows;
 }
 

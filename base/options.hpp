@@ -30,11 +30,19 @@ struct marud_options {
   std::uint64_t rocksdb_write_buffer = 16 * bounds::MiB;
   std::uint64_t rocksdb_block_cache = 16 * bounds::MiB;
   // doors
-  std::string listen = "127.0.0.1:5555";
+  std::string listen = "127.0.0.1:5555";  // addresses with commas between them, see server_address.hpp
+  std::uint32_t socket_mode = 0600;
+  std::string socket_group;  // name or number
+  std::string allow_uids;    // names or numbers with commas between them; empty, and no allow_gids: everybody
+  std::string allow_gids;
   std::string http = "127.0.0.1:9555";
   bool insecure_bind = false;
+  std::string tls_cert;
+  std::string tls_key;
+  std::string tls_ca;
   std::string token_file;
   std::uint32_t connections_max = 1024;
+  std::uint32_t connections_per_peer = 512;
   // behaviour
   std::uint32_t shards = 0;
   std::int64_t reserve_pages = -1;  // -1: follows the demand
@@ -52,6 +60,8 @@ struct option_row {
   std::string name;  // without dashes, as in the configuration file
   std::string help;
   std::string default_value;
+  std::string environment;  // the variable that sets it too; empty: none
+  bool several = false;     // a list: may be given more than once
   std::string group;
   std::string accepts;  // "a number from 1 to 65535"; empty: any text
 };
@@ -62,8 +72,8 @@ struct parsed_options {
   std::string text;
 };
 
-// Reads a command line (and the file --config names; the command line wins). `bad_option` with a sentence that names
-// the option and what it takes.
+// Reads a command line, the environment variables of options that have one, and the file that --config names; the first
+// that has an option wins. `bad_option` with a sentence that names the option and what it takes.
 result<parsed_options> parse_marud_options(int argc, const char* const* argv);
 
 // All options, in the order of --help.

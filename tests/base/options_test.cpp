@@ -12,6 +12,7 @@
 
 #include "base/config_file.hpp"
 #include "base/host_port.hpp"
+#include "base/server_address.hpp"
 
 namespace maru {
 namespace {
@@ -97,9 +98,16 @@ TEST(Options, RefusalNamesOptionValueAndWhatItTakes) {
   EXPECT_EQ(refusal({"--shards", "-1"}), "failed to use --shards: '-1' is not a number from 0 to 64");
   EXPECT_EQ(refusal({"--lease-ms", "4294967296"}),
             "failed to use --lease-ms: '4294967296' is not a number from 500 to 600000");
-  EXPECT_EQ(refusal({"--listen", "5555"}),
-            "failed to use --listen: '5555' is not HOST:PORT, such as 127.0.0.1:5555 or "
+  EXPECT_EQ(
+    refusal({"--listen", "5555"}),
+    "failed to use --listen: '5555' is not HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555, with a port from 0 to "
+    "65535, or unix:/PATH; several: each once, with commas between them");
+  EXPECT_EQ(refusal({"--http", "unix:/run/http.sock"}),
+            "failed to use --http: 'unix:/run/http.sock' is not HOST:PORT, such as 127.0.0.1:5555 or "
             "[::1]:5555, with a port from 0 to 65535");
+  EXPECT_EQ(refusal({"--allow-uids", "1000,,7"}),
+            "failed to use --allow-uids: '1000,,7' is not names or numbers with commas between them");
+  EXPECT_EQ(refusal({"--socket-group", "a,b"}), "failed to use --socket-group: 'a,b' is not a name or a number");
 }
 
 TEST(Options, PageMinIsHeldToMultipleAndBounds) {
@@ -126,6 +134,48 @@ TEST(Options, DoorsBeyondLoopbackNeedInsecureBind) {
       EXPECT_TRUE(parse({name, there, "--insecure-bind"})) << host;
     }
   }
+}
+
+TEST(Options, TlsOpensDoorsBeyondLoopbackAndNotHttp) {
+  const std::vector<std::string> tls = {"--tls-cert", "c", "--tls-key", "k", "--tls-ca", "a"};
+  auto with_tls = [&](std::vector<std::string> args) {
+    args.insert(args.end(), tls.begin(), tls.end());
+    return args;
+  };
+  EXPECT_TRUE(parse(with_tls({"--listen", "0.0.0.0:1234"})));
+  EXPECT_NE(refusal(with_tls({"--http", "0.0.0.0:1234"})).find("--insecure-bind"), std::string::npos);
+  for (std::size_t left_out = 0; left_out < 3; ++left_out) {
+    auto some = tls;
+    some.erase(some.begin() + 2 * left_out, some.begin() + 2 * left_out + 2);
+    EXPECT_NE(refusal(some).find("give all three"), std::string::npos) << tls[2 * left_out];
+  }
+}
+
+TEST(Options, ListenTakesSeveralDoors) {
+  for (const auto& args : {std::vector<std::string>{"--listen", "unix:/run/m.sock", "--listen", "[::1]:5555"},
+                           std::vector<std::string>{"--listen", "unix:/run/m.sock,[::1]:5555"}}) {
+    auto parsed = parse(args);
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    EXPECT_EQ(parsed->options.listen, "unix:/run/m.sock,[::1]:5555");
+  }
+  EXPECT_NE(refusal({"--listen", "unix:/a,0.0.0.0:1"}).find("'0.0.0.0:1' is beyond loopback"), std::string::npos);
+  EXPECT_NE(refusal({"--listen", "unix:/a,unix:///a"}).find("each once"), std::string::npos);
+  EXPECT_NE(refusal({"--listen", "127.0.0.1:1,"}).find("is not HOST:PORT"), std::string::npos);
+  EXPECT_TRUE(parse({"--listen", "127.0.0.1:0,127.0.0.1:0"})) << "two free ports";
+}
+
+TEST(Options, EnvironmentWinsOverTheFileAndNotOverTheCommandLine) {
+  temporary_file file{"token-file = \"/from/file\"\n"};
+  ::setenv("MARU_TOKEN_FILE", "/from/environment", 1);
+  auto without = parse({"--config", file.path()});
+  auto with = parse({"--config", file.path(), "--token-file", "/from/line"});
+  ::setenv("MARU_TOKEN_FILE", "", 1);
+  auto empty = parse({"--config", file.path()});
+  ::unsetenv("MARU_TOKEN_FILE");
+  ASSERT_TRUE(without && with && empty);
+  EXPECT_EQ(without->options.token_file, "/from/environment");
+  EXPECT_EQ(with->options.token_file, "/from/line");
+  EXPECT_EQ(empty->options.token_file, "/from/file") << "an empty variable is none";
 }
 
 TEST(Options, UnknownOptionsAndStrayWordsAreRefused) {
@@ -222,6 +272,25 @@ std::string uncommented(std::istream& in) {
       out += line.substr(2) + "\n";
   }
   return out;
+}
+
+TEST(ServerAddress, IsOfEitherKindAndReadsBackAsTheSame) {
+  for (auto [text, back] : {std::pair{"127.0.0.1:1", "127.0.0.1:1"},
+                            {"tcp://node7:80", "node7:80"},
+                            {"maru://[::1]:5555", "[::1]:5555"},
+                            {"unix:/run/m.sock", "unix:/run/m.sock"},
+                            {"unix:///run/m.sock", "unix:/run/m.sock"}}) {
+    auto address = parse_server_address(text);
+    ASSERT_TRUE(address) << text;
+    EXPECT_EQ(to_string(*address), back);
+    EXPECT_EQ(to_string(*parse_server_address(back)), back);
+  }
+  EXPECT_TRUE(parse_server_address("unix:/" + std::string(106, 'x')));
+  for (std::string bad : {"", "unix:", "unix:run", "unix://host/path", "unix:@abstract", "unix:/folder/", "unix:/a,b",
+                          "http://127.0.0.1:1", "tcp://127.0.0.1", "tcp://unix:/a"})
+    EXPECT_FALSE(parse_server_address(bad)) << bad;
+  EXPECT_FALSE(parse_server_address("unix:/" + std::string(107, 'x'))) << "longer than a socket's path may be";
+  EXPECT_FALSE(parse_server_address({"unix:/a\0b", 9})) << "what a system call would take for /a";
 }
 
 TEST(ExampleConfiguration, NamesEveryOptionAtItsDefaultInOrder) {

@@ -9,6 +9,7 @@
 
 #include "base/host_port.hpp"
 #include "base/options.hpp"
+#include "base/server_address.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace maru::fuzz {
@@ -62,11 +63,15 @@ void hold_words(const marud_options& o) {
   must(is_one_of(o.on_damage, {"stop", "start-empty"}), "on-damage is one of its words");
   must(is_one_of(o.eviction, {"lru"}), "eviction is one of its words");
   must(is_one_of(o.log_level, {"trace", "debug", "info", "warn", "error", "off"}), "log-level is one of its words");
-  for (const auto& door : {o.listen, o.http}) {
-    auto address = parse_host_port(door);
-    must(bool{address}, "a door has an address");
-    must(o.insecure_bind || is_loopback(address->host), "nothing listens beyond loopback unless it is asked to");
-  }
+  auto http = parse_host_port(o.http);
+  must(bool{http}, "http has an address");
+  must(o.insecure_bind || is_loopback(http->host), "http is not beyond loopback unless it is asked to");
+  auto doors = parse_server_addresses(o.listen);
+  must(doors && !doors->empty(), "there is a door");
+  bool tls = !o.tls_cert.empty();
+  must(tls == !o.tls_key.empty() && tls == !o.tls_ca.empty(), "the files of TLS come together");
+  for (const auto& door : *doors)
+    must(door.local() || tls || o.insecure_bind, "no door is open beyond loopback unless it is asked to");
 }
 
 }  // namespace
