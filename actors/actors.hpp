@@ -29,6 +29,8 @@ using pool_manager_actor = caf::typed_actor<
   hears<hide_region>,
   // Counts a session's pages.
   answers<ask_usage>::with<session_usage>,
+  // How much of the pool each session filled.
+  answers<ask_committed_bytes>::with<committed_bytes>,
   // Evicts for the operator.
   answers<evict_bytes>::with<evicted_bytes>,
   // Lets eviction begin after a restart.

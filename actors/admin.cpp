@@ -93,8 +93,10 @@ net::admin_reply admin::answer(const net::admin_request& m) {
     body = sessions();
   else if (m.verb == "check")
     body = check(arguments);
+  else if (m.verb == "metrics")
+    body = {{"text", env_->metrics->text()}};
   else
-    return refuse(ec::invalid, "no such verb: status, stat, ls, evict, sessions, check");
+    return refuse(ec::invalid, "no such verb: status, stat, ls, evict, sessions, check, metrics");
   return {0, body.dump(-1, ' ', false, json::error_handler_t::replace)};
 }
 
@@ -200,6 +202,7 @@ json admin::evict(const json& arguments) {
 
 json admin::sessions() {
   json rows = json::array();
+  auto filled = ask<committed_bytes>(to_.pool, ask_committed_bytes{}).value_or(committed_bytes{}).of;
   for (const auto& s : ask<session_list>(to_.door, ask_sessions{}).value_or(session_list{}).sessions)
     rows.push_back({{"id", s.id},
                     {"instance", s.instance},
@@ -207,6 +210,9 @@ json admin::sessions() {
                     {"page_bytes", s.page_bytes},
                     {"grants", s.grants},
                     {"pins", s.pins},
+                    {"committed_bytes", filled[session_id{s.id}]},
+                    {"requests", s.requests},
+                    {"in_flight", s.in_flight},
                     {"shown_regions", s.shown_regions},
                     {"shown_pages", s.shown_pages},
                     {"state", s.state},

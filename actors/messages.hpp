@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "actors/index.hpp"
@@ -93,6 +94,13 @@ struct session_usage {
   std::vector<region> regions;
   std::uint64_t shown_regions = 0, shown_bytes = 0;
   std::uint64_t pool_bytes = 0, pool_free_bytes = 0;
+};
+// How many bytes each session committed that are still there.
+struct ask_committed_bytes {
+  bool dummy = false;
+};
+struct committed_bytes {
+  std::unordered_map<session_id, std::uint64_t> of;  // sessions that are over included
 };
 // An operator wants so many bytes evicted, whatever the reserve.
 struct evict_bytes {
@@ -318,6 +326,7 @@ struct ask_session_status {
 };
 struct session_status {
   std::uint64_t id = 0, page_bytes = 0, grants = 0, pins = 0, in_flight = 0, shown_regions = 0, shown_pages = 0;
+  std::uint64_t requests = 0;  // answered since its hello
   std::string instance, host, state;
   std::int64_t age_ms = 0, lease_left_ms = 0;
 };
@@ -360,6 +369,8 @@ MARU_LOCAL(show_region)
 MARU_LOCAL(region_shown)
 MARU_LOCAL(hide_region)
 MARU_LOCAL(ask_usage)
+MARU_LOCAL(ask_committed_bytes)
+MARU_LOCAL(committed_bytes)
 MARU_LOCAL(session_usage)
 MARU_LOCAL(evict_bytes)
 MARU_LOCAL(evicted_bytes)

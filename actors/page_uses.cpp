@@ -60,4 +60,10 @@ std::vector<std::pair<region_id, page_use>> page_uses::of(session_id session) co
   return out;
 }
 
+const page_uses::by_session& page_uses::users_of(region_id region) const {
+  static const by_session nobody;
+  auto at = regions_.find(region);
+  return at == regions_.end() ? nobody : at->second.uses;
+}
+
 }  // namespace maru::actors

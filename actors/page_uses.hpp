@@ -37,11 +37,14 @@ public:
   page_use of(session_id session, region_id region) const;
   // Where the session has pages, by region.
   std::vector<std::pair<region_id, page_use>> of(session_id session) const;
+  // Who has pages in the region. None is empty.
+  using by_session = std::unordered_map<session_id, page_use>;
+  const by_session& users_of(region_id region) const;
 
 private:
   struct in_region {
     std::vector<session_id> owners;
-    std::unordered_map<session_id, page_use> uses;  // none is empty
+    by_session uses;
   };
   std::map<region_id, in_region> regions_;
 };

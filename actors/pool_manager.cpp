@@ -47,6 +47,7 @@ pool_manager::behavior_type pool_manager::make_behavior() {
     [this](const show_region& m) { return show(m); },
     [this](const hide_region& m) { hide(m); },
     [this](const ask_usage& m) { return usage(m.session); },
+    [this](const ask_committed_bytes&) { return committed_by_session(); },
     [this](const evict_bytes& m) { return evict_for_operator(m.bytes); },
     [this](const end_grace& m) {
       grace_ = false;

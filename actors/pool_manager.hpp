@@ -93,6 +93,7 @@ private:
   bool give_back_if_unused(region_id id);
   bool give_back_unused();
   session_usage usage(session_id session) const;
+  committed_bytes committed_by_session() const;
 
   // draining
   void begin_drain(std::uint64_t page_bytes);

@@ -92,4 +92,13 @@ session_usage pool_manager::usage(session_id session) const {
   return out;
 }
 
+committed_bytes pool_manager::committed_by_session() const {
+  committed_bytes out;
+  for (const auto& row : table_->rows())
+    for (const auto& [session, use] : table_->uses().users_of(row.id))
+      if (use.committed > 0)
+        out.of[session] += use.committed * row.page_bytes;
+  return out;
+}
+
 }  // namespace maru::actors

@@ -86,6 +86,7 @@ ec session::admit(std::size_t blob_bytes, std::size_t record_bytes, in_flight_bo
 
 void session::finished(metrics::op o, metrics::answer a, std::size_t items, clock_type::time_point since) {
   env_->metrics->request(o, a, items, std::chrono::duration<double>(clock_type::now() - since).count());
+  ++requests_;
   --in_flight_;
   if (state_ == session_state::ending)
     continue_end();

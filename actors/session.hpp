@@ -121,8 +121,9 @@ private:
   std::unordered_map<page_ref, generation> committing_;
   std::uint64_t pins_ = 0;  // as far as this session knows: what it was told minus what it released
   std::size_t in_flight_ = 0;
-  bool is_showing_ = false;  // a region that the session is to be shown is not recorded yet
-  std::size_t asking_ = 0;   // pages asked of the pool_manager, not answered yet
+  std::uint64_t requests_ = 0;  // answered
+  bool is_showing_ = false;     // a region that the session is to be shown is not recorded yet
+  std::size_t asking_ = 0;      // pages asked of the pool_manager, not answered yet
   // A worker that comes back waits until the requests of its old connection are answered: what they grant and pin
   // belongs to what the resume settles.
   struct waiting_resume {

@@ -288,6 +288,7 @@ session_status session::status_now() const {
   s.grants = granted_.size() + committing_.size();
   s.pins = pins_;
   s.in_flight = in_flight_;
+  s.requests = requests_;
   s.shown_regions = record_.shown.size();
   for (const auto& share : record_.shown)
     s.shown_pages += share.pages;

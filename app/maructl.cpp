@@ -7,6 +7,7 @@
 
 #include "app/maructl/ask.hpp"
 #include "app/maructl/command_line.hpp"
+#include "app/maructl/top/top.hpp"
 #include "app/maructl/work.hpp"
 
 namespace {
@@ -29,6 +30,7 @@ result<ctl::exit_code> run(const ctl::command& c) {
     case ctl::verb::put:
     case ctl::verb::rm:
     case ctl::verb::unpin: return ctl::work(c);
+    case ctl::verb::top: return ctl::top(c);
     default: return ctl::ask(c);
   }
 }

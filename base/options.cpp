@@ -246,10 +246,12 @@ result<parsed_options> parse_marud_options(int argc, const char* const* argv) {
 }
 
 std::vector<option_row> marud_option_rows() {
-  options defaults;
+  options defaults, scratch;
   std::vector<option_row> rows;
   for (const auto& r : table())
-    rows.push_back({r.name, r.help, r.get(defaults), r.environment ? r.environment : "", r.several});
+    // An option tells what it takes when it is given what it cannot take; no option but a path takes a comma.
+    rows.push_back({r.name, r.help, r.get(defaults), r.environment ? r.environment : "", r.several, r.group,
+                    r.set(scratch, ",").value_or("")});
   return rows;
 }
 

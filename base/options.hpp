@@ -55,13 +55,15 @@ struct marud_options {
   std::string log_level = "info";
 };
 
-// One row for documents and checks: what --help says of an option.
+// One row for documents and checks: what --help says of an option, and what it takes.
 struct option_row {
   std::string name;  // without dashes, as in the configuration file
   std::string help;
   std::string default_value;
   std::string environment;  // the variable that sets it too; empty: none
   bool several = false;     // a list: may be given more than once
+  std::string group;
+  std::string accepts;  // "a number from 1 to 65535"; empty: any text
 };
 
 struct parsed_options {

@@ -8,10 +8,10 @@
 
 #include "app/bench/progress.hpp"
 #include "app/maructl/key_text.hpp"
+#include "app/maructl/questions.hpp"
 #include "app/maructl/show.hpp"
 #include "base/bounds.hpp"
 #include "base/hex.hpp"
-#include "net/admin.hpp"
 
 namespace maru::ctl {
 
@@ -22,31 +22,6 @@ using nlohmann::json;
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 void print_json(const json& value) { print(value.dump(2, ' ', false, json::error_handler_t::replace) + "\n"); }
-
-// Questions on one connection, as JSON in and out.
-class questions {
-public:
-  static result<questions> open(const command& c) {
-    auto connection = net::admin::open(c.server, c.timeout);
-    if (!connection)
-      return connection.error();
-    return questions{c, *std::move(connection)};
-  }
-
-  result<json> ask(const char* verb, json arguments = json::object()) {
-    if (!command_->token.empty())
-      arguments["token"] = command_->token;
-    auto body = connection_.ask(verb, arguments.dump(), command_->timeout);
-    if (!body)
-      return body.error();
-    return json::parse(*body);
-  }
-
-private:
-  questions(const command& c, net::admin connection) : command_(&c), connection_(std::move(connection)) {}
-  const command* command_;
-  net::admin connection_;
-};
 
 // What is asked once and shown as it comes.
 template <class Show>

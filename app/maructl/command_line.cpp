@@ -28,7 +28,7 @@ struct verb_row {
   const char* help;
 };
 
-constexpr std::array<verb_row, 11> verbs = {{
+constexpr std::array<verb_row, 12> verbs = {{
   {verb::status, "status", keys::none, "What the pool holds and how it does"},
   {verb::stat, "stat", keys::one, "Where the chunk of KEY is and who holds it"},
   {verb::ls, "ls", keys::none, "The keys in the pool, in no particular order"},
@@ -40,6 +40,8 @@ constexpr std::array<verb_row, 11> verbs = {{
   {verb::evict, "evict", keys::none, "Make room: evict the coldest chunks that nobody pins"},
   {verb::sessions, "sessions", keys::none, "The workers that are connected, or may come back"},
   {verb::check, "check", keys::none, "Audit: every page against descriptors, metadata and index"},
+  {verb::top, "top", keys::none,
+   "Watch hit rate, puts, pins, pages, latency and sessions; with --json, a line a sample"},
 }};
 
 constexpr auto notes =
@@ -51,7 +53,7 @@ constexpr auto notes =
 struct texts {
   std::vector<std::string> keys;
   std::string token_file, prefix, bytes;
-  std::string limit = "1000", timeout_ms = "5000";
+  std::string limit = "1000", timeout_ms = "5000", interval_ms = "1000";
 };
 
 error bad(const std::string& message) { return {ec::bad_option, message}; }
@@ -81,6 +83,12 @@ void declare(CLI::App& app, command& c, texts& t) {
     }
     if (v.what == verb::evict)
       sub->add_option("--bytes", t.bytes, "How much room to make")->type_name("SIZE")->required();
+    if (v.what == verb::top) {
+      sub->add_option("--interval-ms", t.interval_ms, "Between two looks")->type_name("N")->capture_default_str();
+      sub->add_flag("--once", c.once, "Look twice, print what passed between, and end");
+      sub->add_flag("--no-color", c.no_colour, "Without colours, as where NO_COLOR is set");
+      sub->add_flag("--ascii", c.ascii, "Without characters beyond ASCII, as where the locale has no UTF-8");
+    }
   }
 }
 
@@ -113,6 +121,10 @@ status fill_in(command& c, const texts& t) {
   if (auto done = read_number(t.timeout_ms, 1, 3'600'000, "--timeout-ms", timeout_ms); !done)
     return done;
   c.timeout = std::chrono::milliseconds{timeout_ms};
+  std::uint64_t interval_ms = 0;
+  if (auto done = read_number(t.interval_ms, 100, 3'600'000, "--interval-ms", interval_ms); !done)
+    return done;
+  c.interval = std::chrono::milliseconds{interval_ms};
   if (auto done = read_number(t.limit, 0, INT64_MAX, "--limit", c.limit); !done)
     return done;
   if (auto server = parse_host_port(c.server); !server)

@@ -10,7 +10,7 @@
 
 namespace maru::ctl {
 
-enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, check };
+enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, check, top };
 
 struct command {
   verb what = verb::status;
@@ -22,6 +22,8 @@ struct command {
   std::string prefix;             // bytes
   std::uint64_t limit = 1000;     // 0: all
   std::uint64_t bytes = 0;
+  std::chrono::milliseconds interval{1000};  // between samples of top
+  bool once = false, no_colour = false, ascii = false;
 };
 
 struct parsed_command {

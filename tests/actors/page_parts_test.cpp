@@ -140,6 +140,8 @@ TEST(PageUses, PageCountsForWhoWasGrantedItUntilItIsOnItsWayOut) {
   ASSERT_EQ(t.grant(half, 1, ben).at(0), page);
   EXPECT_EQ(use(ben), (page_use{1, 0}));
   EXPECT_EQ(use(ann), page_use{});
+  EXPECT_EQ(t.uses().users_of(region_id{1}), (page_uses::by_session{{ben, {1, 0}}}));
+  EXPECT_TRUE(t.uses().users_of(region_id{2}).empty());
 }
 
 TEST(PageUses, OwnersOfARegionThatIsGoneAreForgotten) {

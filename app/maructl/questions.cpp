@@ -1,0 +1,25 @@
+#include "app/maructl/questions.hpp"
+
+#include <utility>
+
+namespace maru::ctl {
+
+using nlohmann::json;
+
+result<questions> questions::open(const command& c) {
+  auto connection = net::admin::open(c.server, c.timeout);
+  if (!connection)
+    return connection.error();
+  return questions{c, *std::move(connection)};
+}
+
+result<json> questions::ask(const char* verb, json arguments) {
+  if (!command_->token.empty())
+    arguments["token"] = command_->token;
+  auto body = connection_.ask(verb, arguments.dump(), command_->timeout);
+  if (!body)
+    return body.error();
+  return json::parse(*body);
+}
+
+}  // namespace maru::ctl
