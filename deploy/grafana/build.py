@@ -30,7 +30,8 @@ def targets(panel: Panel) -> list[dict[str, Any]]:
 
 
 def field_config(panel: Panel) -> dict[str, Any]:
-    steps = [{"value": value, "color": color} for value, color in panel.thresholds] or [{"value": None, "color": "green"}]
+    limits = panel.thresholds or ((None, "green"),)
+    steps = [{"value": value, "color": color} for value, color in limits]
     defaults: dict[str, Any] = {"unit": panel.unit, "thresholds": {"mode": "absolute", "steps": steps}}
     if panel.kind == "stat":
         defaults["color"] = {"mode": "thresholds"}
@@ -89,7 +90,8 @@ def panels(dashboard: Dashboard) -> list[dict[str, Any]]:
 
 
 def variable(name: str, label: str, query: str) -> dict[str, Any]:
-    choice = {"name": name, "label": label, "type": "query", "datasource": SOURCE, "query": query, "refresh": 2, "sort": 1}
+    choice = {"name": name, "label": label, "type": "query", "datasource": SOURCE, "query": query}
+    choice |= {"refresh": 2, "sort": 1}
     choice |= {"multi": True, "includeAll": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}}
     return choice
 

@@ -71,13 +71,13 @@ lookups = Panel(
 )
 hit_rates = Panel(
     "Hit rate", "percentunit", {WHERE: hit_rate},
-    "Share of the keys looked up that were there. It falls after a restart with a lost pool, with a new workload, or when "
-    "the pool is too small for what is reused.", HIT_RATE,
+    "Share of the keys looked up that were there. It falls after a restart with a lost pool, with a new workload, or "
+    "when the pool is too small for what is reused.", HIT_RATE,
 )
 pool_by_state = Panel(
     "Pool by state", "bytes", {"{{state}}": "sum by (state) (maru_pool_bytes{HERE})"},
-    "Bytes of the pool by the state of their page. A full cache is committed for the most part; granted is in the hands of "
-    "workers, quarantined out of use.", stacked=True,
+    "Bytes of the pool by the state of their page. A full cache is committed for the most part; granted is in the "
+    "hands of workers, quarantined out of use.", stacked=True,
 )
 evictions = Panel(
     "Evictions", "ops", {"{{reason}}": rate("maru_evicted_total", by="reason")},
@@ -168,8 +168,8 @@ cache = Dashboard(
         "Gone": [
             evictions,
             Panel("Lifetime", "s", {WHERE: "maru_entries{HERE} / on (instance) " + rate("maru_evicted_total")},
-                  "How long an entry stays at the present rate of evictions: longer than the time between two requests of "
-                  "one conversation, or the pool is too small. Endless while nothing is evicted."),
+                  "How long an entry stays at the present rate of evictions: longer than the time between two requests "
+                  "of one conversation, or the pool is too small. Endless while nothing is evicted."),
             Panel("Removals", "ops", {"{{result}}": rate("maru_remove_total", by="result")},
                   "Keys that workers asked to remove.", stacked=True),
             Panel("Waste in pages", "percentunit", {WHERE: page_waste},
@@ -210,8 +210,8 @@ latency = Dashboard(
         ],
         "Actors": [
             Panel("Busy", "percentunit", {"{{actor}}": rate("maru_handler_seconds_sum", by="actor")},
-                  "Share of one core that the actors of a kind use; there are several sessions, and one index_shard and "
-                  "store_worker a shard.", HALF),
+                  "Share of one core that the actors of a kind use; there are several sessions, and one index_shard "
+                  "and store_worker a shard.", HALF),
             Panel("Handler time, p99", "s", {"{{actor}}": quantile(0.99, "maru_handler_seconds", by="actor")},
                   "Time for one message. The store_worker and the region_preparer block by design.", FAST),
             Panel("Messages waiting", "short", {"{{actor}}": "sum by (actor) (maru_mailbox_length{HERE})"},
@@ -242,7 +242,8 @@ memory = Dashboard(
             Panel("Waste in pages", "percentunit", {WHERE: page_waste},
                   "Share of the committed bytes that no chunk uses.", HALF),
             Panel("Reserve", "short",
-                  {"{{instance}} free": 'maru_pages{HERE, state="free"}', "{{instance}} wanted": "maru_reserve_pages{HERE}"},
+                  {"{{instance}} free": 'maru_pages{HERE, state="free"}',
+                   "{{instance}} wanted": "maru_reserve_pages{HERE}"},
                   "Free pages, and how many of them eviction keeps ready."),
         ],
         "Demand": [
@@ -282,7 +283,8 @@ workers = Dashboard(
         "Pins": [
             Panel("Pins", "short", {WHERE: "maru_pins{HERE}"}, "Entries in use by readers, which cannot be evicted."),
             Panel("Pins taken and ended", "ops",
-                  {"taken": rate("maru_pin_total", by="job"), "ended: {{reason}}": rate("maru_pin_ended_total", by="reason")},
+                  {"taken": rate("maru_pin_total", by="job"),
+                   "ended: {{reason}}": rate("maru_pin_ended_total", by="reason")},
                   "Both rates are the same in the long run, or workers forget to unpin."),
             Panel("Pins of lost workers", "short", {WHERE: "maru_pins_held_dead{HERE}"},
                   "They wait for the proof that their process is dead.", NONE_IS_GOOD),
@@ -337,11 +339,13 @@ durability = Dashboard(
                    "stalled now": "sum(maru_rocksdb_write_stalled{HERE})"},
                   "RocksDB slows or stops writes, so that puts wait.", NONE_IS_GOOD),
             Panel("Size", "bytes",
-                  {"tables": "sum(maru_rocksdb_live_bytes{HERE})", "write buffers": "sum(maru_rocksdb_memtable_bytes{HERE})",
+                  {"tables": "sum(maru_rocksdb_live_bytes{HERE})",
+                   "write buffers": "sum(maru_rocksdb_memtable_bytes{HERE})",
                    "block cache": "sum(maru_rocksdb_block_cache_bytes{HERE})"},
                   "On disk, and in memory."),
             Panel("Keys against the index", "short",
-                  {"in RocksDB, estimated": "sum(maru_rocksdb_estimated_keys{HERE})", "in the index": "sum(maru_entries{HERE})"},
+                  {"in RocksDB, estimated": "sum(maru_rocksdb_estimated_keys{HERE})",
+                   "in the index": "sum(maru_entries{HERE})"},
                   "The estimate counts deleted keys until they are compacted away."),
         ],
         "Damage": [

@@ -3,12 +3,14 @@
 // scripts/prometheus' folder or where it is installed.
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -231,6 +233,34 @@ TEST_F(RegistryTest, CountsOfManyThreadsAddUp) {
   expect("maru_batch_items_sum{op=\"lookup\"} 327680000");
   expect("maru_request_seconds_count{op=\"lookup\"} " + std::to_string(4 * per_thread));
   expect("maru_rejected_total{door=\"actor\",reason=\"size\"} " + std::to_string(4 * per_thread));
+}
+
+// CPU time: other programs do not count.
+TEST_F(RegistryTest, CountingCostsLittleAlsoWhileSomebodyReads) {
+  auto cpu_ns = [this] {
+    constexpr int requests = 200000;
+    auto now = [] {
+      timespec t{};
+      ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+      return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+    };
+    auto since = now();
+    for (int i = 0; i < requests; ++i) {
+      metrics.lookups(1, 0);
+      metrics.request(op::lookup, answer::ok, 1, 0.0001);
+      metrics.handled(actor::session, std::chrono::microseconds{3});
+    }
+    return (now() - since) / requests;
+  };
+  auto alone = cpu_ns();
+  std::jthread reader{[this](std::stop_token stop) {
+    while (!stop.stop_requested())
+      metrics.text();
+  }};
+  auto read = cpu_ns();
+  std::cout << "what is counted for a lookup takes " << alone << " ns, " << read << " ns while it is read\n";
+  EXPECT_LT(alone, 5000);
+  EXPECT_LT(read, 3 * alone + 1000);
 }
 
 TEST_F(RegistryTest, ValuesOfALabelThatCallersChooseAreBounded) {

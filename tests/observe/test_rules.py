@@ -15,12 +15,13 @@ Series = dict[str, str]  # name and labels (without job and instance): values, o
 
 @dataclass(frozen=True)
 class Case:
-    """`at`: when it must fire, and not a minute after the start where it has to last."""
+    """`at`: when it must fire, and not a minute after the start where it has to last. `also`: another sick instance."""
 
     sick: Series
     healthy: list[Series]
     at: str = "20m"
     labels: dict[str, str] = field(default_factory=dict)
+    also: Series = field(default_factory=dict)
 
 
 def latency(op: str, bucket: str) -> Series:
@@ -100,6 +101,7 @@ CASES = {
             {'maru_corruption_total{kind="record"}': "2x30", "process_start_time_seconds": OLD},
         ],
         labels={"kind": "record"},
+        also={'maru_corruption_total{kind="record"}': "0x10 2x20", "process_start_time_seconds": OLD},
     ),
     "MaruRocksDBStalls": Case({"maru_rocksdb_write_stalled": "1x30"}, [{"maru_rocksdb_write_stalled": "0 1 0x30"}]),
     "MaruRocksDBErrors": Case(
@@ -133,11 +135,11 @@ def series_of(instance: str, series: Series) -> list[dict[str, str]]:
     return out
 
 
-def expected(name: str, case: Case) -> dict:
-    """The one alert that must fire, word for word."""
+def expected(name: str, case: Case, instance: str) -> dict:
+    """An alert that must fire, word for word."""
     rule = alerts()[name]
-    annotations = {k: v.replace("{{ $labels.instance }}", "sick") for k, v in rule["annotations"].items()}
-    labels = {"job": "maru", "instance": "sick", **rule["labels"], **case.labels}
+    annotations = {k: v.replace("{{ $labels.instance }}", instance) for k, v in rule["annotations"].items()}
+    labels = {"job": "maru", "instance": instance, **rule["labels"], **case.labels}
     return {"exp_labels": labels, "exp_annotations": annotations}
 
 
@@ -156,16 +158,17 @@ def test_every_alert_has_a_case():
 
 
 def promtool_test(name: str, case: Case) -> dict:
-    inputs = series_of("sick", case.sick)
+    inputs = series_of("sick", case.sick) + series_of("also", case.also)
     for number, series in enumerate(case.healthy):
         inputs += series_of(f"healthy{number}", series)
-    checks = [{"eval_time": case.at, "alertname": name, "exp_alerts": [expected(name, case)]}]
+    firing = [expected(name, case, instance) for instance in ["sick", "also"][: 2 if case.also else 1]]
+    checks = [{"eval_time": case.at, "alertname": name, "exp_alerts": firing}]
     if "for" in alerts()[name]:
         checks.append({"eval_time": "1m", "alertname": name, "exp_alerts": []})
     return {"name": name, "interval": "1m", "input_series": inputs, "alert_rule_test": checks}
 
 
-def test_every_alert_fires_for_the_sick_instance_only(tmp_path):
+def test_every_alert_fires_for_sick_instances_only(tmp_path):
     document = {
         "rule_files": [str(path) for path in RULES],
         "evaluation_interval": "1m",
