@@ -117,6 +117,15 @@ def test_workers_see_the_pool_and_the_door_where_marud_sees_them(helm: Helm, cas
 def test_workers_over_tls_show_their_own_certificate(helm: Helm) -> None:
     worker = pod_of(helm.one("tcp", "Deployment"))["spec"]
     assert [v["secret"]["secretName"] for v in worker["volumes"] if v["name"] == "tls"] == ["maru-worker-tls"]
+    (container,) = worker["containers"]
+    env = {e["name"]: e.get("value") for e in container["env"] if e["name"].startswith("MARU_TLS_")}
+    (folder,) = [m["mountPath"] for m in container["volumeMounts"] if m["name"] == "tls"]
+    assert {name for name, value in env.items() if value.startswith(folder + "/")} == {
+        "MARU_TLS_CERT", "MARU_TLS_KEY", "MARU_TLS_CA"
+    }  # fmt: skip
+    (service,) = [s["metadata"]["name"] for s in helm.objects("tcp") if s["kind"] == "Service" and "metrics" not in
+                  s["metadata"]["name"]]  # fmt: skip
+    assert env["MARU_TLS_SERVER_NAME"] == service
 
 
 @pytest.mark.parametrize("case", case_names())

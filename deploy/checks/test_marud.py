@@ -92,10 +92,14 @@ class Node:
         shell, flags, script = container["command"]
         return subprocess.run([*words, shell, flags, self.here(script)], capture_output=True, text=True, check=False)
 
+    # Before a container's command: a root file system that nobody can write, as containers have it. The node's folders
+    # are on another one.
+    READ_ONLY = ["unshare", "-m", "sh", "-euc", 'mount -o remount,bind,ro /; exec "$@"', "sh"]
+
     def _as(self, user: int, group: int, groups: list[int]) -> list[str]:
         more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
         caps = ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
-        return ["setpriv", f"--reuid={user}", f"--regid={group}", more, *caps, "--"]
+        return [*self.READ_ONLY, "setpriv", f"--reuid={user}", f"--regid={group}", more, *caps, "--"]
 
     def start(self) -> None:
         """marud's container, and waits until its probe for readiness would be content."""
@@ -154,6 +158,8 @@ def node(helm: Helm, request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node with a marud that is ready; the first by its socket, the second by a port."""
     if os.geteuid() != 0:
         pytest.skip("not root: the containers' users cannot be had")
+    if subprocess.run([*Node.READ_ONLY, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no mounts can be made here: containers' root file systems cannot be had")
     made = Node(helm, request.param)
     try:
         done = made.prepare()
@@ -177,6 +183,11 @@ def test_helm_test_passes_as_the_worker_that_it_is(node: Node) -> None:
     done = node.worker()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no problems found" in done.stdout
+
+
+def test_containers_have_a_root_that_nobody_writes(node: Node) -> None:
+    said = node.worker("touch /tmp/x || touch /var/tmp/x").stderr
+    assert said.count("Read-only file system") == 2
 
 
 def test_who_is_not_of_the_pools_group_does_not_get_in(node: Node) -> None:

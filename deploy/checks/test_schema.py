@@ -14,8 +14,8 @@ from chart import CHART, NEW, OLD, Helm
 # (path of the value, what is wrong)
 WRONG: list[tuple[str, Any]] = [
     ("image.repository", ""), ("image.repository", 3), ("image.tag", "with space"), ("image.pullPolicy", "Sometimes"),
-    ("image.pullSecrets", "name"), ("image.pullSecrets.0.name", "No Name"), ("nameOverride", "Capital"),
-    ("fullnameOverride", "under_score"), ("pool.kind", "disk"), ("pool.size", ""), ("pool.size", "4G"),
+    ("image.pullSecrets", "name"), ("image.pullSecrets", [{"name": "No Name"}]), ("nameOverride", "Capital"),
+    ("fullnameOverride", "under_score"), ("pool.kind", "disk"), ("pool.size", "4G"),
     ("pool.size", 4096), ("pool.size", "0GiB"), ("pool.size", "1.5GiB"), ("pool.pageMin", "64K"), ("pool.pageMin", ""),
     ("pool.hostPath", "relative"), ("pool.hostPath", "/dev/shm/../etc"), ("pool.hostPath", "/with space"),
     ("pool.mode", "0440"), ("pool.mode", 432), ("pool.mode", "660"), ("pool.hugepageSize", "4Mi"),
@@ -23,7 +23,7 @@ WRONG: list[tuple[str, Any]] = [
     ("state.hostPath", "/"), ("user", 0), ("user", "maru"), ("group", -1), ("prepare.enabled", "yes"),
     ("workers.socket.enabled", 1), ("workers.socket.hostPath", "run/maru"), ("workers.tcp.enabled", "true"),
     ("workers.tcp.port", 0), ("workers.tcp.port", 65536), ("workers.tcp.port", "5555"), ("workers.tcp.hostPort", -1),
-    ("workers.tcp.insecure", "no"), ("tls.secretName", "UPPER"), ("token.secretName", 7), ("token.key", "a/b"),
+    ("workers.tcp.insecure", "no"), ("tls.secretName", "UPPER"), ("tls.workerSecretName", False), ("token.secretName", 7), ("token.key", "a/b"),
     ("token.key", ""), ("http.port", 0), ("nodeSelector.disk", True), ("tolerations", {}), ("affinity", []),
     ("resources.requests.memory", "1.5Gi"), ("resources.requests.memory", 1000), ("resources.limits.memory", "0"),
     ("resources.requests.cpu", "many"), ("resources.limits.cpu", -1), ("priorityClass.name", "Up"),
@@ -41,52 +41,73 @@ WRONG: list[tuple[str, Any]] = [
     ("exampleWorker.image", "mine"), ("options.log-level", "loud"), ("options.shards", "two"),
     ("options.prefault", "later"), ("options.rocksdb-write-buffer", "16 MiB"), ("options.rebuild", "yes"),
     ("options.no-such-option", 1), ("options.pool", "/elsewhere"), ("options.insecure-bind", True),
-    ("options.durability", "host"), ("hostNetwork", True), ("podAnnotation", {}),
+    ("hostNetwork", True), ("podAnnotation", {}),
 ]  # fmt: skip
 
 
-def _nested(path: str, value: Any) -> Any:
-    for part in reversed(path.split(".")):
-        value = [{"name": "x", **value}] if part == "0" else {part: value}
-    return value
+def _put(values: dict[str, Any], path: str, value: Any) -> bool:
+    """Puts a value at its path; false where something is at it, above it or below it."""
+    *parents, last = path.split(".")
+    for part in parents:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict) or part == "":
+            return False
+    if last in values:
+        return False
+    values[last] = value
+    return True
 
 
 @pytest.fixture(scope="module")
 def refusals(helm: Helm) -> dict[int, str]:
-    """What helm says to each wrong value; "" where it took it. One file each, as a user would give it."""
-    said: dict[int, str] = {}
+    """What helm says to each wrong value. It names all that is wrong, so a file holds as many as have room beside each
+    other."""
+    files: list[dict[str, Any]] = []
+    held: dict[int, int] = {}
     for index, (path, value) in enumerate(WRONG):
-        file = helm.folder / "wrong.yaml"
-        nested = _nested(path, value)
-        if path == "image.pullSecrets.0.name":
-            nested = {"image": {"pullSecrets": [{"name": value}]}}
-        file.write_text(json.dumps(nested))
+        for number in range(len(files) + 1):
+            if number == len(files):
+                files.append({})
+            trial = json.loads(json.dumps(files[number]))
+            if _put(trial, path, value):
+                files[number] = trial
+                held[index] = number
+                break
+    said: list[str] = []
+    for values in files:
+        file = helm.folder / "wrong.json"
+        file.write_text(json.dumps(values))
         file.chmod(0o644)
         done = helm.template("-f", str(file))
-        said[index] = done.stderr if done.returncode != 0 else ""
-    return said
+        said.append(done.stderr if done.returncode != 0 else "")
+    return {index: said[number] for index, number in held.items()}
 
 
 @pytest.mark.parametrize("index", range(len(WRONG)), ids=[f"{path}={value!r}" for path, value in WRONG])
 def test_wrong_value_is_refused_by_its_name(refusals: dict[int, str], index: int) -> None:
     path, value = WRONG[index]
     said = refusals[index]
-    assert "values don't meet the specifications of the schema" in said, f"{path}={value!r} was taken"
+    assert "values don't meet the specifications of the schema" in said
     parent, _, last = path.rpartition(".")
     unknown = f"- {parent or '(root)'}: Additional property {last} is not allowed"
-    assert re.search(rf"^- {re.escape(path)}[.:]", said, re.MULTILINE) or unknown in said, said
+    assert re.search(rf"^- {re.escape(path)}[.:]", said, re.MULTILINE) or unknown in said, f"{path}={value!r} was taken"
 
 
-@pytest.mark.parametrize("kind", ["fsdax", "devdax"])
-def test_kinds_without_a_usual_place_must_name_theirs(helm: Helm, kind: str) -> None:
-    done = helm.template("--set", f"pool.kind={kind}")
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ("pool.kind=fsdax", "pool.hostPath"),  # no place is usual for these two
+        ("pool.kind=devdax,pool.size=", "pool.hostPath"),
+        ("pool.kind=devdax,pool.hostPath=/mnt/dax0.0", "pool.hostPath"),
+        ("pool.size=", "pool.size"),  # only a device has a size of its own
+        ("options.durability=host", "options.durability"),  # memory does not outlive the node
+        ("pool.kind=hugepages,options.durability=host", "options.durability"),
+    ],
+)
+def test_what_a_kind_of_pool_cannot_be_is_refused_by_its_name(helm: Helm, values: str, named: str) -> None:
+    done = helm.template("--set", values)
     assert done.returncode != 0
-    assert "- pool.hostPath: " in done.stderr
-
-
-def test_a_dax_device_is_under_dev(helm: Helm) -> None:
-    done = helm.template("--set", "pool.kind=devdax,pool.hostPath=/mnt/dax0.0")
-    assert "- pool.hostPath: " in done.stderr
+    assert f"- {named}: " in done.stderr
 
 
 def test_every_value_has_a_schema_and_a_comment() -> None:

@@ -11,6 +11,13 @@ $(NODE_ADDRESS):{{ int64 .Values.workers.tcp.hostPort }}
 {{- end -}}
 {{- end -}}
 
+{{/* The Secret with its certificate; empty where it needs none. */}}
+{{- define "maru.worker.certificate" -}}
+{{- if and .Values.tls.secretName (not .Values.workers.socket.enabled) -}}
+{{- .Values.tls.workerSecretName -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Fields of the pod's spec: on a node that has a marud, as a user of the pool's group, with the pool's volumes. */}}
 {{- define "maru.worker.pod" -}}
 automountServiceAccountToken: false
@@ -54,10 +61,10 @@ securityContext:
   {{- end }}
 volumes:
   {{- include "maru.poolVolumes" . | nindent 2 }}
-  {{- if and .Values.tls.secretName .Values.exampleWorker.tlsSecretName (not .Values.workers.socket.enabled) }}
+  {{- if include "maru.worker.certificate" . }}
   - name: tls
     secret:
-      secretName: {{ .Values.exampleWorker.tlsSecretName }}
+      secretName: {{ include "maru.worker.certificate" . }}
       defaultMode: 0440
   {{- end }}
 {{- end -}}
@@ -80,13 +87,16 @@ env:
   - name: MARU_TOKEN_FILE
     value: /etc/maru/token/{{ .Values.token.key }}
   {{- end }}
-  {{- if and .Values.tls.secretName .Values.exampleWorker.tlsSecretName (not .Values.workers.socket.enabled) }}
+  {{- if include "maru.worker.certificate" . }}
   - name: MARU_TLS_CERT
     value: /etc/maru/tls/tls.crt
   - name: MARU_TLS_KEY
     value: /etc/maru/tls/tls.key
   - name: MARU_TLS_CA
     value: /etc/maru/tls/ca.crt
+  # Also where the node's address is what is connected to.
+  - name: MARU_TLS_SERVER_NAME
+    value: {{ include "maru.fullname" . }}
   {{- end }}
 securityContext:
   {{- include "maru.containerSecurity" . | nindent 2 }}
@@ -101,7 +111,7 @@ resources:
     {{- end }}
 volumeMounts:
   {{- include "maru.poolMounts" . | nindent 2 }}
-  {{- if and .Values.tls.secretName .Values.exampleWorker.tlsSecretName (not .Values.workers.socket.enabled) }}
+  {{- if include "maru.worker.certificate" . }}
   - name: tls
     mountPath: /etc/maru/tls
     readOnly: true
