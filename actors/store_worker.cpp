@@ -145,10 +145,10 @@ put_results store_worker::verify(const verify_payloads& request) {
     out.codes.push_back(find_damage(*env_, entry));
     if (out.codes.back() != ec::ok)
       continue;
-    spdlog::error(
-      "the bytes of key hash {} in page {} do not fit their checksum: a miss from now on; the entry goes with "
-      "its last pin, the page is not used before the next start",
-      to_string(entry.hash), to_string(entry.where.page));
+    log::error("chunk_damaged",
+               "the bytes of key hash {} in page {} do not fit their checksum: a miss from now on; the entry goes with "
+               "its last pin, the page is not used before the next start",
+               to_string(entry.hash), to_string(entry.where.page));
     env_->metrics->corrupted(metrics::corruption::payload);
     damaged.entries.push_back(entry);
   }
@@ -199,7 +199,7 @@ void store_worker::flush() {
   if (written)
     written = env_->store->write(std::move(batch), sync);
   if (!written)
-    complain(written.error());
+    log::error("storage_failed", "{}", to_string(written.error()));
   if (commits)
     kill_point(kill_at::after_record);
   if (removals)
@@ -208,14 +208,6 @@ void store_worker::flush() {
     promise.deliver(outcome{written.code()});
   finish_removals(g.removals, bool{written});
   finish_commits(std::move(g.commits), bool{written});
-}
-
-void store_worker::complain(const error& e) {
-  auto now = std::chrono::steady_clock::now();
-  if (now < quiet_until_)
-    return;
-  spdlog::error("{}", to_string(e));
-  quiet_until_ = now + std::chrono::seconds{1};
 }
 
 void store_worker::stage(const group& g, storage::write_batch& batch) {

@@ -10,7 +10,7 @@
 
 namespace maru::ctl {
 
-enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, check };
+enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, check, log_level };
 
 struct command {
   verb what = verb::status;
@@ -22,6 +22,7 @@ struct command {
   std::string prefix;             // bytes
   std::uint64_t limit = 1000;     // 0: all
   std::uint64_t bytes = 0;
+  std::string level;  // empty: tell it
 };
 
 struct parsed_command {

@@ -62,6 +62,7 @@ void hold_words(const marud_options& o) {
   must(is_one_of(o.on_damage, {"stop", "start-empty"}), "on-damage is one of its words");
   must(is_one_of(o.eviction, {"lru"}), "eviction is one of its words");
   must(is_one_of(o.log_level, {"trace", "debug", "info", "warn", "error", "off"}), "log-level is one of its words");
+  must(is_one_of(o.log_format, {"text", "json"}), "log-format is one of its words");
   for (const auto& door : {o.listen, o.http}) {
     auto address = parse_host_port(door);
     must(bool{address}, "a door has an address");
