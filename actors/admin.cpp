@@ -95,8 +95,12 @@ net::admin_reply admin::answer(const net::admin_request& m) {
     body = check(arguments);
   else if (m.verb == "metrics")
     body = {{"text", env_->metrics->text()}};
+  else if (m.verb == "log-level")
+    body = log_level(arguments);
   else
-    return refuse(ec::invalid, "no such verb: status, stat, ls, evict, sessions, check, metrics");
+    return refuse(ec::invalid, "no such verb: status, stat, ls, evict, sessions, check, metrics, log-level");
+  if (body.is_null())
+    return refuse(ec::invalid, "arguments that '" + m.verb + "' does not take");
   return {0, body.dump(-1, ' ', false, json::error_handler_t::replace)};
 }
 
@@ -187,7 +191,7 @@ json admin::list(const json& arguments) {
                                              return true;
                                            });
   if (!scanned)
-    spdlog::error("{}", to_string(scanned.error()));
+    log::error("storage_failed", "{}", to_string(scanned.error()));
   return {{"entries", entries}, {"cursor", cursor}};
 }
 
@@ -219,6 +223,18 @@ json admin::sessions() {
                     {"age_ms", s.age_ms},
                     {"lease_left_ms", s.lease_left_ms}});
   return {{"sessions", rows}};
+}
+
+// Without a level it only tells; null for a word that is none.
+json admin::log_level(const json& arguments) {
+  std::string was{log::level_word()}, wanted = text_of(arguments, "level");
+  if (wanted.empty())
+    return {{"level", was}};
+  if (!log::set_level(wanted))
+    return nullptr;
+  if (wanted != was)
+    log::write(log::severity::info, "log_level", "it was " + was + ", it is " + wanted + ", by maructl");
+  return {{"level", wanted}, {"was", was}};
 }
 
 json admin::check(const json& arguments) {

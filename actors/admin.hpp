@@ -31,6 +31,7 @@ private:
   json evict(const json& arguments);
   json sessions();
   json check(const json& arguments);
+  json log_level(const json& arguments);
 
   // Asks another actor and waits for the answer.
   template <class Reply, class Handle, class Request>

@@ -19,6 +19,17 @@ std::string bytes_of(const Array& a) {
   return {reinterpret_cast<const char*>(a.data()), a.size()};
 }
 
+std::string_view cause_of(metrics::ended_by reason) {
+  switch (reason) {
+    case metrics::ended_by::close: return "closed by its worker";
+    case metrics::ended_by::death: return "its process is gone";
+    case metrics::ended_by::lease: return "its lease is over";
+    case metrics::ended_by::operator_: return "ended by the operator";
+    case metrics::ended_by::shutdown: break;
+  }
+  return "marud stops";
+}
+
 uuid uuid_of(std::string_view bytes) {
   uuid id;
   if (bytes.size() == id.bytes.size())
@@ -105,6 +116,7 @@ door::hello_promise door::welcome(const net::hello& m) {
   if (refusal.code != ec::ok) {
     env_->metrics->rejected("hello", to_string(refusal.code));
     env_->metrics->refused(metrics::op::hello, refusal.code);
+    log::warn({"worker_refused", 0, m.instance}, "{}", refusal.message);
     net::hello_reply no;
     no.code = static_cast<std::uint8_t>(refusal.code);
     no.reason = refusal.message;
@@ -147,6 +159,8 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
       sessions_[record.id] = known;
       env_->metrics->sessions(sessions_.size());
       env_->metrics->session_opened();
+      log::info(about("session_opened", record), "for pages of {} bytes; {} sessions", record.page_bytes,
+                sessions_.size());
     }
     auto answer = reply_for(known);
     answer.code = static_cast<std::uint8_t>(code);
@@ -167,6 +181,7 @@ void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise repl
   if (!fits) {
     env_->metrics->rejected("hello", "session_over");
     env_->metrics->refused(metrics::op::hello, ec::session_over);
+    log::warn({"resume_refused", m.resume_session, m.instance}, "the session that the worker asks for is over");
     net::hello_reply no;
     no.code = static_cast<std::uint8_t>(ec::session_over);
     no.reason = "the session is over: open a new one";
@@ -216,6 +231,7 @@ caf::typed_response_promise<net::admin_reply> door::ask_admin(const net::admin_r
                  : std::string{};
   if (!token_fits(token)) {
     env_->metrics->rejected("admin", to_string(ec::refused));
+    log::warn("admin_refused", "the token does not fit");
     reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::refused),
                                    "the token does not fit: give the one in marud's --token-file"});
     return reply;
@@ -242,7 +258,7 @@ void door::tell_grace() {
   if (!unsettled_.empty())
     return;
   if (!std::exchange(grace_over_, true))
-    spdlog::info("every session of before the restart is settled: eviction may begin");
+    log::info("settled", "every session of before the restart is settled: eviction may begin");
   send(to_.pool, end_grace{unproven_.empty()});
   for (auto& shard : to_.shards)
     send(shard, end_grace{});
@@ -255,6 +271,7 @@ void door::ended(const session_ended& m) {
   auto at = sessions_.find(m.session);
   if (at == sessions_.end())
     return;
+  log::info(about("session_ended", at->second.record), "{}; what it held is free again", cause_of(m.reason));
   auto lock_path = at->second.record.lock_path;
   sessions_.erase(at);
   env_->metrics->sessions(sessions_.size());

@@ -2,8 +2,6 @@
 // parts say.
 #pragma once
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <atomic>
 #include <caf/all.hpp>
@@ -14,6 +12,7 @@
 #include <string>
 
 #include "actors/region_directory.hpp"
+#include "base/log.hpp"
 #include "base/options.hpp"
 #include "cxl/pool.hpp"
 #include "metrics/metrics.hpp"
@@ -53,6 +52,11 @@ struct environment {
 };
 using environment_ptr = std::shared_ptr<const environment>;
 
+// An event of the log that is about a session. Lives no longer than the record.
+inline log::event about(const char* name, const storage::session_record& session) {
+  return {name, value_of(session.id), session.instance};
+}
+
 // The shard that owns a hash. The high word, since the index takes its buckets from the low one.
 inline std::size_t shard_of(const key_hash& hash, std::size_t shards) { return hash.high % shards; }
 
@@ -65,11 +69,10 @@ void harden(Self* self, const environment_ptr& env, const char* name) {
     try {
       std::rethrow_exception(e);
     } catch (const std::exception& x) {
-      spdlog::critical("{} failed, marud ends: {}", name, x.what());
+      log::error("actor_failed", "{} failed, marud ends: {}", name, x.what());
     } catch (...) {
-      spdlog::critical("{} failed, marud ends", name);
+      log::error("actor_failed", "{} failed, marud ends", name);
     }
-    spdlog::default_logger()->flush();
     std::abort();
   });
   self->set_default_handler([env, name](caf::scheduled_actor*, const caf::message_view&) -> caf::result<caf::message> {

@@ -23,6 +23,8 @@ void pool_manager::begin_drain(std::uint64_t page_bytes) {
   drain_.emplace();
   drain_->for_page_bytes = page_bytes;
   drain_->regions = regions;
+  log::info("drain", "{} regions are emptied for pages of {} bytes, which have nothing else to make room from",
+            regions.size(), page_bytes);
   for (auto id : regions)
     table_->set_draining(id, true);
   continue_drain();

@@ -207,6 +207,12 @@ void pool_manager::expire_waiting(size_class& c) {
     env_->metrics->out_of_memory(grace_      ? metrics::starved_by::grace
                                  : no_space_ ? metrics::starved_by::no_space
                                              : metrics::starved_by::pool_full);
+    log::warn({"grant_refused", value_of(c.waiting.front().request.session)},
+              "no page of {} bytes was to be had in {} ms: {}", c.waiting.front().request.page_bytes,
+              std::chrono::milliseconds{bounds::grant_wait_max}.count(),
+              code == ec::busy       ? "nothing is evicted while sessions of before the restart are waited for"
+              : code == ec::no_space ? "the pool's file system has no room"
+                                     : "all of them are granted or pinned");
     c.waiting.front().promise.deliver(granted_pages{code, {}});
     c.waiting.pop_front();
   }
@@ -242,7 +248,7 @@ void pool_manager::move(const move_pages& change) {
   std::uint64_t page_bytes = 0;
   for (auto page : change.pages) {
     if (auto code = table_->move(page, change.from, change.to); code != ec::ok) {
-      spdlog::error("page {} is not {}: {}", to_string(page), cxl::to_string(change.from), to_string(code));
+      log::error("page_state", "page {} is not {}: {}", to_string(page), cxl::to_string(change.from), to_string(code));
       env_->metrics->rejected("pool_manager", "page_state");
       continue;
     }

@@ -49,13 +49,13 @@ bool pool_manager::grow(std::uint64_t page_bytes) {
 std::optional<cxl::region_row> pool_manager::make_region(const page_table::place& place, std::uint64_t page_bytes) {
   auto row = env_->pool->add_region(place.offset, place.length, page_bytes);
   if (!row) {
-    spdlog::error("{}", to_string(row.error()));
+    log::error("no_region", "{}", to_string(row.error()));
     no_space_ = true;
     no_space_until_ = clock().now() + retry_after;
     return std::nullopt;
   }
   if (auto added = table_->add_region(*row); !added) {
-    spdlog::error("{}", to_string(added.error()));
+    log::error("no_region", "{}", to_string(added.error()));
     return std::nullopt;
   }
   env_->regions->add(*row);
@@ -68,7 +68,7 @@ bool pool_manager::remove_region(region_id id) {
   shown_.drop(id);
   env_->regions->remove(id);
   if (auto removed = env_->pool->remove_region(id); !removed)
-    spdlog::error("{}", to_string(removed.error()));
+    log::error("region_stays", "{}", to_string(removed.error()));
   return true;
 }
 

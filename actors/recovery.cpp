@@ -1,7 +1,5 @@
 #include "actors/recovery.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -14,6 +12,7 @@
 #include "actors/payload_check.hpp"
 #include "actors/session_files.hpp"
 #include "base/kill_point.hpp"
+#include "base/log.hpp"
 #include "base/parallel.hpp"
 #include "cxl/pin_record.hpp"
 
@@ -69,7 +68,7 @@ private:
     for (const auto& row : env_.pool->regions()) {
       if (auto added = out_.table->add_region(row); !added) {
         // Overlapping rows mean damage: the pages of the second are out of reach, its entries are dropped below.
-        spdlog::error("{}", to_string(added.error()));
+        log::error("region_damaged", "{}", to_string(added.error()));
         env_.metrics->corrupted(metrics::corruption::region_row);
         continue;
       }
@@ -77,7 +76,8 @@ private:
     }
     env_.metrics->corrupted(metrics::corruption::region_row, env_.pool->damaged_rows());
     if (env_.pool->damaged_superblock())
-      spdlog::warn("one of the two superblocks was damaged: the other one is whole, and both are written anew");
+      log::warn("superblock_damaged",
+                "one of the two superblocks was damaged: the other one is whole, and both are written anew");
     env_.metrics->corrupted(metrics::corruption::superblock, env_.pool->damaged_superblock() ? 1 : 0);
     return {};
   }
@@ -92,7 +92,7 @@ private:
       env_.store->scan_entries({}, [&n](const key_hash&, const storage::entry_record&) { return ++n > 0; });
     if (!counted)
       return counted;
-    spdlog::warn("the pool's contents are lost (new incarnation): {} entries are dropped", n);
+    log::warn("contents_lost", "the pool's contents are lost (new incarnation): {} entries are dropped", n);
     out_.dropped += n;
     env_.metrics->recovery_dropped(dropped_for::contents_lost, n);
     return env_.store->drop_entries();
@@ -105,8 +105,8 @@ private:
       for (std::uint32_t i = 0; i < row.page_count(); ++i)
         used += env_.pool->descriptors().raw_state(*env_.slot_of({row.id, page_index{i}})) != page_state::free ? 1 : 0;
     if (used > 0 && !env_.options.rebuild && env_.options.on_damage == "start-empty")
-      spdlog::warn("the state directory {} does not know this pool: its {} used pages are given up",
-                   env_.options.state_dir, used);
+      log::warn("pages_given_up", "the state directory {} does not know this pool: its {} used pages are given up",
+                env_.options.state_dir, used);
     if (used == 0 || env_.options.rebuild || env_.options.on_damage == "start-empty")
       return {};
     return {ec::unknown_contents,
@@ -219,8 +219,9 @@ private:
       if (auto written = env_.store->write(std::move(batch), env_.durability_host); !written)
         return written;
     }
-    spdlog::warn("--rebuild: {} records are made anew from the pool; keys come back as they are committed again",
-                 out_.entries);
+    log::warn("rebuilt",
+              "--rebuild: {} records are made anew from the pool; keys come back as they are committed again",
+              out_.entries);
     return {};
   }
 
@@ -304,7 +305,7 @@ private:
     if (repairs_.empty())
       return {};
     if (!repairs_.entries.empty())
-      spdlog::warn("recovery drops {} entries that the pool does not confirm", repairs_.entries.size());
+      log::warn("entries_dropped", "recovery drops {} entries that the pool does not confirm", repairs_.entries.size());
     return env_.store->write(std::move(repairs_), env_.durability_host);
   }
 
@@ -325,8 +326,8 @@ result<recovered_state> recover(const environment& env, bool store_knows_pool,
     return out;
   out->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
   env.metrics->recovery(out->seconds, out->entries, out->sessions.size());
-  spdlog::info("recovered {} entries in {:.3f} s; {} dropped, {} sessions to wait for", out->entries, out->seconds,
-               out->dropped, out->sessions.size());
+  log::info("recovered", "recovered {} entries in {:.3f} s; {} dropped, {} sessions to wait for", out->entries,
+            out->seconds, out->dropped, out->sessions.size());
   return out;
 }
 

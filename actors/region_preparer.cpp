@@ -15,7 +15,7 @@ void make_present(const cxl::device& device, std::uint64_t offset, std::uint64_t
   auto map = device.map(offset, align_up(length, device.align()), cxl::access::read_write);
   auto present = map ? map->populate(0, length) : status{map.error()};
   if (!present)
-    spdlog::warn("{}", to_string(present.error()));
+    log::warn("prefault_failed", "{}", to_string(present.error()));
 }
 
 }  // namespace
@@ -34,7 +34,7 @@ region_preparer::behavior_type region_preparer::make_behavior() {
       auto first = align_down(m.offset, device.align());  // pages need not be as large as what the device gives out
       auto length = m.offset + m.length - first;
       if (auto taken = device.reserve(first, length); !taken) {
-        spdlog::error("{}", to_string(taken.error()));
+        log::error("no_space", "{}", to_string(taken.error()));
         return outcome{taken.code()};
       }
       if (env_->options.prefault == "background")

@@ -135,7 +135,8 @@ status service::open_state() {
     auto aside = options.path + ".damaged-" + to_string(random_uuid());
     std::error_code failed;
     std::filesystem::rename(options.path, aside, failed);
-    spdlog::warn("{}; starting with new metadata, the damaged files are kept at {}", store.error().message, aside);
+    log::warn("metadata_damaged", "{}; starting with new metadata, the damaged files are kept at {}",
+              store.error().message, aside);
     if (!failed)
       store = storage::open_rocksdb(options);
   }
@@ -200,7 +201,10 @@ status service::start_actors() {
   net::transport_options transport;
   transport.server = true;
   transport.connections_max = env_->options.connections_max;
-  transport.on_reject = [metrics = env_->metrics](std::string_view reason) { metrics->rejected("actor_port", reason); };
+  transport.on_reject = [metrics = env_->metrics](std::string_view reason) {
+    metrics->rejected("actor_port", reason);
+    log::warn("peer_refused", "a connection to --listen is closed: {}", reason);
+  };
   net::configure_transport(*config_, transport);
   system_ = std::make_unique<caf::actor_system>(*config_);
 
@@ -257,6 +261,28 @@ std::string service::status_json() const {
   return body;
 }
 
+std::string service::silent_actor(std::chrono::milliseconds within) const {
+  caf::scoped_actor self{*system_};
+  auto end = std::chrono::steady_clock::now() + within;
+  std::string silent;
+  auto try_one = [&](const char* name, const auto& handle, auto question, auto answered) {
+    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    if (!silent.empty())
+      return;
+    self->request(handle, std::max(left, 1ms), std::move(question)).receive(answered, [&](const caf::error&) {
+      silent = name;
+    });
+  };
+  try_one("door", door_, ask_sessions{}, [](const session_list&) {});
+  try_one("pool_manager", pool_manager_, ask_pool_status{}, [](const pool_status&) {});
+  try_one("pin_ledger", ledger_, ask_pins{}, [](const pin_counts&) {});
+  for (const auto& shard : shards_)
+    try_one("index_shard", shard, ask_shard_status{}, [](const shard_status&) {});
+  for (const auto& worker : workers_)
+    try_one("store_worker", worker, verify_payloads{}, [](const put_results&) {});
+  return silent;
+}
+
 void service::stop() {
   if (std::exchange(stopped_, true) || !system_)
     return;
@@ -268,7 +294,8 @@ void service::stop() {
     if (port_ != 0)
       system_->middleman().unpublish(door_, port_);
     self->request(door_, caf::duration{bounds::drain_max}, drain{})
-      .receive([](const outcome&) {}, [](const caf::error&) { spdlog::warn("requests still in flight are given up"); });
+      .receive([](const outcome&) {},
+               [](const caf::error&) { log::warn("stop_incomplete", "requests still in flight are given up"); });
     // Sessions first, by the door's end; what they hold stays known for their resume.
     auto end = [&](auto& handle) {
       if (!handle)
@@ -290,7 +317,7 @@ void service::stop() {
   system_.reset();
   config_.reset();
   if (auto flushed = env_->store->flush(); !flushed)
-    spdlog::error("{}", to_string(flushed.error()));
+    log::error("storage_failed", "{}", to_string(flushed.error()));
 }
 
 }  // namespace maru::actors

@@ -1,7 +1,7 @@
 // All of marud but its main: opens pool and state, recovers, starts the actors in order, publishes the door, and stops
 // everything in the reverse order.
 //
-// Concurrency: start and stop from one thread; `status_json` and `ready` from any.
+// Concurrency: start and stop from one thread; `status_json`, `silent_actor` and `ready` from any.
 // Limits: one service per process and pool (the pool's lock sees to the second).
 #pragma once
 
@@ -30,6 +30,8 @@ public:
   std::uint16_t http_port() const { return http_ ? http_->port() : 0; }
   bool ready() const { return ready_; }
   std::string status_json() const;
+  // Name of an actor that does not answer within the time, for all of them together; empty: all do. Not once stop() began.
+  std::string silent_actor(std::chrono::milliseconds within) const;
 
   // Refuses new requests, waits at most bounds::drain_max for those in flight, writes RocksDB's buffers, ends the actors.
   void stop();

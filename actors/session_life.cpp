@@ -57,8 +57,8 @@ void session::on_tick(std::uint64_t number) {
 }
 
 void session::lapse() {
-  spdlog::warn("session {} of {}: its lease is over; its pages are held until its process is proven dead",
-               value_of(record_.id), record_.instance);
+  log::warn(about("lease_over", record_), "its {} granted pages and its pins are held until its process is proven dead",
+            granted_.size());
   enter(session_state::lapsed);
   lapsed_ = true;
   env_->metrics->lease_expired();
@@ -156,6 +156,8 @@ void session::run_resume() {
               settle_after_restart(!all);
               kill_point(kill_at::resume_reply);
               env_->metrics->session_resumed();
+              log::info(about("session_resumed", record_), "it is back, with {} pins and {} granted pages", pins_,
+                        granted_.size());
               p.deliver(resumed{ec::ok, std::move(kept)});
               if (state_ == session_state::ending)  // the worker died meanwhile
                 continue_end();

@@ -161,10 +161,10 @@ put_results store_worker::verify(const verify_payloads& request) {
     env_->metrics->payload_checked(result_of(out.codes.back()));
     if (out.codes.back() != ec::ok)
       continue;
-    spdlog::error(
-      "the bytes of key hash {} in page {} do not fit their checksum: a miss from now on; the entry goes with "
-      "its last pin, the page is not used before the next start",
-      to_string(entry.hash), to_string(entry.where.page));
+    log::error("chunk_damaged",
+               "the bytes of key hash {} in page {} do not fit their checksum: a miss from now on; the entry goes with "
+               "its last pin, the page is not used before the next start",
+               to_string(entry.hash), to_string(entry.where.page));
     env_->metrics->corrupted(metrics::corruption::payload);
     damaged.entries.push_back(entry);
   }
@@ -214,7 +214,7 @@ void store_worker::flush() {
   if (written)
     written = write(std::move(batch), sync);
   if (!written)
-    complain(written.error());
+    log::error("storage_failed", "{}", to_string(written.error()));
   if (commits)
     kill_point(kill_at::after_record);
   if (removals)
@@ -232,14 +232,6 @@ status store_worker::write(storage::write_batch batch, bool sync) {
   env_->metrics->store_write(bool{written}, records,
                              std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
   return written;
-}
-
-void store_worker::complain(const error& e) {
-  auto now = std::chrono::steady_clock::now();
-  if (now < quiet_until_)
-    return;
-  spdlog::error("{}", to_string(e));
-  quiet_until_ = now + std::chrono::seconds{1};
 }
 
 void store_worker::stage(const group& g, storage::write_batch& batch) {

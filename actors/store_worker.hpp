@@ -54,7 +54,6 @@ private:
   void schedule_flush();
   void flush();
   status write(storage::write_batch batch, bool sync);
-  void complain(const error& e);
   void stage(const group& g, storage::write_batch& batch);
   void finish_commits(std::vector<put_item_ref> commits, bool written);
   void inserted(const std::vector<put_item_ref>& commits);
@@ -80,7 +79,6 @@ private:
   std::size_t claims_to_join_ = 0;  // of these, the ones that were open when the group got its first member
   bool gathering_ = false;          // the group has one
   bool flush_scheduled_ = false;
-  std::chrono::steady_clock::time_point quiet_until_{};  // one line a second about writes that fail
 };
 
 }  // namespace maru::actors

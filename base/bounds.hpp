@@ -49,7 +49,17 @@ inline constexpr auto grant_wait_max = 1s;         // a grant that nothing can s
 inline constexpr auto request_timeout = 2s;
 inline constexpr std::size_t grant_batch = 64;  // pages fetched ahead by one grant request
 
+// Log
+inline constexpr std::size_t log_burst = 20;  // lines of one event in a window; further ones are counted
+inline constexpr auto log_window = 10s;
+inline constexpr std::size_t log_events_max = 256;  // different ones that are counted apart
+
 // Shutdown
 inline constexpr auto drain_max = 4s;
+
+// Service manager (systemd)
+inline constexpr auto answer_max = 5s;           // the watchdog takes an actor that is silent for longer as stuck
+inline constexpr auto start_sign_interval = 5s;  // how often a long start says that it goes on
+inline constexpr auto start_extension = 30s;     // which each of these signs asks for
 
 }  // namespace maru::bounds

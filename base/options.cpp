@@ -8,6 +8,7 @@
 
 #include "base/config_file.hpp"
 #include "base/host_port.hpp"
+#include "base/log_level.hpp"
 #include "base/option_kinds.hpp"
 #include "base/server_address.hpp"
 #include "base/version.hpp"
@@ -92,8 +93,10 @@ const std::vector<row>& table() {
     number(behaviour, "resume-grace-ms", &options::resume_grace_ms, 100u, 3600000u,
            "Milliseconds that a restarted marud waits for sessions to come back before it evicts or removes; at least "
            "lease-ms"),
-    choice(behaviour, "log-level", &options::log_level, {"trace", "debug", "info", "warn", "error", "off"},
-           "Least serious message that is written to stderr"),
+    choice(behaviour, "log-level", &options::log_level, {log_level_words.begin(), log_level_words.end()},
+           "Least serious message that is written to stderr. Changed without a restart by maructl log-level"),
+    choice(behaviour, "log-format", &options::log_format, {"text", "json"},
+           "Lines of the log: for people, or one JSON object each, for programs"),
   };
   return rows;
 }
@@ -243,6 +246,14 @@ result<parsed_options> parse_marud_options(int argc, const char* const* argv) {
   } catch (const std::exception& e) {  // CLI11 reports a mistake in the table itself by throwing
     return bad(string{"failed to read options: "} + e.what());
   }
+}
+
+std::vector<std::string> differing_options(const marud_options& a, const marud_options& b) {
+  std::vector<std::string> names;
+  for (const auto& r : table())
+    if (r.get(a) != r.get(b))
+      names.push_back(r.name);
+  return names;
 }
 
 std::vector<option_row> marud_option_rows() {

@@ -53,6 +53,7 @@ struct marud_options {
   std::uint32_t lease_ms = 10000;
   std::uint32_t resume_grace_ms = 30000;
   std::string log_level = "info";
+  std::string log_format = "text";
 };
 
 // One row for documents and checks: what --help says of an option, and what it takes.
@@ -75,6 +76,9 @@ struct parsed_options {
 // Reads a command line, the environment variables of options that have one, and the file that --config names; the first
 // that has an option wins. `bad_option` with a sentence that names the option and what it takes.
 result<parsed_options> parse_marud_options(int argc, const char* const* argv);
+
+// Names of the options whose values differ, in the order of --help.
+std::vector<std::string> differing_options(const marud_options& a, const marud_options& b);
 
 // All options, in the order of --help.
 std::vector<option_row> marud_option_rows();

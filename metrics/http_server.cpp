@@ -4,7 +4,6 @@
 #include <civetweb.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "base/host_port.hpp"
+#include "base/log.hpp"
 
 namespace maru::metrics {
 
@@ -63,7 +63,7 @@ int on_request(mg_connection* connection) {
 
 // civetweb complains about every malformed request: nothing an operator has to see.
 int on_log(const mg_connection*, const char* message) {
-  spdlog::debug("http: {}", message);
+  log::debug("http", "{}", message);
   return 1;
 }
 

@@ -115,6 +115,10 @@ result<exit_code> ask_and_show(const command& c) {
       return ask_once(c, *q, "status", json::object(), [&](const json& a) { return show_status(a, c.server); });
     case verb::sessions: return ask_once(c, *q, "sessions", json::object(), show_sessions);
     case verb::evict: return ask_once(c, *q, "evict", {{"bytes", c.bytes}}, show_evicted);
+    case verb::log_level: {
+      auto wanted = c.level.empty() ? json::object() : json{{"level", c.level}};
+      return ask_once(c, *q, "log-level", std::move(wanted), show_log_level);
+    }
     case verb::stat: return stat(c, *q);
     case verb::ls: return ls(c, *q);
     default: return check(c, *q);

@@ -12,6 +12,7 @@
 #include "app/maructl/key_text.hpp"
 #include "base/bounds.hpp"
 #include "base/host_port.hpp"
+#include "base/log_level.hpp"
 #include "base/size.hpp"
 #include "base/version.hpp"
 
@@ -42,6 +43,7 @@ constexpr std::array<verb_row, 12> verbs = {{
   {verb::check, "check", keys::none, "Audit: every page against descriptors, metadata and index"},
   {verb::top, "top", keys::none,
    "Watch hit rate, puts, pins, pages, latency and sessions; with --json, a line a sample"},
+  {verb::log_level, "log-level", keys::none, "Tell or change what marud logs, until it starts again or is reloaded"},
 }};
 
 constexpr auto notes =
@@ -81,6 +83,9 @@ void declare(CLI::App& app, command& c, texts& t) {
       sub->add_option("--prefix", t.prefix, "Only keys that begin so")->type_name("KEY");
       sub->add_option("--limit", t.limit, "At most so many keys; 0: all")->type_name("N")->capture_default_str();
     }
+    if (v.what == verb::log_level)
+      sub->add_option("LEVEL", c.level, "trace, debug, info, warn, error or off; none: tell what it is")
+        ->check(CLI::IsMember(std::vector<std::string>{log_level_words.begin(), log_level_words.end()}));
     if (v.what == verb::evict)
       sub->add_option("--bytes", t.bytes, "How much room to make")->type_name("SIZE")->required();
     if (v.what == verb::top) {

@@ -10,7 +10,7 @@
 
 namespace maru::ctl {
 
-enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, check, top };
+enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, check, top, log_level };
 
 struct command {
   verb what = verb::status;
@@ -24,6 +24,7 @@ struct command {
   std::uint64_t bytes = 0;
   std::chrono::milliseconds interval{1000};  // between samples of top
   bool once = false, no_colour = false, ascii = false;
+  std::string level;  // empty: tell it
 };
 
 struct parsed_command {

@@ -138,6 +138,11 @@ string show_evicted(const json& answer) {
   return "evicted " + pages + (pages == "1" ? " chunk, " : " chunks, ") + size(answer, "evicted_bytes") + "\n";
 }
 
+string show_log_level(const json& answer) {
+  auto now = text(answer, "level"), was = answer.value("was", now);
+  return now == was ? now + "\n" : now + ", was " + was + "\n";
+}
+
 string show_audit(const json& problems, const json& counts) {
   string out;
   for (const auto& [name, value] : counts.items())

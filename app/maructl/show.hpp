@@ -13,6 +13,7 @@ std::string show_entry(const nlohmann::json& answer, const std::string& key);
 std::string show_entries(const nlohmann::json& entries);
 std::string show_sessions(const nlohmann::json& answer);
 std::string show_evicted(const nlohmann::json& answer);
+std::string show_log_level(const nlohmann::json& answer);
 // `problems` and `counts`, gathered over all answers of one audit.
 std::string show_audit(const nlohmann::json& problems, const nlohmann::json& counts);
 

@@ -26,7 +26,7 @@ TEST(CommandLine, EveryVerbIsUnderstood) {
     {{"status"}, verb::status},     {{"stat", "k"}, verb::stat},   {{"ls"}, verb::ls},
     {{"get", "k"}, verb::get},      {{"put", "k"}, verb::put},     {{"rm", "k", "l"}, verb::rm},
     {{"pin", "k"}, verb::pin},      {{"unpin", "k"}, verb::unpin}, {{"evict", "--bytes", "1MiB"}, verb::evict},
-    {{"sessions"}, verb::sessions}, {{"check"}, verb::check}};
+    {{"sessions"}, verb::sessions}, {{"check"}, verb::check},      {{"log-level"}, verb::log_level}};
   for (const auto& [line, what] : lines) {
     auto parsed = parse(line);
     ASSERT_TRUE(parsed) << line.front() << ": " << parsed.error().message;
@@ -53,6 +53,8 @@ TEST(CommandLine, KeysPrefixAndSizesBecomeBytes) {
   EXPECT_EQ(ls->what.prefix, "a");
   EXPECT_EQ(ls->what.limit, 0u);
   EXPECT_EQ(parse({"evict", "--bytes", "1.5MiB"})->what.bytes, 1572864u);
+  EXPECT_EQ(parse({"log-level", "debug"})->what.level, "debug");
+  EXPECT_EQ(parse({"log-level"})->what.level, "") << "tell it";
 }
 
 TEST(CommandLine, MistakesAreUsageErrors) {
@@ -69,6 +71,7 @@ TEST(CommandLine, MistakesAreUsageErrors) {
                                                        {"evict", "--bytes", "much"},
                                                        {"ls", "--limit", "-1"},
                                                        {"status", "extra"},
+                                                       {"log-level", "loud"},
                                                        {"--server", "nowhere", "status"},
                                                        {"--server", "host:99999", "status"},
                                                        {"--timeout-ms", "0", "status"},

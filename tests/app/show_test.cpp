@@ -62,6 +62,11 @@ TEST(Show, SessionWhoseLeaseIsOverSaysSo) {
   EXPECT_EQ(show_sessions({{"sessions", json::array()}}), "no sessions\n");
 }
 
+TEST(Show, LogLevelTellsWhatItWas) {
+  EXPECT_EQ(show_log_level({{"level", "info"}}), "info\n");
+  EXPECT_EQ(show_log_level({{"level", "debug"}, {"was", "info"}}), "debug, was info\n");
+}
+
 TEST(Show, AuditListsProblemsOrSaysThereAreNone) {
   json counts = {{"free", 3}, {"committed", 4000}};
   EXPECT_EQ(show_audit(json::array(), counts), "committed   4,000\nfree        3\nno problems found\n");

@@ -63,6 +63,7 @@ void hold_words(const marud_options& o) {
   must(is_one_of(o.on_damage, {"stop", "start-empty"}), "on-damage is one of its words");
   must(is_one_of(o.eviction, {"lru"}), "eviction is one of its words");
   must(is_one_of(o.log_level, {"trace", "debug", "info", "warn", "error", "off"}), "log-level is one of its words");
+  must(is_one_of(o.log_format, {"text", "json"}), "log-format is one of its words");
   auto http = parse_host_port(o.http);
   must(bool{http}, "http has an address");
   must(o.insecure_bind || is_loopback(http->host), "http is not beyond loopback unless it is asked to");

@@ -184,7 +184,7 @@ bool marud::start(const std::vector<std::string>& more) {
     if (line.empty())
       return false;
     log_ += line + "\n";
-    if (line.find("ready: serving") != line.npos)
+    if (line.find("ready: serving") != line.npos || line.find("\"event\":\"ready\"") != line.npos)
       return true;
   }
 }

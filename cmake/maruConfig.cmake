@@ -1,0 +1,10 @@
+# find_package(maru): defines maru::client. Debian's packages that it needs come with libmaru-dev.
+include(CMakeFindDependencyMacro)
+list(APPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})
+find_dependency(Threads)
+find_dependency(CAF)
+find_dependency(PkgConfig)
+pkg_check_modules(SODIUM REQUIRED QUIET IMPORTED_TARGET GLOBAL libsodium)
+pkg_check_modules(ISAL REQUIRED QUIET IMPORTED_TARGET GLOBAL libisal)
+pkg_check_modules(XXHASH REQUIRED QUIET IMPORTED_TARGET GLOBAL libxxhash)
+include(${CMAKE_CURRENT_LIST_DIR}/maruTargets.cmake)
