@@ -140,7 +140,10 @@ result<session_record> decode_session(std::string_view bytes) {
     auto& share = r.shown.emplace_back();
     share.region = region_id{in.number<std::uint32_t>()};
     share.pages = in.number<std::uint32_t>();
-    share.shared = in.number<std::uint8_t>() != 0;
+    auto shared = in.number<std::uint8_t>();
+    if (shared > 1 || r.shown.size() > bounds::shown_regions_max)
+      return corrupt("session", "it has regions that nobody was shown");
+    share.shared = shared == 1;
   }
   if (!in.ok() || !in.at_end())
     return corrupt("session", "fields do not fill it");
