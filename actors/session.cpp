@@ -309,9 +309,9 @@ net::close_reply session::close() {
     env_->metrics->refused(metrics::op::close, ec::refused);
     return {static_cast<std::uint8_t>(ec::refused)};
   }
+  begin_end(metrics::ended_by::close);
   env_->metrics->request(metrics::op::close, metrics::answer::ok, 1,
                          std::chrono::duration<double>(clock_type::now() - since).count());
-  begin_end(metrics::ended_by::close);
   return {0};
 }
 

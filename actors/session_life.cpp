@@ -187,6 +187,7 @@ std::string session::keep_grants(std::string_view declared) {
     if (!kept.contains(page))
       back.pages.push_back(page);
   granted_ = std::move(kept);
+  env_->metrics->aborted(metrics::aborted_by::given_back, back.pages.size());
   if (!back.pages.empty())
     send(to_.pool, std::move(back));
   return net::encode_codes(codes);

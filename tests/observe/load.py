@@ -12,7 +12,7 @@ from pathlib import Path
 from marud import Marud, wait_until
 from victim import CHUNK, connect
 
-POOL = "48MiB"
+POOL = "16MiB"  # ten rounds are more than fit
 OPTIONS = ("--lease-ms=2000", "--resume-grace-ms=2000", "--payload-checksums=verify")
 
 

@@ -98,6 +98,35 @@ def test_every_expression_finds_samples(scene):
     assert not left, "\n" + "\n".join(f"{e.where}: no samples for {e.text}" for e in left)
 
 
+def test_load_moves_what_it_should(scene):
+    prometheus, _ = scene
+    moved = {
+        "maru_lookup_total": {"result": ["hit", "miss"]},
+        "maru_commit_total": {"result": ["ok", "exists"]},
+        "maru_remove_total": {"result": ["removed", "missing", "pinned"]},
+        "maru_evicted_total": {"reason": ["reserve|request"]},
+        "maru_pin_ended_total": {"reason": ["unpin", "session_end"]},
+        "maru_aborted_pages_total": {"reason": ["session_end"]},
+        "maru_session_ended_total": {"reason": ["death"]},
+        "maru_session_resumed_total": {"job": ["maru"]},
+        "maru_lease_expired_total": {"job": ["maru"]},
+        "maru_lease_renewed_total": {"job": ["maru"]},
+        "maru_corruption_total": {"kind": ["payload"]},
+        "maru_payload_check_total": {"result": ["damaged"]},
+        "maru_rejected_total": {"door": ["actor_port"]},
+        "maru_request_total": {"op": ["grant", "commit", "lookup|pin", "exists", "unpin", "remove", "report", "hello"]},
+        "maru_handler_seconds_count": {"actor": ["door", "session", "pool_manager", "index_shard", "store_worker"]},
+        "maru_rocksdb_write_seconds_count": {"result": ["ok"]},
+        "maru_recovered_entries": {"job": ["maru"]},
+        "maru_entries": {"job": ["maru"]},
+    }
+    for metric, labels in moved.items():
+        for label, values in labels.items():
+            for value in values:
+                most = prometheus.query(f'max(max_over_time({metric}{{{label}=~"{value}"}}[5m]))')
+                assert most and float(most[0]["value"][1]) > 0, f"{metric} {label}={value}"
+
+
 def test_a_name_that_does_not_exist_is_noticed(scene):
     prometheus, _ = scene
     assert prometheus.query("rate(maru_lookups_total[30s])") == []
