@@ -60,7 +60,7 @@ int main(int argc, char** argv) {
   auto service = maru::actors::service::start(options);
   if (!service)
     return fail(service.error());
-  spdlog::info("ready: serving {} on port {}, metrics on port {}", options.pool, (*service)->port(),
+  spdlog::info("ready: serving {} {}, metrics on port {}", options.pool, (*service)->listens_at(),
                (*service)->http_port());
 
   int signal = 0;

@@ -27,7 +27,7 @@ void print_json(const json& value) { print(value.dump(2, ' ', false, json::error
 class questions {
 public:
   static result<questions> open(const command& c) {
-    auto connection = net::admin::open(c.server, c.timeout);
+    auto connection = net::admin::open(c.server, c.timeout, c.tls);
     if (!connection)
       return connection.error();
     return questions{c, *std::move(connection)};

@@ -34,7 +34,7 @@ const std::map<string, std::set<string>, std::less<>> arrows = {
 // Libraries that stay behind the folders named here.
 const std::map<string, std::set<string>, std::less<>> keepers = {
   {"caf", {"net", "actors", "app", "bench"}}, {"rocksdb", {"storage"}}, {"prometheus", {"metrics"}},
-  {"CLI", {"base", "app", "bench"}},          {"pybind11", {"python"}},
+  {"CLI", {"base", "app", "bench"}},          {"pybind11", {"python"}}, {"openssl", {"net"}},
 };
 
 // What is wrong with one line of a file in `folder`; empty: nothing.
