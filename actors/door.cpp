@@ -14,6 +14,8 @@ namespace maru::actors {
 
 namespace {
 
+constexpr auto token_advice = "the token does not fit: give one of those in marud's --token-file";
+
 template <class Array>
 std::string bytes_of(const Array& a) {
   return {reinterpret_cast<const char*>(a.data()), a.size()};
@@ -72,13 +74,6 @@ session_actor door::spawn_session(session::config config) { return spawn<session
 
 // -- hello
 
-bool door::token_fits(std::string_view token) const {
-  const auto& wanted = env_->token;
-  if (wanted.empty())
-    return true;
-  return token.size() == wanted.size() && sodium_memcmp(token.data(), wanted.data(), wanted.size()) == 0;
-}
-
 std::uint64_t door::page_bytes_for(std::uint64_t wanted) const {
   return std::max(align_up(std::max<std::uint64_t>(wanted, 1), bounds::page_bytes_min), env_->pool->super().slot_bytes);
 }
@@ -88,8 +83,8 @@ error door::check(const net::hello& m) const {
     return {ec::version_mismatch, "marud " + std::string{version()} + " speaks protocol "
                                     + std::to_string(net::protocol_version) + ", the client "
                                     + std::to_string(m.version) + ": install the same version on both sides"};
-  if (!token_fits(m.token))
-    return {ec::refused, "the token does not fit: give the one in marud's --token-file"};
+  if (!env_->tokens->fits(m.token))
+    return {ec::refused, token_advice};
   if (env_->stopping->load())
     return {ec::stopping, "marud is shutting down"};
   if (m.resume_session == 0 && uuid_of(m.boot_id) != host_boot_id())
@@ -229,11 +224,10 @@ caf::typed_response_promise<net::admin_reply> door::ask_admin(const net::admin_r
   auto token = arguments.is_object() && arguments.contains("token") && arguments["token"].is_string()
                  ? arguments["token"].get<std::string>()
                  : std::string{};
-  if (!token_fits(token)) {
+  if (!env_->tokens->fits(token)) {
     env_->metrics->rejected("admin", to_string(ec::refused));
     log::warn("admin_refused", "the token does not fit");
-    reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::refused),
-                                   "the token does not fit: give the one in marud's --token-file"});
+    reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::refused), token_advice});
     return reply;
   }
   request(admin_, caf::infinite, m)

@@ -47,7 +47,6 @@ private:
   caf::typed_response_promise<session_list> list();
   caf::typed_response_promise<outcome> drain_sessions();
   void poll_until_idle(caf::typed_response_promise<outcome> reply);
-  bool token_fits(std::string_view token) const;
 
   environment_ptr env_;
   session_neighbours to_;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "actors/accepted_tokens.hpp"
 #include "actors/region_directory.hpp"
 #include "base/log.hpp"
 #include "base/options.hpp"
@@ -30,8 +31,8 @@ inline std::uint64_t system_unix_ms() {
 struct environment {
   marud_options options;
   std::size_t shards = 1;
-  std::string token;     // empty: none asked for
-  std::string lock_dir;  // of the sessions' locks
+  std::shared_ptr<accepted_tokens> tokens = std::make_shared<accepted_tokens>();  // of the door
+  std::string lock_dir;                                                           // of the sessions' locks
   bool durability_host = false;
   net::payload_checksums checksums = net::payload_checksums::off;
   std::shared_ptr<cxl::pool> pool;

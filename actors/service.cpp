@@ -7,8 +7,8 @@
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 
+#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <thread>
 
 #include "actors/admin.hpp"
@@ -18,7 +18,7 @@
 #include "actors/pool_manager.hpp"
 #include "actors/session_files.hpp"
 #include "actors/store_worker.hpp"
-#include "base/host_port.hpp"
+#include "base/server_address.hpp"
 #include "base/version.hpp"
 #include "net/transport.hpp"
 
@@ -38,16 +38,6 @@ net::payload_checksums checksums_of(const std::string& word) {
   return word == "verify"     ? payload_checksums::verify
          : word == "on_write" ? payload_checksums::on_write
                               : payload_checksums::off;
-}
-
-result<std::string> read_token(const std::string& path) {
-  if (path.empty())
-    return std::string{};
-  std::ifstream in{path};
-  std::string token;
-  if (!in || !(in >> token) || token.size() > bounds::name_bytes_max)
-    return {ec::bad_option, "failed to read a token of at most 256 bytes from --token-file " + path};
-  return token;
 }
 
 // What is asked of RocksDB when somebody looks, not before.
@@ -84,6 +74,34 @@ status check_lasting(const marud_options& o) {
   return {};
 }
 
+// Who may come in, and where. Names of users and groups are looked up here: one that nobody has stops the start.
+result<net::door_options> door_options_of(const std::shared_ptr<environment>& env) {
+  const auto& o = env->options;
+  net::door_options out;
+  auto listen = parse_server_addresses(o.listen);
+  auto uids = net::parse_uids(o.allow_uids);
+  auto gids = net::parse_gids(o.allow_gids);
+  auto group = net::parse_gids(o.socket_group);
+  if (!listen)
+    return listen.error();
+  for (auto* ids : {&uids, &gids, &group})
+    if (!*ids)
+      return ids->error();
+  out.listen = *std::move(listen);
+  out.users = {*std::move(uids), *std::move(gids)};
+  out.socket_file.mode = o.socket_mode;
+  if (!group->empty())
+    out.socket_file.group = group->front();
+  out.tls = {o.tls_cert, o.tls_key, o.tls_ca};
+  out.connections_max = net::connections_within_limits(o.connections_max);
+  out.per_peer_max = o.connections_per_peer;
+  out.on_reject = [metrics = env->metrics](std::string_view reason) { metrics->rejected("actor_port", reason); };
+  out.on_event = [](bool warning, const std::string& line) {
+    spdlog::log(warning ? spdlog::level::warn : spdlog::level::info, line);
+  };
+  return out;
+}
+
 status make_folder(const std::string& path, unsigned mode) {
   std::error_code failed;
   std::filesystem::create_directories(path, failed);
@@ -116,10 +134,11 @@ result<std::unique_ptr<service>> service::start(const marud_options& options) {
 }
 
 status service::open_state() {
-  auto token = read_token(env_->options.token_file);
-  if (!token)
-    return token.error();
-  env_->token = *token;
+  const char* from_environment = std::getenv("MARU_TOKEN");
+  auto tokens = accepted_tokens::load(env_->options.token_file, from_environment ? from_environment : "");
+  if (!tokens)
+    return tokens.error();
+  *env_->tokens = *std::move(tokens);
   if (auto made = make_folder(env_->options.state_dir, 0); !made)
     return made;
   if (env_->durability_host)
@@ -228,15 +247,16 @@ status service::start_actors() {
 }
 
 status service::publish() {
-  auto listen = parse_host_port(env_->options.listen);
-  if (!listen)
-    return listen.error();
-  auto port =
-    system_->middleman().publish(caf::actor_cast<net::door_actor>(door_), listen->port, listen->host.c_str(), true);
-  if (!port)
-    return {ec::in_use, "failed to listen on " + env_->options.listen + ": " + system_->render(port.error())
-                          + " (is another marud running? choose another --listen)"};
-  port_ = *port;
+  auto options = door_options_of(env_);
+  if (!options)
+    return options.error();
+  net::publish_door(*system_, caf::actor_cast<caf::strong_actor_ptr>(door_),
+                    system_->message_types(caf::actor_cast<net::door_actor>(door_)));
+  options->enter = [system = system_.get()](net::wire accepted) { net::enter(*system, std::move(accepted)); };
+  auto doors = net::doors::open(*std::move(options));
+  if (!doors)
+    return doors.error();
+  doors_ = *std::move(doors);
   metrics::http_routes routes;
   routes.metrics = [env = env_] {
     export_store(*env);
@@ -251,6 +271,18 @@ status service::publish() {
   http_ = std::move(*http);
   ready_ = true;
   return {};
+}
+
+std::string service::listens_at() const {
+  auto addresses = doors_ ? doors_->addresses() : std::vector<server_address>{};
+  std::string text;
+  for (const auto& one : addresses)
+    if (one.is_unix())
+      text += (text.empty() ? "at " : ", at ") + to_string(one);
+  for (const auto& one : addresses)
+    if (!one.is_unix())
+      text += (text.empty() ? "on port " : ", on port ") + std::to_string(one.tcp.port);
+  return text;
 }
 
 std::string service::status_json() const {
@@ -291,8 +323,8 @@ void service::stop() {
   http_.reset();
   {
     caf::scoped_actor self{*system_};
-    if (port_ != 0)
-      system_->middleman().unpublish(door_, port_);
+    doors_.reset();
+    net::unpublish_door(*system_);
     self->request(door_, caf::duration{bounds::drain_max}, drain{})
       .receive([](const outcome&) {},
                [](const caf::error&) { log::warn("stop_incomplete", "requests still in flight are given up"); });

@@ -16,6 +16,7 @@
 #include "actors/environment.hpp"
 #include "actors/recovery.hpp"
 #include "metrics/http_server.hpp"
+#include "net/doors.hpp"
 
 namespace maru::actors {
 
@@ -26,7 +27,8 @@ public:
   ~service();
   service(const service&) = delete;
 
-  std::uint16_t port() const { return port_; }
+  // Where workers connect: "at unix:/run/maru/maru.sock, on port 5555".
+  std::string listens_at() const;
   std::uint16_t http_port() const { return http_ ? http_->port() : 0; }
   bool ready() const { return ready_; }
   std::string status_json() const;
@@ -55,8 +57,8 @@ private:
   pin_ledger_actor ledger_;
   admin_actor admin_;
   door_actor door_;
+  std::unique_ptr<net::doors> doors_;
   std::unique_ptr<metrics::http_server> http_;
-  std::uint16_t port_ = 0;
   std::atomic<bool> ready_{false};
   bool stopped_ = false;
 };

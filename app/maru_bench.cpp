@@ -27,7 +27,8 @@ struct command_line {
 void add_replay(CLI::App& app, command_line& line) {
   auto* sub = app.add_subcommand("replay", "Replay a request trace through worker processes that share a pool");
   auto& o = line.replay;
-  sub->add_option("--server", o.server, "A marud to use (HOST:PORT). Without it one is started and stopped after");
+  sub->add_option("--server", o.server,
+                  "A marud to use (HOST:PORT or unix:/PATH). Without it one is started and stopped after");
   sub
     ->add_option("--pool-pages", o.pool_pages,
                  "Room for exactly so many committed chunks; reserve and grants come on top. 0: all of the trace, "

@@ -113,7 +113,7 @@ int main(int argc, char** argv) {
     manager.tell("STATUS=" + service.error().message);
     return fail(service.error());
   }
-  maru::log::info("ready", "serving {} on port {}, metrics on port {}", options.pool, (*service)->port(),
+  maru::log::info("ready", "serving {} {}, metrics on port {}", options.pool, (*service)->listens_at(),
                   (*service)->http_port());
   manager.tell("READY=1\nSTATUS=serving " + options.pool);
   {

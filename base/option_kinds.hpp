@@ -1,4 +1,5 @@
-// The kinds of marud's options: what each reads, and what --help and a refusal say that it takes. options.cpp has the table.
+// The kinds of marud's options: what each reads, and what --help and a refusal say that it takes. options.cpp has the
+// table.
 #pragma once
 
 #include <charconv>

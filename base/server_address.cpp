@@ -62,7 +62,8 @@ std::string to_string(const server_address& address) {
   if (address.is_unix())
     return "unix:" + address.path;
   const auto& [host, port] = address.tcp;
-  return (host.find(':') == host.npos ? host : "[" + host + "]") + ":" + std::to_string(port);
+  auto scheme = host == "unix" ? "tcp://" : "";  // a host of that name
+  return scheme + (host.find(':') == host.npos ? host : "[" + host + "]") + ":" + std::to_string(port);
 }
 
 }  // namespace maru

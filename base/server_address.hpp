@@ -1,4 +1,5 @@
-// Where a marud is reached: over TCP or through a Unix socket. What `--listen`, `--server` and client_options::server take.
+// Where a marud is reached: over TCP or through a Unix socket. What `--listen`, `--server` and client_options::server
+// take.
 #pragma once
 
 #include <string>
@@ -21,8 +22,8 @@ struct server_address {
 
 inline constexpr std::size_t socket_path_bytes_max = 107;  // sun_path of Linux, less its end
 
-// Reads "HOST:PORT", also behind "tcp://" or "maru://", and "unix:/PATH", also as "unix:///PATH". `bad_option` for anything
-// else: no port, a path that is relative, too long for a socket, or holds a NUL or a comma.
+// Reads "HOST:PORT", also behind "tcp://" or "maru://", and "unix:/PATH", also as "unix:///PATH". `bad_option` for
+// anything else: no port, a path that is relative, too long for a socket, or holds a NUL or a comma.
 result<server_address> parse_server_address(std::string_view text);
 
 // One or more, with commas between them. `bad_option`: none, one that is no address, or one twice.

@@ -15,26 +15,12 @@
 
 #include "base/bounds.hpp"
 #include "base/size.hpp"
+#include "base/unique_fd.hpp"
 #include "cxl/device.hpp"
 
 namespace maru::cxl {
 
 namespace {
-
-class unique_fd {
-public:
-  explicit unique_fd(int fd) : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&&) = delete;
-  ~unique_fd() {
-    if (fd_ >= 0)
-      ::close(fd_);
-  }
-  int get() const { return fd_; }
-
-private:
-  int fd_;
-};
 
 // `io`, or `no_space` where the file system has no more to give.
 error storage_error(const std::string& what, int errnum) {

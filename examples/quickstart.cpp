@@ -1,7 +1,7 @@
 // The smallest useful Maru worker: opens a pool, stores one chunk, looks it up, reads it in place.
 //
 //   marud --pool /dev/shm/maru/pool --pool-size 256MiB --state-dir /tmp/maru-state &
-//   quickstart [HOST:PORT]
+//   quickstart [HOST:PORT | unix:/PATH]
 //
 // Run it twice: the second run finds the chunk that the first one stored.
 #include <algorithm>

@@ -3,8 +3,6 @@
 #include <caf/actor_cast.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/atom.hpp>
-#include <caf/io/middleman.hpp>
-#include <caf/io/middleman_actor.hpp>
 #include <caf/scoped_actor.hpp>
 #include <caf/sec.hpp>
 
@@ -12,9 +10,11 @@
 #include <set>
 #include <utility>
 
-#include "base/host_port.hpp"
+#include "base/server_address.hpp"
+#include "net/dial.hpp"
 #include "net/protocol.hpp"
 #include "net/runtime.hpp"
+#include "net/transport.hpp"
 
 namespace maru::net {
 
@@ -57,8 +57,9 @@ admin::admin(admin&&) noexcept = default;
 admin& admin::operator=(admin&&) noexcept = default;
 admin::~admin() = default;
 
-result<admin> admin::open(const std::string& server, std::chrono::milliseconds timeout) {
-  auto address = parse_host_port(server);
+result<admin> admin::open(const std::string& server, std::chrono::milliseconds timeout, const tls_options& tls) {
+  auto deadline = std::chrono::steady_clock::now() + timeout;
+  auto address = parse_server_address(server);
   if (!address)
     return address.error();
   auto owner = runtime::acquire();
@@ -66,11 +67,14 @@ result<admin> admin::open(const std::string& server, std::chrono::milliseconds t
     return owner.error();
   auto what = "connect to marud at " + server;
   return guarded(what, [&]() -> result<admin> {
-    result<admin> out{ec::unavailable, "failed to " + what + ": nobody answers there"};
-    caf::scoped_actor self{(*owner)->system()};
-    self
-      ->request((*owner)->system().middleman().actor_handle(), timeout, caf::connect_atom::value, address->host,
-                address->port)
+    result<admin> out{ec::unavailable, "failed to " + what + ": what answers there is no marud, or it has no "
+                                                             "room for another connection, or it asks for TLS"};
+    auto& system = (*owner)->system();
+    auto dialled = dial(*address, tls, deadline, [] { return false; });
+    if (!dialled)
+      return dialled.error();
+    caf::scoped_actor self{system};
+    self->request(caf::actor_cast<caf::actor>(greeter(system)), timeout, greeting(system, *std::move(dialled)))
       .receive(
         [&](const caf::node_id&, caf::strong_actor_ptr& door, const std::set<std::string>&) {
           if (door)
@@ -105,8 +109,8 @@ result<std::string> admin::ask(const std::string& verb, const std::string& argum
 }
 
 result<std::string> ask_admin(const std::string& server, const std::string& verb, const std::string& arguments,
-                              std::chrono::milliseconds timeout) {
-  auto connection = admin::open(server, timeout);
+                              std::chrono::milliseconds timeout, const tls_options& tls) {
+  auto connection = admin::open(server, timeout, tls);
   if (!connection)
     return connection.error();
   return connection->ask(verb, arguments, timeout);

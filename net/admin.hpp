@@ -8,6 +8,7 @@
 
 #include "base/bounds.hpp"
 #include "base/error.hpp"
+#include "net/tls_options.hpp"
 
 namespace maru::net {
 
@@ -16,8 +17,9 @@ namespace maru::net {
 // Limits: never reconnects; open a new one.
 class admin {
 public:
-  // Connects to marud at HOST:PORT. `bad_option`: not HOST:PORT. `unavailable`: nobody answers there in time.
-  static result<admin> open(const std::string& server, std::chrono::milliseconds timeout = bounds::request_timeout);
+  // Connects to marud at an address as in client_options. `bad_option`: it is none. Other errors: see dial().
+  static result<admin> open(const std::string& server, std::chrono::milliseconds timeout = bounds::request_timeout,
+                            const tls_options& tls = {});
   admin(admin&&) noexcept;
   admin& operator=(admin&&) noexcept;
   ~admin();
@@ -35,6 +37,6 @@ private:
 
 // One question on a connection of its own.
 result<std::string> ask_admin(const std::string& server, const std::string& verb, const std::string& arguments,
-                              std::chrono::milliseconds timeout = bounds::request_timeout);
+                              std::chrono::milliseconds timeout = bounds::request_timeout, const tls_options& tls = {});
 
 }  // namespace maru::net

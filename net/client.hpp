@@ -27,14 +27,18 @@
 #include "base/bounds.hpp"
 #include "base/error.hpp"
 #include "base/types.hpp"
+#include "net/tls_options.hpp"
 
 namespace maru {
 
 struct client_options {
-  std::string server = "127.0.0.1:5555";
-  std::string instance;           // a name for people and logs; empty: host and process id
-  std::uint64_t chunk_bytes = 0;  // largest chunk this client writes; 0: the pool's smallest page
-  std::string token;
+  std::string server = "127.0.0.1:5555";  // or unix:/PATH, see base/server_address.hpp
+  std::string instance;                   // a name for people and logs; empty: host and process id
+  std::uint64_t chunk_bytes = 0;          // largest chunk this client writes; 0: the pool's smallest page
+  tls_options tls;
+  std::string token;  // the secret that marud asks for
+  std::string
+    token_file;  // a file whose first line is it, read at each connect; with neither: MARU_TOKEN_FILE, MARU_TOKEN
   std::string pool_path;  // where this process sees the pool's data; empty: MARU_POOL_PATH, else by `path_map`
   // {marud's path, this process's path} of files and folders: the longest one that fits replaces the head of a path that
   // marud names. None fits: marud's path.
@@ -179,8 +183,8 @@ struct pool_usage {
 class client {
 public:
   // Connects, opens a session and checks the pool's identity. Tries again until `options.timeout` is over.
-  //   unavailable: nobody answers. refused: wrong token. version_mismatch. io / unknown_contents: this process cannot
-  //   map the pool (the message names the path and the option).
+  //   unavailable: nobody answers. refused: wrong token or certificate. version_mismatch. io / unknown_contents: this
+  //   process cannot map the pool (the message names the path and the option).
   static result<std::shared_ptr<client>> open(client_options options);
 
   // Ends the session: its pins and grants end with it; committed entries stay. Later calls answer `session_over`.

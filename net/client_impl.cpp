@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds close_wait = 500ms;
 }  // namespace
 
 result<std::shared_ptr<client_impl>> client_impl::open(client_options options, pool_mapper map) {
-  auto server = parse_host_port(options.server);
+  auto server = parse_server_address(options.server);
   if (!server)
     return server.error();
   auto owner = runtime::acquire();
@@ -38,7 +38,7 @@ result<std::shared_ptr<client_impl>> client_impl::open(client_options options, p
   return impl;
 }
 
-client_impl::client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner, pool_mapper map)
+client_impl::client_impl(client_options options, server_address server, std::shared_ptr<runtime> owner, pool_mapper map)
     : options_(std::move(options)),
       jobs_(std::make_shared<job_queue>()),
       runtime_(std::move(owner)),

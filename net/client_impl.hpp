@@ -82,7 +82,7 @@ public:
 
 private:
   static result<std::shared_ptr<client_impl>> open(client_options options, pool_mapper map);
-  client_impl(client_options options, host_port server, std::shared_ptr<runtime> owner, pool_mapper map);
+  client_impl(client_options options, server_address server, std::shared_ptr<runtime> owner, pool_mapper map);
   void keep_house();
   time_point tend_holdings(const session& s);
   void send_unpins(const session& s);

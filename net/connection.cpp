@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/token_file.hpp"
 #include "net/records.hpp"
 
 namespace maru::net {
@@ -36,7 +37,7 @@ std::vector<ec> decode_kept(std::string_view blob) {
 
 }  // namespace
 
-connection::connection(client_options options, host_port server, std::shared_ptr<runtime> owner, holdings& held,
+connection::connection(client_options options, server_address server, std::shared_ptr<runtime> owner, holdings& held,
                        std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall,
                        pool_mapper map)
     : options_(std::move(options)),
@@ -171,17 +172,20 @@ void connection::attempt() {
 }
 
 result<session_ptr> connection::open_session(const std::shared_ptr<link>& wire, time_point deadline) {
-  if (auto connected = wire->connect(server_.host, server_.port, deadline); !connected)
+  if (auto connected = wire->connect(server_, options_.tls, deadline); !connected)
     return connected.error();
+  auto token = client_token(options_.token, options_.token_file);
+  if (!token)
+    return token.error();
   auto previous = latest();
   auto asked = steady::now();
   auto declared = held_.declare();
-  auto reply = greet(*wire, introduce(options_, previous.get(), declared), deadline);
+  auto reply = greet(*wire, introduce(options_, *token, previous.get(), declared), deadline);
   if (!reply && reply.code() == ec::session_over && previous) {
     previous.reset();
     asked = steady::now();
     declared = held_.declare();
-    reply = greet(*wire, introduce(options_, nullptr, declared), deadline);
+    reply = greet(*wire, introduce(options_, *token, nullptr, declared), deadline);
   }
   if (!reply)
     return reply.error();

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "base/host_port.hpp"
+#include "base/server_address.hpp"
 #include "net/client.hpp"
 #include "net/holdings.hpp"
 #include "net/job_queue.hpp"
@@ -27,7 +27,7 @@ namespace maru::net {
 class connection {
 public:
   // `recall` is called on the housekeeping thread with the number of unused grants that marud wants back.
-  connection(client_options options, host_port server, std::shared_ptr<runtime> owner, holdings& held,
+  connection(client_options options, server_address server, std::shared_ptr<runtime> owner, holdings& held,
              std::shared_ptr<job_queue> jobs, std::function<void(const session&, std::size_t)> recall, pool_mapper map);
 
   // -- any thread
@@ -64,7 +64,7 @@ private:
   bool lease_runs() const;
 
   const client_options options_;
-  const host_port server_;
+  const server_address server_;
   const std::shared_ptr<runtime> runtime_;
   holdings& held_;
   const std::shared_ptr<job_queue> jobs_;

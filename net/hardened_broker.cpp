@@ -1,6 +1,5 @@
 #include "net/hardened_broker.hpp"
 
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -21,16 +20,6 @@ using caf::io::connection_handle;
 
 constexpr std::size_t read_bytes = 16 * 1024;       // most of a read; a typical batch fits
 constexpr std::size_t keep_bytes_max = 256 * 1024;  // a larger idle buffer is given back
-
-// CAF busy-loops when accept fails for want of a descriptor, so some are kept for the rest of the process.
-std::size_t clamp_to_open_files(std::size_t wanted) {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
-    return wanted;
-  std::size_t files = limit.rlim_cur;
-  std::size_t kept = files / 4 + 32;
-  return std::min(wanted, files > kept ? files - kept : 1);
-}
 
 std::string wire_form(caf::actor_system& system, const caf::node_id& node) {
   std::vector<char> bytes;
@@ -58,7 +47,8 @@ void reset(connection_handle hdl) {
 hardened_broker::hardened_broker(caf::actor_config& cfg)
     : basp_broker(cfg),
       options_(transport_options_of(system())),
-      connections_max_(clamp_to_open_files(options_.connections_max)),
+      // CAF busy-loops when accept fails for want of a descriptor, so some are kept.
+      connections_max_(connections_within_limits(options_.connections_max)),
       own_node_(wire_form(system(), this_node())) {}
 
 void hardened_broker::on_exit() {
@@ -83,6 +73,12 @@ caf::behavior hardened_broker::make_behavior() {
       pass_on();
       open(msg.handle, basp_gate::role::accepted);
     },
+    [this](caf::publish_atom, const caf::strong_actor_ptr& door, std::set<std::string>& interface) {
+      system().registry().put(door->id(), door);
+      instance.add_published_actor(door_port, door, std::move(interface));
+    },
+    [this](caf::unpublish_atom) { instance.remove_published_actor(door_port); },
+    [this](caf::ok_atom, const caf::io::scribe_ptr& scribe) { greet(scribe); },
     [this](caf::connect_atom, const caf::io::scribe_ptr& scribe, std::uint16_t) {
       auto hdl = scribe->hdl();
       pass_on();
@@ -114,6 +110,19 @@ void hardened_broker::open(connection_handle hdl, basp_gate::role role) {
   set_context(hdl);  // CAF would leave the time of the last sign of life at the epoch
   peers_.try_emplace(hdl, basp_gate(role, own_node_, options_.payload_bytes_max), clock().now());
   configure_read(hdl, caf::io::receive_policy::at_most(read_bytes));
+}
+
+// What CAF does for a connection of its own doorman.
+void hardened_broker::greet(const caf::io::scribe_ptr& scribe) {
+  if (peers_.size() >= connections_max_) {
+    report(refusal::connections);
+    return;  // the last owner frees the socket
+  }
+  auto hdl = scribe->hdl();
+  add_scribe(scribe);
+  open(hdl, basp_gate::role::accepted);
+  instance.write_server_handshake(context(), get_buffer(hdl), door_port);
+  flush(hdl);
 }
 
 void hardened_broker::read(const caf::io::new_data_msg& msg) {

@@ -28,6 +28,8 @@ const transport_options& transport_options_of(caf::actor_system& system);
 
 // Actors of one peer that this process may know at the same time; a client needs one a thread that asks.
 inline constexpr std::size_t actors_per_peer_max = 4096;
+// CAF keeps published actors by port: this number is that of the door, whatever it listens on.
+inline constexpr std::uint16_t door_port = 1;
 // Bytes of incomplete frames of all peers together, in payloads of the largest size.
 inline constexpr std::size_t incomplete_payloads_max = 16;
 
@@ -58,6 +60,7 @@ private:
 
   void pass_on();
   void open(caf::io::connection_handle hdl, basp_gate::role role);
+  void greet(const caf::io::scribe_ptr& scribe);
   void read(const caf::io::new_data_msg& msg);
   // Handles all complete frames of `bytes`; returns how many bytes that were, or npos when the peer was refused.
   std::size_t take_frames(caf::io::connection_handle hdl, basp_gate& gate, std::string_view bytes);

@@ -3,8 +3,6 @@
 #include <caf/actor_companion.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/atom.hpp>
-#include <caf/io/middleman.hpp>
-#include <caf/io/middleman_actor.hpp>
 #include <caf/send.hpp>
 #include <caf/system_messages.hpp>
 
@@ -15,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/dial.hpp"
 #include "net/runtime.hpp"
 #include "net/transport.hpp"
 
@@ -216,12 +215,15 @@ std::shared_ptr<call> link::send_to(const caf::strong_actor_ptr& target, caf::me
   return sent;
 }
 
-status link::connect(const std::string& host, std::uint16_t port, time_point deadline) {
+status link::connect(const server_address& server, const tls_options& tls, time_point deadline) {
   auto failed = [&](const char* cause) {
-    return status{ec::unavailable, "failed to connect to " + host + ":" + std::to_string(port) + ": " + cause};
+    return status{ec::unavailable, "failed to connect to " + to_string(server) + ": " + cause};
   };
-  auto middleman = caf::actor_cast<caf::strong_actor_ptr>(runtime_->system().middleman().actor_handle());
-  auto sent = send_to(middleman, caf::make_message(caf::connect_atom::value, host, port), decode_door);
+  auto dialled = dial(server, tls, deadline, [this] { return core_->down.load(); });
+  if (!dialled)
+    return dialled.error();
+  auto& system = runtime_->system();
+  auto sent = send_to(greeter(system), greeting(system, *std::move(dialled)), decode_door);
   if (!sent)
     return failed("the client is closing");
   if (!sent->wait_until(deadline)) {
@@ -229,7 +231,7 @@ status link::connect(const std::string& host, std::uint16_t port, time_point dea
     return failed("no handshake before the deadline");
   }
   if (sent->result().code != ec::ok)
-    return failed("nobody answers there, or it is no marud");
+    return failed("what answers there is no marud, or it has no room for another connection, or it asks for TLS");
   door_ = std::get<caf::strong_actor_ptr>(sent->result().reply);
   if (!door_)
     return failed("no marud is served there");

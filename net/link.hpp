@@ -11,8 +11,10 @@
 #include <variant>
 
 #include "base/error.hpp"
+#include "base/server_address.hpp"
 #include "net/job_queue.hpp"
 #include "net/protocol.hpp"
+#include "net/tls_options.hpp"
 
 namespace caf {
 class message;
@@ -139,8 +141,8 @@ public:
   link(const link&) = delete;
   link& operator=(const link&) = delete;
 
-  // Connects to marud's front door. `unavailable`: nobody answers there.
-  status connect(const std::string& host, std::uint16_t port, time_point deadline);
+  // Connects to marud's front door. Errors: see dial(); `unavailable` also where what answers is no marud.
+  status connect(const server_address& server, const tls_options& tls, time_point deadline);
   // From here on requests go to this session, and the link is down when it is.
   void adopt(const session_actor& session);
   bool up() const;

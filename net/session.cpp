@@ -56,14 +56,15 @@ unpin_request unpin_of(std::span<const pin_id> pins) {
   return out;
 }
 
-hello introduce(const client_options& options, const session* previous, const holdings::declaration& held) {
+hello introduce(const client_options& options, const std::string& token, const session* previous,
+                const holdings::declaration& held) {
   hello message;
   message.client_version = "c++ " + std::string{version()};
   message.instance = instance_name(options);
   message.host = host_id();
   message.boot_id = bytes_of(host_boot_id());
   message.page_bytes = options.chunk_bytes;
-  message.token = options.token;
+  message.token = token;
   message.wire = held.wire;
   if (previous) {
     message.resume_session = previous->id;

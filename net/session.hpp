@@ -54,7 +54,8 @@ struct session {
 using session_ptr = std::shared_ptr<const session>;
 
 // What a client says of itself. `previous` may be null; then nothing is resumed.
-hello introduce(const client_options& options, const session* previous, const holdings::declaration& held);
+hello introduce(const client_options& options, const std::string& token, const session* previous,
+                const holdings::declaration& held);
 
 // The request that ends these pins.
 unpin_request unpin_of(std::span<const pin_id> pins);

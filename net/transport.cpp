@@ -1,5 +1,6 @@
 #include "net/transport.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <caf/atom.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/node_id.hpp>
+#include <caf/send.hpp>
 #include <caf/timespan.hpp>
 #include <string>
 #include <thread>
@@ -51,6 +53,14 @@ private:
 
 namespace maru::net {
 
+namespace {
+
+caf::actor broker_of(caf::actor_system& system) {
+  return system.middleman().named_broker<hardened_broker>(caf::atom("BASP"));
+}
+
+}  // namespace
+
 const transport_options& transport_options_of(caf::actor_system& system) { return system.network_manager().options(); }
 
 void configure_transport(caf::actor_system_config& cfg, transport_options options) {
@@ -76,6 +86,33 @@ void configure_transport(caf::actor_system_config& cfg, transport_options option
   cfg.module_factories.emplace_back([options = std::move(options)](caf::actor_system& system) {
     return static_cast<caf::actor_system::module*>(new caf::net::middleman(system, options));
   });
+}
+
+void publish_door(caf::actor_system& system, const caf::strong_actor_ptr& door, std::set<std::string> interface) {
+  caf::anon_send(broker_of(system), caf::publish_atom::value, door, std::move(interface));
+}
+
+void unpublish_door(caf::actor_system& system) { caf::anon_send(broker_of(system), caf::unpublish_atom::value); }
+
+void enter(caf::actor_system& system, wire accepted) {
+  caf::anon_send(broker_of(system), caf::ok_atom::value, make_scribe(system, std::move(accepted)));
+}
+
+caf::strong_actor_ptr greeter(caf::actor_system& system) {
+  return caf::actor_cast<caf::strong_actor_ptr>(broker_of(system));
+}
+
+caf::message greeting(caf::actor_system& system, wire dialled) {
+  return caf::make_message(caf::connect_atom::value, make_scribe(system, std::move(dialled)), std::uint16_t{0});
+}
+
+std::size_t connections_within_limits(std::size_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return wanted;
+  std::size_t files = limit.rlim_cur;
+  std::size_t kept = files / 4 + 32;  // for the rest of the process
+  return std::min(wanted, files > kept ? files - kept : 1);
 }
 
 }  // namespace maru::net

@@ -4,16 +4,16 @@
 // docs/architecture.md, "The transport", lists each hole and what closes it.
 #pragma once
 
+#include <caf/fwd.hpp>
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <set>
+#include <string>
 #include <string_view>
 
 #include "base/bounds.hpp"
-
-namespace caf {
-class actor_system_config;
-}
+#include "net/wire.hpp"
 
 namespace maru::net {
 
@@ -34,5 +34,21 @@ struct transport_options {
 // Loads the middleman and the hardened BASP broker into `cfg` and sets every CAF option the product depends on.
 // Nothing is read from the working directory or the command line. Call once, before the actor_system is made.
 void configure_transport(caf::actor_system_config& cfg, transport_options options);
+
+// -- sockets that did not come by CAF's own ports; any thread
+
+// Whoever enters from here on is told of `door`, an actor with this interface (see actor_system::message_types).
+void publish_door(caf::actor_system& system, const caf::strong_actor_ptr& door, std::set<std::string> interface);
+void unpublish_door(caf::actor_system& system);
+// A peer that came in: the transport greets it.
+void enter(caf::actor_system& system, wire accepted);
+
+// Who is asked for the handshake over a connection that was dialled, and with what. The answer is that of CAF's
+// middleman to connect_atom, (node_id, strong_actor_ptr, set<string>) or an error; it comes within `handshake_timeout`.
+caf::strong_actor_ptr greeter(caf::actor_system& system);
+caf::message greeting(caf::actor_system& system, wire dialled);
+
+// `wanted`, or as many connections as the limit on open files leaves room for.
+std::size_t connections_within_limits(std::size_t wanted);
 
 }  // namespace maru::net

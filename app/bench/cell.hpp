@@ -24,7 +24,7 @@ inline constexpr std::size_t key_bytes = 60;
 struct cell_job {
   std::string system;  // maru, redis, memcached
   std::string op;      // lookup, lookup-any (misses are no errors), exists, pin+unpin, put
-  std::string server;  // HOST:PORT
+  std::string server;  // HOST:PORT or unix:/PATH
   unsigned batch = 1;
   unsigned index = 0;            // of this client
   std::uint64_t keys = 0;        // reads choose among keys 0 ... keys - 1; a put starts behind them

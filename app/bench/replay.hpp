@@ -10,7 +10,7 @@
 namespace maru::bench {
 
 struct replay_options {
-  std::string server;            // HOST:PORT; empty: a marud of its own
+  std::string server;            // HOST:PORT or unix:/PATH; empty: a marud of its own
   std::uint64_t pool_pages = 0;  // committed chunks that its pool has room for; 0: all of the trace, or what fits
   std::string trace_path;        // empty: generated conversations
   conversation_options conversations;

@@ -2,18 +2,15 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
-#include <cerrno>
 #include <charconv>
 #include <cstdint>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 
 #include "app/maructl/key_text.hpp"
 #include "base/bounds.hpp"
-#include "base/host_port.hpp"
 #include "base/log_level.hpp"
+#include "base/server_address.hpp"
 #include "base/size.hpp"
+#include "base/token_file.hpp"
 #include "base/version.hpp"
 
 namespace maru::ctl {
@@ -54,7 +51,7 @@ constexpr auto notes =
 
 struct texts {
   std::vector<std::string> keys;
-  std::string token_file, prefix, bytes;
+  std::string prefix, bytes;
   std::string limit = "1000", timeout_ms = "5000", interval_ms = "1000";
 };
 
@@ -67,8 +64,19 @@ void declare(CLI::App& app, command& c, texts& t) {
   app.fallthrough();  // the options below are taken after the command too
   app.footer(notes);
   app.get_formatter()->column_width(30);
-  app.add_option("--server", c.server, "Where marud listens")->type_name("HOST:PORT")->capture_default_str();
-  app.add_option("--token-file", t.token_file, "File with the secret that marud asks for")->type_name("FILE");
+  app.add_option("--server", c.server, "Where marud listens: HOST:PORT or unix:/PATH")
+    ->type_name("ADDRESS")
+    ->capture_default_str();
+  app
+    .add_option("--token-file", c.token_file, "File with the secret that marud asks for [MARU_TOKEN_FILE, MARU_TOKEN]")
+    ->type_name("FILE");
+  app.add_option("--tls-ca", c.tls.ca, "Certificates of who may sign marud's [MARU_TLS_CA]")->type_name("FILE");
+  app.add_option("--tls-cert", c.tls.cert, "Certificate to show to marud [MARU_TLS_CERT]")->type_name("FILE");
+  app.add_option("--tls-key", c.tls.key, "Key of that certificate [MARU_TLS_KEY]")->type_name("FILE");
+  app
+    .add_option("--tls-server-name", c.tls.server_name,
+                "What marud's certificate must be for, if not the host of --server [MARU_TLS_SERVER_NAME]")
+    ->type_name("NAME");
   app.add_flag("--json", c.json, "Answer in JSON, for programs");
   app.add_option("--timeout-ms", t.timeout_ms, "How long to wait for an answer")->type_name("N")->capture_default_str();
   for (const auto& v : verbs) {
@@ -97,19 +105,6 @@ void declare(CLI::App& app, command& c, texts& t) {
   }
 }
 
-result<std::string> read_token(const std::string& path) {
-  errno = 0;
-  std::ifstream in{path, std::ios::binary};
-  std::string token{std::istreambuf_iterator<char>(in), {}};
-  if (!in)
-    return bad("failed to read token file " + path + ": " + (errno != 0 ? std::strerror(errno) : "not readable"));
-  token.erase(token.find_last_not_of("\r\n") + 1);
-  if (token.empty() || token.size() > bounds::name_bytes_max)
-    return bad("failed to use token file " + path + ": it holds " + std::to_string(token.size())
-               + " bytes, a token has 1 to " + std::to_string(bounds::name_bytes_max));
-  return token;
-}
-
 // CLI11 would take -1 for the largest number.
 status read_number(const std::string& text, std::uint64_t min, std::uint64_t max, const char* option,
                    std::uint64_t& value) {
@@ -132,8 +127,8 @@ status fill_in(command& c, const texts& t) {
   c.interval = std::chrono::milliseconds{interval_ms};
   if (auto done = read_number(t.limit, 0, INT64_MAX, "--limit", c.limit); !done)
     return done;
-  if (auto server = parse_host_port(c.server); !server)
-    return bad("failed to use --server: '" + c.server + "' is not HOST:PORT, such as 127.0.0.1:5555");
+  if (auto server = parse_server_address(c.server); !server)
+    return bad("failed to use --server: '" + c.server + "' is not HOST:PORT, such as 127.0.0.1:5555, nor unix:/PATH");
   for (const auto& text : t.keys) {
     auto key = parse_key(text);
     if (!key)
@@ -152,12 +147,10 @@ status fill_in(command& c, const texts& t) {
       return bad("failed to use --bytes: '" + t.bytes + "' is not a size above 0, such as 64MiB");
     c.bytes = *bytes;
   }
-  if (!t.token_file.empty()) {
-    auto token = read_token(t.token_file);
-    if (!token)
-      return token.error();
-    c.token = *std::move(token);
-  }
+  auto token = client_token({}, c.token_file);
+  if (!token)
+    return token.error();
+  c.token = *std::move(token);
   if (c.json && c.what == verb::get)
     return bad("failed to use --json: get writes the chunk's bytes, nothing else");
   return {};

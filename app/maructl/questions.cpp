@@ -7,7 +7,7 @@ namespace maru::ctl {
 using nlohmann::json;
 
 result<questions> questions::open(const command& c) {
-  auto connection = net::admin::open(c.server, c.timeout);
+  auto connection = net::admin::open(c.server, c.timeout, c.tls);
   if (!connection)
     return connection.error();
   return questions{c, *std::move(connection)};

@@ -38,7 +38,8 @@ def confined() -> list[str]:
             words = [*unshare, "--"]
             break
     if root:
-        words += ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--bounding-set=-all"]
+        words += ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        words += ["--no-new-privs", "--bounding-set=-all"]
     return words
 
 
@@ -60,7 +61,7 @@ class Helm:
         shutil.copytree(CHART, self.chart)
         for path in (self.chart, *self.chart.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        self._confined = confined()
+        self.confinement = confined()
 
     def remove(self) -> None:
         shutil.rmtree(self.folder)
@@ -69,7 +70,7 @@ class Helm:
         """Any command as helm is run."""
         home = str(self.folder / "home")
         return subprocess.run(
-            [*self._confined, *command], capture_output=True, text=True, timeout=120, check=False, cwd=self.folder,
+            [*self.confinement, *command], capture_output=True, text=True, timeout=120, check=False, cwd=self.folder,
             env={"HOME": home, "PATH": os.environ["PATH"], "TMPDIR": home},
         )  # fmt: skip
 

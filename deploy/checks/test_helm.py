@@ -10,9 +10,9 @@ from chart import CHART, NEW, OLD, OPERATOR, ROOT, Helm, case_names
 
 
 def test_helm_runs_as_nobody_without_network(helm: Helm) -> None:
-    if "setpriv" not in helm._confined:
+    if "setpriv" not in helm.confinement:
         pytest.skip("not root: helm runs as the user who checks")
-    if "unshare" not in helm._confined:
+    if "unshare" not in helm.confinement:
         pytest.skip("this machine has no network namespaces")
     seen = helm.run_confined("sh", "-c", "id -u; grep Cap /proc/self/status; tail -n +3 /proc/net/dev")
     user, *capabilities, only = seen.stdout.split("\n", 6)
@@ -77,7 +77,10 @@ def test_the_chart_has_the_version_of_marud() -> None:
 def test_notes_name_the_door_and_the_folder(helm: Helm, case: str) -> None:
     (helm.chart / "NOTES.copy").write_text((CHART / "templates" / "NOTES.txt").read_text())
     shown = helm.chart / "templates" / "shown-notes.yaml"
-    shown.write_text('apiVersion: v1\nkind: Notes\nmetadata: {name: notes}\ntext: {{ tpl (.Files.Get "NOTES.copy") . | toJson }}\n')
+    shown.write_text(
+        "apiVersion: v1\nkind: Notes\nmetadata: {name: notes}\n"
+        'text: {{ tpl (.Files.Get "NOTES.copy") . | toJson }}\n'
+    )
     try:
         notes = helm.one(case, "Notes", "--show-only", "templates/shown-notes.yaml")["text"]
     finally:

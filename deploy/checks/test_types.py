@@ -36,10 +36,8 @@ def _compile(name: str, items: list[Item]) -> str:
     folder.mkdir(parents=True)
     (folder / "objects.ts").write_text(_program(items))
     shutil.copy(HERE / "tsconfig.json", folder)
-    done = subprocess.run(
-        ["node", NODE_MODULES / "typescript" / "bin" / "tsc", "-p", folder], capture_output=True, text=True, timeout=300,
-        check=False,
-    )  # fmt: skip
+    command = ["node", NODE_MODULES / "typescript" / "bin" / "tsc", "-p", folder]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     return done.stdout + done.stderr if done.returncode != 0 else ""
 
 

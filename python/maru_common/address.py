@@ -26,9 +26,9 @@ class ServerAddress:
 
     @property
     def endpoint(self) -> str:
-        """What the C++ client is given: `host:port`, with brackets around an IPv6 host, or the socket's path."""
+        """What the C++ client is given: `host:port`, with brackets around an IPv6 host, or `unix:` and the path."""
         if self.is_unix:
-            return self.path
+            return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ def _parse_host_port(rest: str) -> ServerAddress:
 
 
 def _parse_socket_path(path: str) -> ServerAddress:
-    if not path.startswith("/") or "\0" in path:
+    if not path.startswith("/") or path.endswith("/") or "\0" in path or "," in path:
         raise ValueError("server_url needs an absolute path after unix://, as in unix:///run/maru/marud.sock")
     if len(path.encode()) > _socket_path_bytes_max:
         raise ValueError(f"the socket's path in server_url must have at most {_socket_path_bytes_max} bytes")

@@ -8,19 +8,17 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import TypeVar
 
 from maru_common.address import printable_server_url
 from maru_common.environment import flag_from_environment
 
 _mib = 1 << 20
-_token_bytes_max = 256
 _KINDS = {
-    "server_url instance_id token token_file tls_ca tls_cert tls_key": str,
+    "server_url instance_id token token_file tls_ca tls_cert tls_key tls_server_name": str,
     "pool_size chunk_size_bytes timeout_ms max_inflight expand_size": int,
 }
-_OPTIONAL = {"expand_size", "token", "token_file", "tls_ca", "tls_cert", "tls_key"}
+_OPTIONAL = {"expand_size", "token", "token_file", "tls_ca", "tls_cert", "tls_key", "tls_server_name"}
 _T = TypeVar("_T")
 
 
@@ -78,13 +76,17 @@ class MaruConfig:
     token: str | None = field(default=None, repr=False)
     """The secret that marud asks for; `MARU_TOKEN` when neither it nor a file is given."""
     token_file: str | None = None
-    """A file with the secret, read at each connect; `MARU_TOKEN_FILE` when no token is given."""
+    """A file whose first line begins with the secret, read at each connect, also at one that is made again;
+    `MARU_TOKEN_FILE` when no token is given."""
     tls_ca: str | None = None
-    """Certificates of who may sign marud's, a PEM file; else `MARU_TLS_CA`."""
+    """Certificates of who may sign marud's, a PEM file; else `MARU_TLS_CA`. With it, `tls_cert` and `tls_key` a
+    connection over TCP is TLS; the files are read at each connect."""
     tls_cert: str | None = None
     """This client's certificate, a PEM file; else `MARU_TLS_CERT`."""
     tls_key: str | None = None
     """The key of `tls_cert`, a PEM file; else `MARU_TLS_KEY`."""
+    tls_server_name: str | None = None
+    """What marud's certificate must be for, if not the host of `server_url`; else `MARU_TLS_SERVER_NAME`."""
     pool_path_map: Mapping[str, str] | str | None = None
     """Where this process sees the server's paths: a mapping, or text as in `MARU_POOL_PATH_MAP`:
     `server_path=local_path[,...]`. A mapping after the config was made."""
@@ -101,6 +103,7 @@ class MaruConfig:
         self.tls_ca = self.tls_ca or os.environ.get("MARU_TLS_CA") or None
         self.tls_cert = self.tls_cert or os.environ.get("MARU_TLS_CERT") or None
         self.tls_key = self.tls_key or os.environ.get("MARU_TLS_KEY") or None
+        self.tls_server_name = self.tls_server_name or os.environ.get("MARU_TLS_SERVER_NAME") or None
         if self.pool_path_map is None:
             self.pool_path_map = os.environ.get("MARU_POOL_PATH_MAP", "")
         self.pool_path_map = _parse_path_map(self.pool_path_map)
@@ -136,26 +139,6 @@ class MaruConfig:
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
         shown["server_url"] = printable_server_url(self.server_url)
         return f"MaruConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
-
-    def read_token(self) -> str:
-        """The secret to send: the first word of `token_file`, as marud reads its own, else `token`, else "".
-
-        ValueError where it cannot be had; the message names the file and never what is in it.
-        """
-        if self.token_file is None:
-            token = self.token or ""
-        else:
-            try:
-                words = Path(self.token_file).read_text(encoding="utf-8").split()
-            except (OSError, UnicodeDecodeError) as error:
-                cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-                raise ValueError(f"failed to read token_file {self.token_file}: {cause}") from None
-            if not words:
-                raise ValueError(f"failed to read token_file {self.token_file}: it is empty")
-            token = words[0]
-        if len(token.encode()) > _token_bytes_max:
-            raise ValueError(f"the token must have at most {_token_bytes_max} bytes")
-        return token
 
 
 def _parse_path_map(given: Mapping[str, str] | str) -> dict[str, str]:

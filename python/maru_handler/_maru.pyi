@@ -30,6 +30,11 @@ class Client:
         instance: str,
         chunk_bytes: int,
         token: str,
+        token_file: str,
+        tls_ca: str,
+        tls_cert: str,
+        tls_key: str,
+        tls_server_name: str,
         path_map: list[tuple[str, str]],
         timeout_ms: int,
     ) -> None: ...

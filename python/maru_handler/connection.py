@@ -79,14 +79,17 @@ class Connection:
 
     def _open_client(self) -> _maru.Client:
         config = self._config
-        if config.tls_ca or config.tls_cert:
-            raise ValueError("this client does not speak TLS: leave tls_ca, tls_cert and tls_key away")
         assert config.instance_id is not None and isinstance(config.pool_path_map, Mapping)
         return _maru.Client(
             server=parse_server_url(config.server_url).endpoint,
             instance=config.instance_id,
             chunk_bytes=config.chunk_size_bytes,
-            token=config.read_token(),
+            token=config.token or "",
+            token_file=config.token_file or "",
+            tls_ca=config.tls_ca or "",
+            tls_cert=config.tls_cert or "",
+            tls_key=config.tls_key or "",
+            tls_server_name=config.tls_server_name or "",
             path_map=list(config.pool_path_map.items()),
             timeout_ms=config.timeout_ms,
         )

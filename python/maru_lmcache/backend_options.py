@@ -169,6 +169,7 @@ _fields: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "maru_tls_ca": ("tls_ca", _text),
     "maru_tls_cert": ("tls_cert", _text),
     "maru_tls_key": ("tls_key", _text),
+    "maru_tls_server_name": ("tls_server_name", _text),
     "maru_pool_path_map": ("pool_path_map", _path_map),
 }
 _names = {*_fields, "maru_path", "maru_pool_size", "maru_close_timeout_ms"}

@@ -20,12 +20,17 @@ namespace {
 using path_map = std::vector<std::pair<std::string, std::string>>;
 
 std::unique_ptr<client_object> open(const std::string& server, const std::string& instance, std::size_t chunk_bytes,
-                                    const std::string& token, const path_map& paths, std::uint64_t timeout_ms) {
+                                    const std::string& token, const std::string& token_file, const std::string& tls_ca,
+                                    const std::string& tls_cert, const std::string& tls_key,
+                                    const std::string& tls_server_name, const path_map& paths,
+                                    std::uint64_t timeout_ms) {
   client_options options;
   options.server = server;
   options.instance = instance;
   options.chunk_bytes = chunk_bytes;
   options.token = token;
+  options.token_file = token_file;
+  options.tls = {tls_ca, tls_cert, tls_key, tls_server_name};
   options.path_map = paths;
   options.timeout = std::chrono::milliseconds{timeout_ms};
   return std::make_unique<client_object>(std::move(options));
@@ -61,7 +66,8 @@ void copy(const py::object& target, const py::object& source) {
 void add_client_type(py::module_& module) {
   py::class_<client_object>(module, "Client", "A session with marud. See client_object.hpp.")
     .def(py::init(&open), py::kw_only(), py::arg("server"), py::arg("instance"), py::arg("chunk_bytes"),
-         py::arg("token"), py::arg("path_map"), py::arg("timeout_ms"))
+         py::arg("token"), py::arg("token_file"), py::arg("tls_ca"), py::arg("tls_cert"), py::arg("tls_key"),
+         py::arg("tls_server_name"), py::arg("path_map"), py::arg("timeout_ms"))
     .def("close", &client_object::close)
     .def("alloc", &client_object::alloc)
     .def("free", &client_object::free)

@@ -278,6 +278,7 @@ TEST(ServerAddress, IsOfEitherKindAndReadsBackAsTheSame) {
   for (auto [text, back] : {std::pair{"127.0.0.1:1", "127.0.0.1:1"},
                             {"tcp://node7:80", "node7:80"},
                             {"maru://[::1]:5555", "[::1]:5555"},
+                            {"tcp://unix:7", "tcp://unix:7"},
                             {"unix:/run/m.sock", "unix:/run/m.sock"},
                             {"unix:///run/m.sock", "unix:/run/m.sock"}}) {
     auto address = parse_server_address(text);

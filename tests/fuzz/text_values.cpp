@@ -1,10 +1,12 @@
 // Goal: sizes, addresses, hexadecimal digits and UUIDs are read as people write them, or refused (base/size.hpp,
-// host_port.hpp, hex.hpp, uuid.hpp). Method: the bytes as each of them; what was read is written and read again.
+// host_port.hpp, server_address.hpp, hex.hpp, uuid.hpp). Method: the bytes as each of them; what was read is written
+// and read again.
 #include <algorithm>
 #include <cctype>
 
 #include "base/hex.hpp"
 #include "base/host_port.hpp"
+#include "base/server_address.hpp"
 #include "base/size.hpp"
 #include "base/uuid.hpp"
 #include "tests/fuzz/fuzz.hpp"
@@ -56,6 +58,19 @@ void try_address(std::string_view text) {
          "a loopback address is made of digits");
 }
 
+void try_server_address(std::string_view text) {
+  auto address = parse_server_address(text);
+  if (!address) {
+    must(address.code() == ec::bad_option && !address.error().message.empty(), "a refusal says why");
+    return;
+  }
+  must(address->path.size() <= socket_path_bytes_max, "a path fits a socket");
+  must(address->path.find_first_of(std::string_view{",\0", 2}) == std::string::npos, "a path ends nowhere else");
+  auto again = parse_server_address(to_string(*address));
+  must(again && to_string(*again) == to_string(*address) && again->path == address->path,
+       "a server's address survives");
+}
+
 void try_hex(std::string_view text) {
   must(from_hex(to_hex(text)) == text, "bytes survive as digits");
   auto bytes = from_hex(text);
@@ -81,6 +96,7 @@ void try_uuid(std::string_view text) {
 void try_input(std::string_view bytes) {
   try_size(bytes);
   try_address(bytes);
+  try_server_address(bytes);
   try_hex(bytes);
   try_uuid(bytes);
 }

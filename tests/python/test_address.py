@@ -15,9 +15,9 @@ from maru_common import ServerAddress, parse_server_url, printable_server_url
         ("maru://10.0.0.1:6666", ServerAddress(host="10.0.0.1", port=6666), "10.0.0.1:6666"),
         ("MARU://host.example:1/", ServerAddress(host="host.example", port=1), "host.example:1"),
         ("tcp://[::1]:65535", ServerAddress(host="::1", port=65535), "[::1]:65535"),
-        ("unix:///run/maru/marud.sock", ServerAddress(path="/run/maru/marud.sock"), "/run/maru/marud.sock"),
-        ("unix:///a b@c:d", ServerAddress(path="/a b@c:d"), "/a b@c:d"),
-        ("unix:///" + "x" * 106, ServerAddress(path="/" + "x" * 106), "/" + "x" * 106),
+        ("unix:///run/maru/marud.sock", ServerAddress(path="/run/maru/marud.sock"), "unix:/run/maru/marud.sock"),
+        ("unix:///a b@c:d", ServerAddress(path="/a b@c:d"), "unix:/a b@c:d"),
+        ("unix:///" + "x" * 106, ServerAddress(path="/" + "x" * 106), "unix:/" + "x" * 106),
     ],
 )
 def test_an_address_is_understood(url, address, endpoint):
@@ -55,6 +55,8 @@ def test_both_tcp_schemes_print_alike():
         ("maru://s3cret@host:5555", "must not hold credentials"),
         ("unix://s3cret", "absolute path"),
         ("unix:///s3cret\0", "absolute path"),
+        ("unix:///s3cret/", "absolute path"),
+        ("unix:///s3cret,b", "absolute path"),
         ("unix:///" + "x" * 107, "at most 107 bytes"),
         ("unix:///" + "é" * 54, "at most 107 bytes"),
     ],

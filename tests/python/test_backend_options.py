@@ -72,6 +72,7 @@ def test_every_extra_reaches_the_handler(tmp_path):
         "maru_tls_ca": ("tls_ca", cert, cert),
         "maru_tls_cert": ("tls_cert", cert, cert),
         "maru_tls_key": ("tls_key", cert, cert),
+        "maru_tls_server_name": ("tls_server_name", "marud", "marud"),
         "maru_pool_path_map": ("pool_path_map", "/dev/shm=/mnt", {"/dev/shm": "/mnt"}),
     }
     handler = options_of(**{name: given for name, (_, given, _) in extra.items()}).handler

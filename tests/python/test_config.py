@@ -43,6 +43,7 @@ def test_defaults_are_the_interface():
         "tls_ca": None,
         "tls_cert": None,
         "tls_key": None,
+        "tls_server_name": None,
         "pool_path_map": {},
     }
 
@@ -120,50 +121,12 @@ def test_the_environment_fills_what_no_keyword_gave(monkeypatch):
     assert config.token_file == "/etc/MARU_TOKEN_FILE"
 
 
-def test_the_token_is_the_first_word_of_its_file(tmp_path):
-    file = tmp_path / "token"
-    file.write_text("s3cret\nand a remark\n")
-    assert MaruConfig(token_file=str(file)).read_token() == "s3cret"
-
-
-def test_a_changed_token_file_is_read_again(tmp_path):
-    file = tmp_path / "token"
-    file.write_text("old")
-    config = MaruConfig(token_file=str(file))
-    assert config.read_token() == "old"
-    file.write_text("new")
-    assert config.read_token() == "new"
-
-
-def test_a_token_file_of_the_environment_goes_before_its_token(monkeypatch, tmp_path):
-    file = tmp_path / "token"
-    file.write_text("from-file")
+def test_a_token_file_of_the_environment_goes_before_its_token(monkeypatch):
     monkeypatch.setenv("MARU_TOKEN", "from-variable")
-    assert MaruConfig().read_token() == "from-variable"
-    monkeypatch.setenv("MARU_TOKEN_FILE", str(file))
-    assert MaruConfig().read_token() == "from-file"
-    assert MaruConfig(token="mine").read_token() == "mine"
-
-
-def test_without_a_token_none_is_sent():
-    assert MaruConfig().read_token() == ""
-
-
-@pytest.mark.parametrize("content, cause", [(None, "No such file"), (b" \n", "empty"), (b"\xff\xfe", "not UTF-8")])
-def test_a_token_file_that_cannot_be_read_is_named_with_the_cause(tmp_path, content, cause):
-    file = tmp_path / "token"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(ValueError, match=cause) as caught:
-        MaruConfig(token_file=str(file)).read_token()
-    assert str(file) in str(caught.value)
-
-
-def test_a_token_longer_than_marud_takes_is_refused_without_being_shown():
-    with pytest.raises(ValueError, match="at most 256 bytes") as caught:
-        MaruConfig(token="x" * 257).read_token()
-    assert "xxx" not in str(caught.value)
-    assert MaruConfig(token="x" * 256).read_token() == "x" * 256
+    assert MaruConfig().token == "from-variable"
+    monkeypatch.setenv("MARU_TOKEN_FILE", "/etc/token")
+    assert (MaruConfig().token, MaruConfig().token_file) == (None, "/etc/token")
+    assert (MaruConfig(token="mine").token, MaruConfig(token="mine").token_file) == ("mine", None)
 
 
 def test_repr_shows_neither_token_nor_credentials():

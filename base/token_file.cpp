@@ -1,0 +1,84 @@
+#include "base/token_file.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "base/bounds.hpp"
+
+namespace maru {
+
+namespace {
+
+constexpr std::size_t file_bytes_max = tokens_max * (bounds::name_bytes_max + 2);
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+}  // namespace
+
+result<std::vector<std::string>> parse_tokens(std::string_view text, const std::string& source) {
+  auto bad = [&](const std::string& cause) {
+    return error{ec::bad_option, "failed to read tokens from " + source + ": " + cause};
+  };
+  constexpr std::string_view blanks = " \t\r";
+  std::vector<std::string> tokens;
+  while (!text.empty()) {
+    auto end = text.find('\n');
+    auto line = text.substr(0, end);
+    text.remove_prefix(end == text.npos ? text.size() : end + 1);
+    line.remove_prefix(std::min(line.find_first_not_of(blanks), line.size()));
+    line = line.substr(0, line.find_first_of(blanks));
+    if (line.empty() || line.front() == '#')
+      continue;
+    if (line.size() > bounds::name_bytes_max)
+      return bad("a token has at most " + std::to_string(bounds::name_bytes_max) + " bytes, one has "
+                 + std::to_string(line.size()));
+    if (tokens.size() == tokens_max)
+      return bad("there are more than " + std::to_string(tokens_max));
+    tokens.emplace_back(line);
+  }
+  if (tokens.empty())
+    return bad("there is none");
+  return tokens;
+}
+
+result<std::vector<std::string>> read_tokens(const std::string& path) {
+  errno = 0;
+  std::ifstream in{path, std::ios::binary};
+  std::string text(file_bytes_max + 1, '\0');
+  if (in)
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!in.eof() && in.fail())
+    return {ec::bad_option,
+            "failed to read tokens from " + path + ": " + (errno != 0 ? std::strerror(errno) : "it is not readable")};
+  if (!in.eof())
+    return {ec::bad_option, "failed to read tokens from " + path + ": it is too long"};
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return parse_tokens(text, path);
+}
+
+result<std::string> client_token(const std::string& token, const std::string& file) {
+  auto from = file;
+  if (from.empty() && token.empty())
+    from = variable("MARU_TOKEN_FILE");
+  if (from.empty()) {
+    auto given = token.empty() ? variable("MARU_TOKEN") : token;
+    if (given.empty())
+      return given;
+    auto tokens = parse_tokens(given, token.empty() ? "MARU_TOKEN" : "the option");
+    if (!tokens)
+      return tokens.error();
+    return tokens->front();
+  }
+  auto tokens = read_tokens(from);
+  if (!tokens)
+    return tokens.error();
+  return tokens->front();
+}
+
+}  // namespace maru
