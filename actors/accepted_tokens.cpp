@@ -2,8 +2,8 @@
 
 #include <sodium/crypto_generichash.h>
 #include <sodium/utils.h>
-#include <spdlog/spdlog.h>
 
+#include "base/log.hpp"
 #include "base/token_file.hpp"
 #include "base/uuid.hpp"
 
@@ -55,11 +55,11 @@ void accepted_tokens::look_again() {
   seen_ = now;
   auto tokens = read_tokens(file_);
   if (!tokens) {
-    spdlog::warn("{}; the tokens of before stay valid", tokens.error().message);
+    log::warn("tokens_kept", "{}; the tokens of before stay valid", tokens.error().message);
     return;
   }
   take(*tokens);
-  spdlog::info("the tokens in {} have changed: {} valid from now on", file_, tokens->size());
+  log::info("tokens_changed", "{} has {} tokens now, and these are valid", file_, tokens->size());
 }
 
 }  // namespace maru::actors

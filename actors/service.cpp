@@ -18,6 +18,7 @@
 #include "actors/pool_manager.hpp"
 #include "actors/session_files.hpp"
 #include "actors/store_worker.hpp"
+#include "base/log.hpp"
 #include "base/server_address.hpp"
 #include "base/version.hpp"
 #include "net/transport.hpp"
@@ -97,7 +98,8 @@ result<net::door_options> door_options_of(const std::shared_ptr<environment>& en
   out.per_peer_max = o.connections_per_peer;
   out.on_reject = [metrics = env->metrics](std::string_view reason) { metrics->rejected("actor_port", reason); };
   out.on_event = [](bool warning, const std::string& line) {
-    spdlog::log(warning ? spdlog::level::warn : spdlog::level::info, line);
+    auto level = warning ? log::severity::warn : log::severity::info;
+    log::write_if_wanted(level, "door", "{}", line);
   };
   return out;
 }
