@@ -1,4 +1,4 @@
-# The Debian packages, by CPack: scripts/package builds them.
+# The Debian packages, by CPack: scripts/package builds them. Descriptions are plain paragraphs: CPack indents them.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME maru)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
@@ -25,12 +25,12 @@ set(CPACK_DEBIAN_SERVER_PACKAGE_DEPENDS "adduser, init-system-helpers")
 set(CPACK_DEBIAN_SERVER_PACKAGE_CONTROL_EXTRA ${MARU_PACKAGE_DIR}/postinst ${MARU_PACKAGE_DIR}/prerm
   ${MARU_PACKAGE_DIR}/postrm ${MARU_PACKAGE_DIR}/conffiles)
 set(CPACK_COMPONENT_SERVER_DESCRIPTION "server of a pool of KV cache chunks in CXL memory
- Maru lets the LLM inference workers of a host share one copy of their KV
- cache: the bytes stay in CXL memory (or tmpfs) that every worker maps, and
- only small messages travel.
- .
- This package has the server, marud, with its systemd unit, the operator's
- tool maructl, and maru-bench, which measures both.")
+Maru lets the LLM inference workers of a host share one copy of their KV
+cache: the bytes stay in CXL memory (or tmpfs) that every worker maps, and
+only small messages travel.
+
+This package has the server, marud, with its systemd unit, the operator's
+tool maructl, and maru-bench, which measures both.")
 
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME libmaru-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
@@ -38,11 +38,11 @@ set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS
   "libcaf-dev, libsodium-dev, libisal-dev, libxxhash-dev, pkg-config | pkgconf")
 set(CPACK_DEBIAN_DEV_PACKAGE_SUGGESTS "maru (= ${PROJECT_VERSION}-1)")
 set(CPACK_COMPONENT_DEV_DESCRIPTION "C++ client of Maru's pools of KV cache chunks
- Maru lets the LLM inference workers of a host share one copy of their KV
- cache.
- .
- This package has the client that a worker links: a header, static libraries
- and a CMake package, find_package(maru).")
+Maru lets the LLM inference workers of a host share one copy of their KV
+cache.
+
+This package has the client that a worker links: a header, static libraries
+and a CMake package, find_package(maru).")
 
 set(CPACK_DEBIAN_PYTHON_PACKAGE_NAME python3-maru)
 set(CPACK_DEBIAN_PYTHON_PACKAGE_SECTION python)
@@ -53,9 +53,9 @@ if(MARU_PYTHON)
 endif()
 set(CPACK_DEBIAN_PYTHON_PACKAGE_RECOMMENDS "python3-numpy")
 set(CPACK_COMPONENT_PYTHON_DESCRIPTION "Python client of Maru's pools of KV cache chunks
- Maru lets the LLM inference workers of a host share one copy of their KV
- cache.
- .
- This package has the Python packages maru, maru_handler and maru_lmcache, for
- Debian's own interpreter and virtual environments with its packages.")
+Maru lets the LLM inference workers of a host share one copy of their KV
+cache.
+
+This package has the Python packages maru, maru_handler and maru_lmcache, for
+Debian's own interpreter and virtual environments with its packages.")
 include(CPack)
