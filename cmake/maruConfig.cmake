@@ -2,6 +2,7 @@
 include(CMakeFindDependencyMacro)
 list(APPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})
 find_dependency(Threads)
+find_dependency(OpenSSL)
 find_dependency(CAF)
 find_dependency(PkgConfig)
 pkg_check_modules(SODIUM REQUIRED QUIET IMPORTED_TARGET GLOBAL libsodium)

@@ -35,7 +35,7 @@ tool maructl, and maru-bench, which measures both.")
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME libmaru-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEV_PACKAGE_DEPENDS
-  "libcaf-dev, libsodium-dev, libisal-dev, libxxhash-dev, pkg-config | pkgconf")
+  "libcaf-dev, libssl-dev, libsodium-dev, libisal-dev, libxxhash-dev, pkg-config | pkgconf")
 set(CPACK_DEBIAN_DEV_PACKAGE_SUGGESTS "maru (= ${PROJECT_VERSION}-1)")
 set(CPACK_COMPONENT_DEV_DESCRIPTION "C++ client of Maru's pools of KV cache chunks
 Maru lets the LLM inference workers of a host share one copy of their KV
