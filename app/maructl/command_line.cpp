@@ -26,7 +26,7 @@ struct verb_row {
   const char* help;
 };
 
-constexpr std::array<verb_row, 12> verbs = {{
+constexpr std::array<verb_row, 13> verbs = {{
   {verb::status, "status", keys::none, "What the pool holds and how it does"},
   {verb::stat, "stat", keys::one, "Where the chunk of KEY is and who holds it"},
   {verb::ls, "ls", keys::none, "The keys in the pool, in no particular order"},
