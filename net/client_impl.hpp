@@ -13,6 +13,7 @@
 
 #include "net/client.hpp"
 #include "net/connection.hpp"
+#include "net/deadline_mutex.hpp"
 #include "net/exchange.hpp"
 #include "net/holdings.hpp"
 #include "net/records.hpp"
@@ -114,7 +115,7 @@ private:
   std::atomic<std::size_t> holds_{0};  // page_buffers and views, alive or being made
 
   // Held while regions are shown, messages included. `shows_`: of the session `showing_tenure_`, as marud counts them.
-  std::timed_mutex show_mutex_;
+  deadline_mutex show_mutex_;
   std::vector<std::size_t> wanted_pages_;  // of every region that the caller was shown, in order
   std::uint64_t showing_tenure_ = 0;
   std::uint32_t shows_ = 0;

@@ -12,6 +12,7 @@
 #include "python/module/gil.hpp"
 #include "python/module/keeper.hpp"
 #include "python/module/keys.hpp"
+#include "python/module/slots.hpp"
 #include "python/module/store_pages.hpp"
 
 namespace py = pybind11;
@@ -36,12 +37,9 @@ py::list bools(const Answers& answers) {
   return list_of(answers.size(), [&](std::size_t i) { return PyBool_FromLong(answers[i] ? 1 : 0); });
 }
 
-// The attribute of a handle as a number; empty where no page has it.
-std::optional<std::uint32_t> number_of(PyObject* handle, PyObject* name) {
-  auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(handle, name));
-  if (!value)
-    throw py::error_already_set();
-  auto number = PyLong_AsLongLong(value.ptr());
+// A handle's attribute as a number; empty where no page has it.
+std::optional<std::uint32_t> number_of(PyObject* value) {
+  auto number = PyLong_AsLongLong(value);
   if (number == -1 && PyErr_Occurred()) {
     if (!PyErr_ExceptionMatches(PyExc_OverflowError))
       throw py::error_already_set();
@@ -52,15 +50,32 @@ std::optional<std::uint32_t> number_of(PyObject* handle, PyObject* name) {
   return static_cast<std::uint32_t>(number);
 }
 
+// What is asked of every handle: by its class's slots where it has some, as AllocHandle does, else by name.
+class handle_reader {
+public:
+  std::optional<std::uint32_t> number(PyObject* handle, std::size_t attribute) {
+    static std::optional<slots> known;  // of the first class that has them
+    if (!known)
+      known = slots::of(Py_TYPE(handle), names);
+    auto* kept = known && known->fit(handle) ? known->at(handle, attribute) : nullptr;
+    auto value = kept ? py::reinterpret_borrow<py::object>(kept)
+                      : py::reinterpret_steal<py::object>(PyObject_GetAttrString(handle, names[attribute]));
+    if (!value)
+      throw py::error_already_set();
+    return number_of(value.ptr());
+  }
+
+private:
+  static constexpr slots::names names = {"_region_id", "_page_index", "_size"};
+};
+
 std::vector<page_ask> asks_of(const py::list& handles, std::size_t chunk_bytes) {
-  static PyObject* const region_name = PyUnicode_InternFromString("_region_id");
-  static PyObject* const page_name = PyUnicode_InternFromString("_page_index");
-  static PyObject* const size_name = PyUnicode_InternFromString("_size");
   std::vector<page_ask> asks;
   asks.reserve(handles.size());
+  handle_reader read;
   for (auto handle : handles) {
-    auto region = number_of(handle.ptr(), region_name), page = number_of(handle.ptr(), page_name);
-    auto size = number_of(handle.ptr(), size_name);
+    auto region = read.number(handle.ptr(), 0), page = read.number(handle.ptr(), 1),
+         size = read.number(handle.ptr(), 2);
     if (!size || *size > chunk_bytes)
       throw py::value_error("failed to store a page: a chunk has 0 to " + std::to_string(chunk_bytes) + " bytes");
     asks.push_back({region && page ? page_of(*region, *page) : page_ref{}, *size});
@@ -68,21 +83,38 @@ std::vector<page_ask> asks_of(const py::list& handles, std::size_t chunk_bytes) 
   return asks;
 }
 
-// An instance with these attributes, by its class and without its __init__: a dataclass's does no more, at twice the
-// time.
-py::object make_info(PyTypeObject* type, py::object memory, page_ref where) {
-  static PyObject* const view_name = PyUnicode_InternFromString("view");
-  static PyObject* const region_name = PyUnicode_InternFromString("region_id");
-  static PyObject* const page_name = PyUnicode_InternFromString("page_index");
-  static PyObject* const no_arguments = PyTuple_New(0);
-  auto info = py::reinterpret_steal<py::object>(type->tp_new(type, no_arguments, nullptr));
-  py::int_ region{value_of(where.region)}, page{value_of(where.page)};
-  if (!info || PyObject_SetAttr(info.ptr(), view_name, memory.ptr()) != 0
-      || PyObject_SetAttr(info.ptr(), region_name, region.ptr()) != 0
-      || PyObject_SetAttr(info.ptr(), page_name, page.ptr()) != 0)
-    throw py::error_already_set();
-  return info;
-}
+// Instances of one class, with what is in its slots and without its __init__: a dataclass's does no more, at several
+// times the time.
+class info_maker {
+public:
+  // TypeError where the class does not keep the three in slots.
+  explicit info_maker(const py::type& made)
+      : type_(reinterpret_cast<PyTypeObject*>(made.ptr())), slots_(slots_of(type_)) {}
+
+  py::object make(py::object memory, page_ref where) const {
+    static PyObject* const no_arguments = PyTuple_New(0);
+    auto info = py::reinterpret_steal<py::object>(type_->tp_new(type_, no_arguments, nullptr));
+    if (!info)
+      throw py::error_already_set();
+    slots_.at(info.ptr(), 0) = memory.release().ptr();
+    slots_.at(info.ptr(), 1) = py::int_{value_of(where.region)}.release().ptr();
+    slots_.at(info.ptr(), 2) = py::int_{value_of(where.page)}.release().ptr();
+    return info;
+  }
+
+private:
+  static slots slots_of(PyTypeObject* type) {
+    static std::optional<slots> known;  // there is one such class
+    if (!known || !known->of_class(type))
+      known = slots::of(type, {"view", "region_id", "page_index"});
+    if (!known)
+      throw py::type_error("a class for what is retrieved has view, region_id and page_index in __slots__");
+    return *known;
+  }
+
+  PyTypeObject* type_;
+  slots slots_;
+};
 
 }  // namespace
 
@@ -156,7 +188,7 @@ py::tuple client_object::store(const py::list& keys, const py::list& handles) {
 py::list client_object::retrieve(const py::list& keys, const py::type& info_class) {
   key_batch batch{keys};
   auto views = must(without_gil([&] { return client_->retrieve_batch(batch.views()); }));
-  auto* type = reinterpret_cast<PyTypeObject*>(info_class.ptr());
+  info_maker infos{info_class};
   return list_of(views.size(), [&](std::size_t i) {
     if (!views[i])
       return py::none().release().ptr();
@@ -164,7 +196,7 @@ py::list client_object::retrieve(const py::list& keys, const py::type& info_clas
     auto bytes = views[i].bytes();
     // Writable, as callers expect of a memoryview from a pool: they promise not to.
     std::span<std::byte> shown{const_cast<std::byte*>(bytes.data()), bytes.size()};
-    return make_info(type, make_memoryview(shown, client_, std::move(views[i])), where).release().ptr();
+    return infos.make(make_memoryview(shown, client_, std::move(views[i])), where).release().ptr();
   });
 }
 

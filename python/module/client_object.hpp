@@ -37,7 +37,7 @@ public:
   // done.
   pybind11::tuple store(const pybind11::list& keys, const pybind11::list& handles);
 
-  // An instance of `info_class`, with view, region_id and page_index, per key that is there, else None.
+  // An instance of `info_class`, with view, region_id and page_index in its __slots__, per key that is there, else None.
   pybind11::list retrieve(const pybind11::list& keys, const pybind11::type& info_class);
   pybind11::list exists(const pybind11::list& keys);
   // True per key that is pinned now: none after the first miss.

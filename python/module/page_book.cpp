@@ -55,9 +55,9 @@ std::vector<std::optional<page_buffer>> page_book::take(std::span<const page_ref
   return out;
 }
 
-page_book::entry* page_book::find(const page_grant& grant) {
+page_book::pages::iterator page_book::find(const page_grant& grant) {
   auto it = pages_.find(grant.page);
-  return it == pages_.end() || it->second.gen != grant.gen ? nullptr : &it->second;
+  return it == pages_.end() || it->second.gen != grant.gen ? pages_.end() : it;
 }
 
 void page_book::settle(std::span<const outcome> outcomes) {
@@ -70,19 +70,20 @@ void page_book::settle(std::span<const outcome> outcomes) {
 }
 
 void page_book::settle_one(const outcome& o) {
-  auto* e = find(o.grant);
-  if (!e || e->is != state::storing)  // granted anew meanwhile, or let go by clear
+  auto it = find(o.grant);
+  if (it == pages_.end() || it->second.is != state::storing)  // granted anew meanwhile, or let go by clear
     return;
   if (o.what == fate::dropped)
-    return erase(pages_.find(o.grant.page));
-  e->key = o.key;
-  e->where = {o.grant.page, static_cast<std::uint32_t>(o.length), o.grant.gen, 0};
+    return erase(it);
+  auto& e = it->second;
+  e.key = o.key;
+  e.where = {o.grant.page, static_cast<std::uint32_t>(o.length), o.grant.gen, 0};
   if (o.what == fate::doubtful) {
-    e->is = state::doubtful;
+    e.is = state::doubtful;
     doubtful_.push_back(o.grant);
     return;
   }
-  e->is = state::committed;
+  e.is = state::committed;
   uncount(o.grant.page);
   ++committed_[value_of(o.grant.page.region)];
   ++committed_in_all_;
@@ -127,8 +128,8 @@ void page_book::recounted(const counts& committed, bool all_settled) {
   std::lock_guard lock(mutex_);
   if (all_settled)
     for (auto& grant : std::exchange(doubtful_, {}))
-      if (auto* e = find(grant); e && e->is == state::doubtful) {
-        e->is = state::committed;
+      if (auto it = find(grant); it != pages_.end() && it->second.is == state::doubtful) {
+        it->second.is = state::committed;
         uncount(grant.page);
       }
   committed_ = committed;
@@ -147,8 +148,8 @@ std::optional<page_book::committed_page> page_book::committed_at(page_ref where)
 
 void page_book::forget(const location& where) {
   std::lock_guard lock(mutex_);
-  if (auto* e = find(where.as_grant()); e && e->is == state::committed)
-    erase(pages_.find(where.page));
+  if (auto it = find(where.as_grant()); it != pages_.end() && it->second.is == state::committed)
+    erase(it);
 }
 
 void page_book::clear() {

@@ -85,7 +85,7 @@ private:
     generation gen = 0;
   };
   using pages = std::unordered_map<page_ref, entry>;
-  entry* find(const page_grant& grant);
+  pages::iterator find(const page_grant& grant);
   void erase(pages::iterator it);
   void uncount(page_ref where);
   void settle_one(const outcome& o);
