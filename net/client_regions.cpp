@@ -12,6 +12,10 @@ namespace {
 
 constexpr auto show_what = "show a region";
 
+error no_turn() {
+  return {ec::timeout, failure(show_what, "another call of this client that shows one took too long")};
+}
+
 }  // namespace
 
 result<shown_region> client_impl::show_region(std::size_t pages) {
@@ -20,7 +24,7 @@ result<shown_region> client_impl::show_region(std::size_t pages) {
   auto until = deadline();
   std::unique_lock lock(show_mutex_, until);
   if (!lock)
-    return {ec::timeout, failure(show_what, "another call of this client that shows one took too long")};
+    return no_turn();
   for (;;) {
     auto s = connection_.wait(until);
     if (!s)
@@ -40,7 +44,7 @@ status client_impl::show_again(const session& s, time_point deadline) {
     return {};
   std::unique_lock lock(show_mutex_, deadline);
   if (!lock)
-    return {ec::timeout, failure(show_what, "another call of this client that shows one took too long")};
+    return no_turn();
   return show_all(s, deadline);
 }
 

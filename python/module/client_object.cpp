@@ -37,9 +37,19 @@ py::list bools(const Answers& answers) {
   return list_of(answers.size(), [&](std::size_t i) { return PyBool_FromLong(answers[i] ? 1 : 0); });
 }
 
-// A handle's attribute as a number; empty where no page has it.
-std::optional<std::uint32_t> number_of(PyObject* value) {
-  auto number = PyLong_AsLongLong(value);
+// An attribute of a handle as a number, empty where no page has it: from its class's slots where it has some, as
+// AllocHandle does, else by name.
+std::optional<std::uint32_t> number_in(PyObject* handle, std::size_t attribute) {
+  constexpr slots::names names = {"_region_id", "_page_index", "_size"};
+  static std::optional<slots> known;  // of the first class that has them
+  if (!known)
+    known = slots::of(Py_TYPE(handle), names);
+  auto* kept = known && known->fit(handle) ? known->at(handle, attribute) : nullptr;
+  auto value = kept ? py::reinterpret_borrow<py::object>(kept)
+                    : py::reinterpret_steal<py::object>(PyObject_GetAttrString(handle, names[attribute]));
+  if (!value)
+    throw py::error_already_set();
+  auto number = PyLong_AsLongLong(value.ptr());
   if (number == -1 && PyErr_Occurred()) {
     if (!PyErr_ExceptionMatches(PyExc_OverflowError))
       throw py::error_already_set();
@@ -50,32 +60,11 @@ std::optional<std::uint32_t> number_of(PyObject* value) {
   return static_cast<std::uint32_t>(number);
 }
 
-// What is asked of every handle: by its class's slots where it has some, as AllocHandle does, else by name.
-class handle_reader {
-public:
-  std::optional<std::uint32_t> number(PyObject* handle, std::size_t attribute) {
-    static std::optional<slots> known;  // of the first class that has them
-    if (!known)
-      known = slots::of(Py_TYPE(handle), names);
-    auto* kept = known && known->fit(handle) ? known->at(handle, attribute) : nullptr;
-    auto value = kept ? py::reinterpret_borrow<py::object>(kept)
-                      : py::reinterpret_steal<py::object>(PyObject_GetAttrString(handle, names[attribute]));
-    if (!value)
-      throw py::error_already_set();
-    return number_of(value.ptr());
-  }
-
-private:
-  static constexpr slots::names names = {"_region_id", "_page_index", "_size"};
-};
-
 std::vector<page_ask> asks_of(const py::list& handles, std::size_t chunk_bytes) {
   std::vector<page_ask> asks;
   asks.reserve(handles.size());
-  handle_reader read;
   for (auto handle : handles) {
-    auto region = read.number(handle.ptr(), 0), page = read.number(handle.ptr(), 1),
-         size = read.number(handle.ptr(), 2);
+    auto region = number_in(handle.ptr(), 0), page = number_in(handle.ptr(), 1), size = number_in(handle.ptr(), 2);
     if (!size || *size > chunk_bytes)
       throw py::value_error("failed to store a page: a chunk has 0 to " + std::to_string(chunk_bytes) + " bytes");
     asks.push_back({region && page ? page_of(*region, *page) : page_ref{}, *size});
