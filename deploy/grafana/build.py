@@ -53,7 +53,7 @@ def options(kind: str) -> dict[str, Any]:
     if kind == "stat":
         return {
             "colorMode": "value",
-            "graphMode": "area",
+            "graphMode": "none",
             "justifyMode": "auto",
             "orientation": "auto",
             "percentChangeColorMode": "standard",
@@ -99,6 +99,8 @@ def variable(name: str, label: str, query: str) -> dict[str, Any]:
 def document(dashboard: Dashboard) -> dict[str, Any]:
     source = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1}
     jobs = variable("job", "Job", "label_values(maru_build_info, job)")
+    # All of Maru's, also while none answers; any job would bring the process_ metrics of strangers.
+    jobs["allValue"] = ".*maru.*"
     instances = variable("instance", "Instance", 'label_values(maru_build_info{job=~"$job"}, instance)')
     links = {"title": "Maru", "type": "dashboards", "tags": ["maru"], "asDropdown": True, "keepTime": True}
     links |= {"includeVars": True, "icon": "external link", "tooltip": "", "targetBlank": False, "url": ""}

@@ -56,7 +56,6 @@ def mean(metric: str, labels: str = "", by: str = "instance") -> str:
 NONE_IS_GOOD: Thresholds = ((None, "green"), (0.000001, "red"))
 HIT_RATE: Thresholds = ((None, "red"), (0.2, "yellow"), (0.5, "green"))
 FAST: Thresholds = ((None, "green"), (0.005, "yellow"), (0.05, "red"))
-FULL: Thresholds = ((None, "green"), (0.9, "yellow"), (0.98, "red"))
 HALF: Thresholds = ((None, "green"), (0.5, "yellow"), (0.8, "red"))
 
 WHERE = "{{instance}}"
@@ -64,7 +63,9 @@ hit_rate = rate("maru_lookup_total", 'result="hit"') + " / " + rate("maru_lookup
 pool_used = (
     'sum by (instance) (maru_pool_bytes{HERE, state="committed"}) / sum by (instance) (maru_pool_bytes{HERE})'
 )
-page_waste = '1 - maru_entry_bytes{HERE} / on (instance) maru_pool_bytes{HERE, state="committed"}'
+# Of the same target by all its labels: where a pod takes over from another one, an instance has two for a while.
+page_waste = '1 - maru_entry_bytes{HERE} / ignoring (state) maru_pool_bytes{HERE, state="committed"}'
+failures = 'result=~"storage_failed|io|corrupt|no_space"'
 lookups = Panel(
     "Lookups", "ops", {"{{result}}": rate("maru_lookup_total", by="result")},
     "Keys looked up a second. A miss is a block that a worker computes itself.", stacked=True,
@@ -110,7 +111,7 @@ overview = Dashboard(
     "overview", "Maru: overview", "Is the cache up, does it help, is it healthy: for whoever is on call.",
     {
         "Now": [
-            stat("Instances", "short", 'sum(maru_build_info{HERE})', "marud processes that are scraped.",
+            stat("Instances", "short", "count(maru_build_info{HERE}) or vector(0)", "marud processes that answer.",
                  ((None, "red"), (1, "green"))),
             stat("Alerts firing", "short", 'count(ALERTS{alertname=~"Maru.*", alertstate="firing"}) or vector(0)',
                  "Alerts of Maru; the runbook has an entry for each.", NONE_IS_GOOD),
@@ -122,6 +123,14 @@ overview = Dashboard(
             stat("Pins", "short", "sum(maru_pins{HERE})", "Entries in use by readers."),
             stat("Pins of lost workers", "short", "sum(maru_pins_held_dead{HERE})",
                  "Pins that wait for the proof that their worker is dead.", NONE_IS_GOOD),
+            Panel("Alerts", "short",
+                  {"{{alertname}} {{instance}}":
+                   'sum by (alertname, instance) (ALERTS{alertname=~"Maru.*", alertstate="firing"})'},
+                  "Which ones fire where: docs/runbook.md has an entry for each. Empty in health.", stacked=True),
+            Panel("Not answering", "short", {WHERE: "1 - up{HERE}"},
+                  "1 while an instance does not answer its scrapes. Targets that are gone are not shown: see "
+                  "Instances.",
+                  NONE_IS_GOOD),
         ],
         "Does it help": [lookups, hit_rates],
         "Is it fast": [
@@ -140,11 +149,16 @@ overview = Dashboard(
             sessions,
             Panel("Trouble", "ops",
                   {"out of memory": rate("maru_out_of_memory_total", by="job"),
-                   "commits failed": rate("maru_request_total", 'op="commit", result="failed"', "job"),
+                   "commits failed": rate("maru_commit_total", failures, "job"),
                    "damaged bytes": rate("maru_corruption_total", by="job"),
                    "leases expired": rate("maru_lease_expired_total", by="job"),
                    "input refused": rate("maru_rejected_total", by="job")},
                   "What should not happen, a second.", NONE_IS_GOOD),
+            Panel("Pins and puts in flight", "short",
+                  {"pins": "sum(maru_pins{HERE})", "of lost workers": "sum(maru_pins_held_dead{HERE})",
+                   "puts in flight": "sum(maru_puts_in_flight{HERE})"},
+                  "What readers hold and what writers wait for. Puts that stay in flight while none is answered hang."),
+            grant_wait,
         ],
     },
 )
@@ -167,7 +181,7 @@ cache = Dashboard(
         ],
         "Gone": [
             evictions,
-            Panel("Lifetime", "s", {WHERE: "maru_entries{HERE} / on (instance) " + rate("maru_evicted_total")},
+            Panel("Lifetime", "s", {WHERE: "sum by (instance) (maru_entries{HERE}) / " + rate("maru_evicted_total")},
                   "How long an entry stays at the present rate of evictions: longer than the time between two requests "
                   "of one conversation, or the pool is too small. Endless while nothing is evicted."),
             Panel("Removals", "ops", {"{{result}}": rate("maru_remove_total", by="result")},
@@ -195,8 +209,9 @@ latency = Dashboard(
             Panel("Requests", "reqps", {"{{op}}": rate("maru_request_total", by="op")}, "Requests a second.",
                   stacked=True),
             Panel("Requests that were not done", "reqps",
-                  {"{{op}} {{result}}": rate("maru_request_total", 'result!="ok"', "op, result") + " > 0 or vector(0)"},
-                  "By what became of them; the metric's help text explains the words.", NONE_IS_GOOD),
+                  {"{{op}} {{result}}": rate("maru_request_total", 'result!="ok"', "op, result") + " > 0"},
+                  "By what became of them; the metric's help text explains the words. Some busy and partial ones are "
+                  "usual; empty where all were done."),
         ],
         "Reserve, commit, abort": [
             Panel("p99 of the steps of a put", "s",
@@ -229,7 +244,8 @@ memory = Dashboard(
             pool_by_state,
             Panel("Pages by state", "short", {"{{state}}": "sum by (state) (maru_pages{HERE})"},
                   "The same in pages.", stacked=True),
-            Panel("In use", "percentunit", {WHERE: pool_used}, "Share of the pool that holds chunks.", FULL),
+            Panel("In use", "percentunit", {WHERE: pool_used},
+                  "Share of the pool that holds chunks. A cache in use is full but for its reserve, about 1 %."),
             quarantine,
         ],
         "Free space": [
@@ -238,7 +254,8 @@ memory = Dashboard(
                    "{{instance}} longest run": "maru_largest_free_run_bytes{HERE}"},
                   "Free pages, room of no page size, and the longest piece of either: what the largest page can have."),
             Panel("Fragmentation", "percentunit", {WHERE: "maru_fragmentation_ratio{HERE}"},
-                  "Share of the free bytes outside the longest run. It matters where page sizes differ.", HALF),
+                  "Share of the free bytes outside the longest run. It matters where page sizes differ; the few free "
+                  "pages of a full cache lie scattered, so it is near 100 % there."),
             Panel("Waste in pages", "percentunit", {WHERE: page_waste},
                   "Share of the committed bytes that no chunk uses.", HALF),
             Panel("Reserve", "short",
@@ -294,7 +311,7 @@ workers = Dashboard(
             Panel("Input refused", "ops", {"{{door}}: {{reason}}": rate("maru_rejected_total", by="door, reason")},
                   "Requests, greetings and bytes that were refused before they did anything.", NONE_IS_GOOD),
             Panel("File descriptors", "percentunit",
-                  {WHERE: "process_open_fds{HERE} / on (instance) process_max_fds{HERE}"},
+                  {WHERE: "process_open_fds{HERE} / process_max_fds{HERE}"},
                   "Share of the descriptors that marud may open; a connection takes one.", HALF),
         ],
     },
@@ -331,9 +348,11 @@ durability = Dashboard(
                   "How well commits are grouped."),
             Panel("Write-ahead log", "bytes", {WHERE: "maru_rocksdb_wal_bytes{HERE}"}, "What a restart replays."),
             Panel("Compaction debt", "bytes", {WHERE: "maru_rocksdb_pending_compaction_bytes{HERE}"},
-                  "Bytes that RocksDB has yet to rewrite."),
+                  "Bytes that RocksDB has yet to rewrite, as far as it reckons them: not for entries, of which the "
+                  "files in level 0 tell."),
             Panel("Files in level 0", "short", {WHERE: "maru_rocksdb_level0_files{HERE}"},
-                  "Files that are not merged yet; many of them slow writes down."),
+                  "Files that are not merged yet. Merging begins at 16, from 40 on writes are slowed down.",
+                  ((None, "green"), (32, "yellow"), (40, "red"))),
             Panel("Stalls", "ops",
                   {"{{kind}}": rate("maru_rocksdb_stalls_total", by="kind"),
                    "stalled now": "sum(maru_rocksdb_write_stalled{HERE})"},

@@ -73,8 +73,8 @@ def _parse_host_port(rest: str) -> ServerAddress:
 
 
 def _parse_socket_path(path: str) -> ServerAddress:
-    if not path.startswith("/") or path.endswith("/") or "\0" in path or "," in path:
-        raise ValueError("server_url needs an absolute path after unix://, as in unix:///run/maru/marud.sock")
+    if not path.startswith("/") or path.startswith("//") or path.endswith("/") or "\0" in path or "," in path:
+        raise ValueError("server_url needs an absolute path after unix://, as in unix:///run/maru/maru.sock")
     if len(path.encode()) > _socket_path_bytes_max:
         raise ValueError(f"the socket's path in server_url must have at most {_socket_path_bytes_max} bytes")
     return ServerAddress(path=path)

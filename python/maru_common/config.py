@@ -14,6 +14,7 @@ from maru_common.address import printable_server_url
 from maru_common.environment import flag_from_environment
 
 _mib = 1 << 20
+_timeout_ms_max = (1 << 31) - 1  # 24 days; a time far beyond it would run over in nanoseconds, and be over at once
 _KINDS = {
     "server_url instance_id token token_file tls_ca tls_cert tls_key tls_server_name": str,
     "pool_size chunk_size_bytes timeout_ms max_inflight expand_size": int,
@@ -121,6 +122,8 @@ class MaruConfig:
             raise ValueError(f"expand_size ({self.expand_size}) must be >= chunk_size_bytes ({self.chunk_size_bytes})")
         if self.timeout_ms <= 0:
             raise ValueError(f"timeout_ms must be positive, got {self.timeout_ms}")
+        if self.timeout_ms > _timeout_ms_max:
+            raise ValueError(f"timeout_ms must be at most {_timeout_ms_max}, got {self.timeout_ms}")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key must be given together")
 

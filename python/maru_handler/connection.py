@@ -80,19 +80,24 @@ class Connection:
     def _open_client(self) -> _maru.Client:
         config = self._config
         assert config.instance_id is not None and isinstance(config.pool_path_map, Mapping)
-        return _maru.Client(
-            server=parse_server_url(config.server_url).endpoint,
-            instance=config.instance_id,
-            chunk_bytes=config.chunk_size_bytes,
-            token=config.token or "",
-            token_file=config.token_file or "",
-            tls_ca=config.tls_ca or "",
-            tls_cert=config.tls_cert or "",
-            tls_key=config.tls_key or "",
-            tls_server_name=config.tls_server_name or "",
-            path_map=list(config.pool_path_map.items()),
-            timeout_ms=config.timeout_ms,
-        )
+        server = parse_server_url(config.server_url).endpoint
+        try:
+            return _maru.Client(
+                server=server,
+                instance=config.instance_id,
+                chunk_bytes=config.chunk_size_bytes,
+                token=config.token or "",
+                token_file=config.token_file or "",
+                tls_ca=config.tls_ca or "",
+                tls_cert=config.tls_cert or "",
+                tls_key=config.tls_key or "",
+                tls_server_name=config.tls_server_name or "",
+                path_map=list(config.pool_path_map.items()),
+                timeout_ms=config.timeout_ms,
+            )
+        except TypeError:
+            # The text of this one repeats all arguments, the token too.
+            raise TypeError("a setting has a type, a size or characters that do not fit") from None
 
     def _open_regions(self, client: _maru.Client) -> OwnedRegionManager:
         config = self._config

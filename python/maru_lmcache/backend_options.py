@@ -98,7 +98,7 @@ def _server_url(value: Any) -> str:
     if value is None:
         raise ValueError(
             "maru_path is not set: give marud's address as extra_config.maru_path, "
-            "for instance maru://localhost:5555 or unix:///run/maru/marud.sock"
+            "for instance maru://localhost:5555 or unix:///run/maru/maru.sock"
         )
     try:
         parse_server_url(value)

@@ -35,7 +35,8 @@ protected:
     o.page_min = 4 * bounds::KiB;
     o.visibility = "software";
     o.prefault = "off";
-    o.listen = o.http = "127.0.0.1:0";
+    o.listen = server_;
+    o.http = "127.0.0.1:0";
     auto started = actors::service::start(o);
     ASSERT_TRUE(started) << to_string(started.error());
     marud_ = *std::move(started);
@@ -43,8 +44,7 @@ protected:
   }
 
   shim_worker host(std::uint64_t seed, std::uint64_t number, mistake wrong) {
-    return {"127.0.0.1:" + std::to_string(marud_->port()), memory_, 2 * seed + number, std::to_string(seed) + "/",
-            wrong};
+    return {server_, memory_, 2 * seed + number, std::to_string(seed) + "/", wrong};
   }
 
   // Both hosts in one thread, a step at a time.
@@ -58,6 +58,7 @@ protected:
   }
 
   temp_folder folder_;
+  const std::string server_ = "unix:" + (folder_ / "door");
   std::unique_ptr<actors::service> marud_;
   std::shared_ptr<incoherent_memory> memory_;
 };

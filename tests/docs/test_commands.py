@@ -84,7 +84,7 @@ def test_commands_do_what_the_page_shows(page, scratch):
 
 
 def test_there_are_pages_with_commands():
-    assert {"quickstart.md", "operate.md"} <= {page.name for page in PAGES}
+    assert {"quickstart.md", "operate.md", "security.md"} <= {page.name for page in PAGES}
 
 
 def test_a_wrong_answer_is_noticed():

@@ -1,10 +1,11 @@
 """Goal: pages that programs know better than people are as the programs say. Method: made again and compared; names of
-the code that a page uses are looked up in the tree."""
+files, options, metrics, commands and events of the log that a page uses are looked up in the tree and the programs."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,15 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("MARU_BUILD", ROOT / "build" / "release"))
 _folders = "base|cxl|storage|metrics|net|actors|app|python|bench|tests|deploy|scripts|docs|examples"
 _path = re.compile(rf"`((?:{_folders})/[\w./-]+)`")
+_fence = re.compile(r"^```.*?^```\n", re.MULTILINE | re.DOTALL)
+# What an operator reads; the other pages have settings and programs of engines in them.
+OPERATOR_PAGES = [
+    ROOT / "README.md",
+    *(
+        ROOT / f"docs/{name}.md"
+        for name in "architecture install kubernetes operate quickstart reliability runbook security".split()
+    ),
+]
 
 
 def test_the_page_of_options_is_up_to_date():
@@ -44,3 +54,72 @@ def test_files_that_a_page_names_are_there(page):
     missing = [name for name in _path.findall(page.read_text()) if not (ROOT / name).exists()]
     foreign = page.name == "compare.md"  # names files of other projects too
     assert foreign or missing == []
+
+
+def printed(*command: str) -> str:
+    program, *words = command
+    return subprocess.run([BUILD / "bin" / program, *words], check=True, capture_output=True, text=True).stdout
+
+
+def code_of(page: Path) -> list[str]:
+    """What stands between backticks, with one blank for an end of line, and indented lines."""
+    prose = _fence.sub("", page.read_text())
+    spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+    return spans + re.findall(r"^    (\S.*)$", prose, re.MULTILINE)
+
+
+def test_every_event_of_the_log_has_its_line():
+    call = re.compile(r"log::(?:debug|info|warn|error|write|write_if_wanted)\([^;\"]*?\"(\w+)\"", re.DOTALL)
+    folders = ("base", "cxl", "storage", "metrics", "net", "actors", "app")
+    files = [f for folder in folders for f in (ROOT / folder).rglob("*.?pp")]
+    used = {name for f in files for name in call.findall(f.read_text())} | {"lines_lost"}
+    assert len(used) > 40
+    rows = re.findall(r"^\| (`[\w`, ]+`) \| [a-z, ]+ \|", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"\w+", row)} == used
+
+
+def test_metrics_that_a_page_names_exist():
+    known = set(re.findall(r"^\| `(\w+)`", (ROOT / "docs" / "metrics.md").read_text(), re.MULTILINE))
+    others = {"maru_handler", "maru_lmcache", "maru_path"}  # packages, a setting of LMCache's
+    seen = 0
+    for page in OPERATOR_PAGES:
+        for word in re.findall(r"\bmaru_\w+\b(?![*_])", page.read_text()):
+            seen += 1
+            assert word in known | others, f"{page.name} names {word}"
+    assert seen > 10
+
+
+def options_of(*command: str) -> set[str]:
+    return set(re.findall(r"--([a-z][a-z-]+)", printed(*command, "--help")))
+
+
+def commands_of_maructl() -> list[str]:
+    return re.findall(r"^  ([a-z-]+) {2,}", printed("maructl", "--help").partition("Subcommands:")[2], re.MULTILINE)
+
+
+def test_options_that_a_page_names_exist():
+    known = options_of("marud") | options_of("maructl") | options_of("maru-bench", "replay") | {"system-site-packages"}
+    for verb in commands_of_maructl():
+        known |= options_of("maructl", verb)
+    for page in OPERATOR_PAGES:
+        for code in code_of(page):
+            if re.match(r"(marud|maructl|maru-bench)\b|--", code):
+                for name in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", code):
+                    assert name in known, f"{page.name}: {code}"
+
+
+@pytest.mark.parametrize("page", OPERATOR_PAGES, ids=lambda page: page.name)
+def test_maructl_takes_what_a_page_says(page):
+    """Without a server: a command line that is well ends with 3, a bad one with 2. A bare name of a command is none."""
+    names = commands_of_maructl()
+    assert "evict" in names
+    for code in code_of(page):
+        words = shlex.split(code.partition("|")[0].partition(">")[0]) if code.startswith("maructl ") else []
+        if "--server" in words:
+            at = words.index("--server")
+            words = words[:at] + words[at + 2 :]
+        if len(words) == 2 and words[1] in names or words[-1:] == ["--help"] or not set(words) & set(names):
+            continue
+        command = [BUILD / "bin" / "maructl", "--server", "unix:/nobody.sock", "--timeout-ms", "100", *words[1:]]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 3, f"{page.name}: {code}: {done.stderr}"

@@ -21,9 +21,7 @@ TEST_F(ClientLoss, NothingWaitsForADoorThatIsGone) {
   auto own = net::runtime::acquire();
   ASSERT_TRUE(own);
   net::link wire{*own, std::make_shared<net::job_queue>()};
-  auto address = options().server;
-  auto port = static_cast<std::uint16_t>(std::stoi(address.substr(address.find(':') + 1)));
-  ASSERT_TRUE(wire.connect("127.0.0.1", port, steady::now() + 5s));
+  ASSERT_TRUE(wire.connect(*parse_server_address(options().server), {}, steady::now() + 5s));
   marud.stop();
   EXPECT_TRUE(soon([&] {
     auto asked = wire.send(net::hello{});

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,30 @@ def rules() -> list[dict[str, Any]]:
 def alerts() -> dict[str, dict[str, Any]]:
     """Alerts by name."""
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+@cache
+def known_labels() -> dict[str, set[str]]:
+    """The labels of each metric of marud, from its document."""
+    table = (ROOT / "docs/metrics.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| [^|]* \| ([^|]*) \|", table, re.MULTILINE)
+    of_histograms = {"histogram": {"le"}}
+    return {name: set(re.findall(r"`(\w+)`:", labels)) | of_histograms.get(kind, set()) for name, kind, labels in rows}
+
+
+def strange_labels(text: str) -> list[str]:
+    """Labels that an expression selects or sums by, and its metric has not: a sum by such a one finds samples, too."""
+    out = []
+    grouped = r"by \(([^)]*)\) \((?:rate|increase)?\(?((?:maru|process)_\w+)"
+    selected = r"((?:maru|process)_\w+)\{([^}]*)\}"
+    asked = [(word, by.split(", ")) for by, word in re.findall(grouped, text)]
+    asked += [(word, re.findall(r"(\w+)[=!]", labels)) for word, labels in re.findall(selected, text)]
+    for word, labels in asked:
+        name = re.sub(r"_(bucket|sum|count)$", "", word)
+        if name in known_labels():  # others are recorded
+            strangers = set(labels) - known_labels()[name] - {"job", "instance"}
+            out += [f"{word}: {label}" for label in sorted(strangers)]
+    return out
 
 
 def panels(dashboard: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from rules import DASHBOARDS, ROOT, dashboard_expressions, panels
+from rules import DASHBOARDS, ROOT, dashboard_expressions, known_labels, panels, strange_labels
 
 NAMES = ["cache", "durability", "latency", "memory", "overview", "sessions"]
 UNITS = {"short", "ops", "reqps", "s", "bytes", "percentunit"}
@@ -47,14 +47,19 @@ def test_panels_say_what_they_show(path):
 
 
 def test_metrics_and_labels_in_dashboards_exist():
-    table = (ROOT / "docs/metrics.md").read_text()
-    known = dict(re.findall(r"^\| `(\w+)` \| \w+ \| [^|]* \| ([^|]*) \|", table, re.MULTILINE))
     for expression in dashboard_expressions():
-        for word, labels in re.findall(r"((?:maru|process)_\w+)\{([^}]*)\}", expression.text):
-            name = re.sub(r"_(bucket|sum|count)$", "", word)
-            assert name in known, f"{expression.where}: {word}"
-            for label in set(re.findall(r"(\w+)=", labels)) - {"job", "instance"}:
-                assert f"`{label}`" in known[name], f"{expression.where}: {word} has no label {label}"
+        for word in re.findall(r"((?:maru|process)_\w+)\{", expression.text):
+            assert re.sub(r"_(bucket|sum|count)$", "", word) in known_labels(), f"{expression.where}: {word}"
+        assert strange_labels(expression.text) == [], expression.where
+
+
+def test_all_of_maru_is_no_other_process():
+    for path in DASHBOARDS:
+        job, instance = json.loads(path.read_text())["templating"]["list"][1:]
+        assert (job["allValue"], instance["allValue"]) == (".*maru.*", ".*"), path.name
+    for expression in dashboard_expressions():
+        for name, labels in re.findall(r"\b(process_\w+|up)\{([^}]*)\}", expression.text):
+            assert 'job=~"$job"' in labels, f"{expression.where}: {name}"
 
 
 def test_every_metric_is_shown_somewhere():

@@ -10,9 +10,9 @@ import time
 
 import pytest
 from load import OPTIONS, POOL, Load
-from marud import Marud
+from marud import Marud, wait_until
 from prometheus import Prometheus
-from rules import Expression, dashboard_expressions, rules
+from rules import DASHBOARDS, Expression, dashboard_expressions, panels, rules
 
 DEADLINE = 60  # seconds for all samples to come
 WORDS = re.compile(r"\s(and on|and|or|unless|==|!=|<=|>=|<|>)\s")
@@ -27,6 +27,7 @@ def operands(text: str) -> list[str]:
             out.append(text[from_:at])
             from_ = found.end()
     parts = [re.sub(r"^\(job, instance\) ", "", part.strip()) for part in [*out, text[from_:]]]
+    parts = [re.sub(r"^absent\((.*)\)$", r"\1", part) for part in parts]
     return [part for part in parts if not re.fullmatch(r"[-\d.e]+", part)]
 
 
@@ -58,6 +59,7 @@ def test_operands_are_what_is_compared():
     assert operands("a > 1") == ["a"]
     assert operands("a{b=~\"c > d\"} < 0.5 * f(x[1d]) and g > 1") == ['a{b=~"c > d"}', "0.5 * f(x[1d])", "g"]
     assert operands("m > 30 and on (job, instance) time() - p < 3600") == ["m", "time() - p"]
+    assert operands("absent(up{j=~\"m\"})") == ['up{j=~"m"}']
     assert inner_filters("a / (b > 0)") == "a / (b)"
 
 
@@ -75,6 +77,9 @@ def scene():
         load.damage()
         for _ in range(10):
             load.step()
+        # What marud counted goes with it: Prometheus must have seen it.
+        dead = 'maru_session_ended_total{reason="death"} >= 2'
+        wait_until(lambda: prometheus.query(dead), DEADLINE, "a scrape after the deaths")
         load.restart()
         prometheus.watch(server.http_port)
         load.strangers()
@@ -96,6 +101,16 @@ def test_every_expression_finds_samples(scene):
         load.step()
         left = [e for e in left if not prometheus.query(e.text)]
     assert not left, "\n" + "\n".join(f"{e.where}: no samples for {e.text}" for e in left)
+
+
+def test_legends_find_their_labels(scene):
+    prometheus, _ = scene
+    for path in DASHBOARDS:
+        for panel in panels(path):
+            for target in panel["targets"]:
+                wanted = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
+                for sample in prometheus.query(filled(target["expr"])):
+                    assert wanted <= set(sample["metric"]), f"{path.name}: {panel['title']}: {sample['metric']}"
 
 
 def test_load_moves_what_it_should(scene):

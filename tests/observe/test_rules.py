@@ -8,7 +8,7 @@ import re
 import subprocess
 from dataclasses import dataclass, field
 
-from rules import ROOT, RULES, alerts, programs, rules
+from rules import ROOT, RULES, alerts, programs, rules, strange_labels
 
 Series = dict[str, str]  # name and labels (without job and instance): values, one a minute
 
@@ -30,9 +30,9 @@ def latency(op: str, bucket: str) -> Series:
     return {f'{name}{{op="{op}",le="{le}"}}': "0+60x90" for le in [bucket, "+Inf"]}
 
 
-def commits(ok: int, failed: int) -> Series:
-    name = "maru_request_total"
-    return {f'{name}{{op="commit",result="{r}"}}': f"0+{n}x90" for r, n in [("ok", ok), ("failed", failed)]}
+def commits(**counts: int) -> Series:
+    """Keys a minute by result."""
+    return {f'maru_commit_total{{result="{result}"}}': f"0+{n}x90" for result, n in counts.items()}
 
 
 def lookups(hits: str, misses: str) -> Series:
@@ -44,9 +44,24 @@ def pool(quarantined: int) -> Series:
     return {f'maru_pool_bytes{{state="{state}"}}': f"{n}x90" for state, n in states.items()}
 
 
+def full_of_pins(pins: int, entries: int, free: int) -> Series:
+    states = {"committed": 1000 - free, "free": free, "unassigned": 0}
+    return {"maru_pins": f"{pins}x60", "maru_entries": f"{entries}x60"} | {
+        f'maru_pool_bytes{{state="{state}"}}': f"{n}x60" for state, n in states.items()
+    }
+
+
+def renewals(connected: str, answered: str) -> Series:
+    return {"maru_sessions_connected": connected, 'maru_request_total{op="renew",result="ok"}': answered}
+
+
 OLD, NEW = "-7200x90", "0x90"  # started two hours before time 0, or then
 CASES = {
     "MaruDown": Case({"up": "0x30"}, [{"up": "1x30"}, {"up": "1 1 0 1 1x30"}]),
+    "MaruHangs": Case(
+        renewals("2x30", "0+120x5 600x30"),
+        [renewals("2x30", "0+120x40"), renewals("0x30", "600x30"), renewals("2x4 0x30", "0+120x4 480x30")],
+    ),
     "MaruRestartsOften": Case(
         {"process_start_time_seconds": "1 1 2 2 3 3 4x30"}, [{"process_start_time_seconds": "1 1 2 2x40"}]
     ),
@@ -62,10 +77,23 @@ CASES = {
         {'maru_recovery_dropped_total{reason="descriptor"}': "3x30", "process_start_time_seconds": NEW},
         [
             {'maru_recovery_dropped_total{reason="state"}': "3x30", "process_start_time_seconds": NEW},
+            {'maru_recovery_dropped_total{reason="contents_lost"}': "3x30", "process_start_time_seconds": NEW},
             {'maru_recovery_dropped_total{reason="descriptor"}': "3x30", "process_start_time_seconds": OLD},
         ],
     ),
-    "MaruCommitsFail": Case(commits(90, 10), [commits(1000, 5), commits(0, 0)], labels={"op": "commit"}),
+    "MaruCommitsFail": Case(
+        commits(ok=90, exists=90, storage_failed=10),
+        [commits(ok=1000, storage_failed=5), commits(ok=0, storage_failed=0), commits(ok=50, not_granted=50)],
+    ),
+    "MaruCommitsStuck": Case(
+        {"maru_puts_in_flight": "0 0 64x30"} | commits(ok=0),
+        [
+            {"maru_puts_in_flight": "64x30"} | commits(ok=600),
+            {"maru_puts_in_flight": "64x3 0 64x3 0 64x3 0 64x3 0 64x3 0 64x30"} | commits(ok=0),
+            {"maru_puts_in_flight": "0x30"} | commits(ok=0),
+        ],
+        at="15m",
+    ),
     "MaruOutOfMemory": Case(
         {'maru_out_of_memory_total{reason="pool_full"}': "0x15 1x30"},
         [{'maru_out_of_memory_total{reason="pool_full"}': "5x60"}],
@@ -76,15 +104,19 @@ CASES = {
         [{f'maru_grant_wait_seconds_bucket{{le="{le}"}}': "0+60x60" for le in ["0.000025", "+Inf"]}],
     ),
     "MaruPoolPinned": Case(
-        {"maru_pins": "1900x60", "maru_entries": "2000x60"},
-        [{"maru_pins": "900x60", "maru_entries": "2000x60"}, {"maru_pins": "9x60", "maru_entries": "10x60"}],
+        full_of_pins(190, 200, free=10),
+        [full_of_pins(90, 200, free=10), full_of_pins(190, 200, free=500), full_of_pins(0, 0, free=10)],
     ),
     "MaruPinsOfLostWorkers": Case({"maru_pins_held_dead": "5x30"}, [{"maru_pins_held_dead": "5 5 5 0x30"}]),
     "MaruQuarantine": Case(pool(80), [pool(20)], "40m"),
     "MaruLeasesExpire": Case({"maru_lease_expired_total": "0x15 1x20"}, [{"maru_lease_expired_total": "3x60"}]),
     "MaruHitRateFell": Case(
         lookups("0+600x60 36000+60x60", "0+60x60 3600+600x60"),
-        [lookups("0+600x120", "0+60x120"), lookups("0+6x60 360+1x60", "0+0x60 0+5x60")],
+        [
+            lookups("0+600x120", "0+60x120"),
+            lookups("0+6x60 360+1x60", "0+0x60 0+5x60"),
+            lookups("0+60x60 3600+6x60", "0+1200x120"),
+        ],
         "110m",
     ),
     "MaruLookupsSlow": Case(latency("lookup", "0.05"), [latency("lookup", "0.001")], labels={"op": "lookup"}),
@@ -108,8 +140,8 @@ CASES = {
         {"maru_rocksdb_background_errors_total": "0x10 1x20"}, [{"maru_rocksdb_background_errors_total": "1x40"}]
     ),
     "MaruCompactionDebt": Case(
-        {"maru_rocksdb_pending_compaction_bytes": "5e9x60"},
-        [{"maru_rocksdb_pending_compaction_bytes": "1e9x60"}],
+        {"maru_rocksdb_level0_files": "36x60"},
+        [{"maru_rocksdb_level0_files": "24x60"}, {"maru_rocksdb_level0_files": "36x10 20x50"}],
         "40m",
     ),
     "MaruWalLarge": Case({"maru_rocksdb_wal_bytes": "3e9x60"}, [{"maru_rocksdb_wal_bytes": "1e9x60"}]),
@@ -154,7 +186,7 @@ def test_promtool_finds_nothing_to_say():
 
 
 def test_every_alert_has_a_case():
-    assert set(CASES) == set(alerts())
+    assert {*CASES, "MaruAbsent"} == set(alerts())  # that one is of no instance: it has a test of its own
 
 
 def promtool_test(name: str, case: Case) -> dict:
@@ -179,11 +211,28 @@ def test_every_alert_fires_for_sick_instances_only(tmp_path):
     promtool("test", "rules", str(file))
 
 
+def test_absence_is_told_where_nothing_of_maru_is_scraped(tmp_path):
+    rule = alerts()["MaruAbsent"]
+    firing = {"exp_labels": rule["labels"], "exp_annotations": rule["annotations"]}
+    tests = []
+    for name, up, expected_alerts in [
+        ("of another job", {"series": 'up{job="node",instance="a"}', "values": "1x30"}, [firing]),
+        ("down is not absent", {"series": 'up{job="maru",instance="a"}', "values": "0x30"}, []),
+    ]:
+        checks = [{"eval_time": "20m", "alertname": "MaruAbsent", "exp_alerts": expected_alerts}]
+        checks.append({"eval_time": "1m", "alertname": "MaruAbsent", "exp_alerts": []})
+        tests.append({"name": name, "interval": "1m", "input_series": [up], "alert_rule_test": checks})
+    file = tmp_path / "test.yml"
+    file.write_text(json.dumps({"rule_files": [str(p) for p in RULES], "evaluation_interval": "1m", "tests": tests}))
+    promtool("test", "rules", str(file))
+
+
 def test_alerts_have_severity_words_and_a_link():
     for name, rule in alerts().items():
         assert rule["labels"]["severity"] in {"critical", "warning"}, name
         assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}, name
-        assert rule["annotations"]["summary"].startswith("Maru on {{ $labels.instance }}: "), name
+        start = "Maru: " if name == "MaruAbsent" else "Maru on {{ $labels.instance }}: "
+        assert rule["annotations"]["summary"].startswith(start), name
         assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}", name
 
 
@@ -203,3 +252,9 @@ def test_metrics_in_rules_exist():
         for word in re.findall(r"[\w:]*maru_[\w:]*", rule["expr"]):
             name = re.sub(r"_(bucket|sum|count)$", "", word)
             assert name in known or word in recorded, f"{word} in {rule.get('alert') or rule['record']}"
+
+
+def test_rules_group_by_labels_that_their_metrics_have():
+    for rule in rules():
+        assert strange_labels(rule["expr"]) == [], rule.get("alert") or rule["record"]
+    assert strange_labels("sum by (reason) (rate(maru_lookup_total[5m]))") == ["maru_lookup_total: reason"]

@@ -56,6 +56,7 @@ def test_both_tcp_schemes_print_alike():
         ("unix://s3cret", "absolute path"),
         ("unix:///s3cret\0", "absolute path"),
         ("unix:///s3cret/", "absolute path"),
+        ("unix:////s3cret", "absolute path"),
         ("unix:///s3cret,b", "absolute path"),
         ("unix:///" + "x" * 107, "at most 107 bytes"),
         ("unix:///" + "é" * 54, "at most 107 bytes"),

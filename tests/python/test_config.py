@@ -83,6 +83,7 @@ def test_known_keywords_do_not_warn(recwarn):
         ({"auto_expand": False, "expand_size": MIB}, "expand_size requires auto_expand=True"),
         ({"expand_size": 512, "chunk_size_bytes": 1024}, "expand_size (512) must be >= chunk_size_bytes (1024)"),
         ({"timeout_ms": 0}, "timeout_ms must be positive, got 0"),
+        ({"timeout_ms": 1 << 31}, "timeout_ms must be at most 2147483647, got 2147483648"),
         ({"tls_cert": "c.pem"}, "tls_cert and tls_key must be given together"),
         ({"pool_path_map": "a=/b"}, "pool_path_map must be server_path=local_path[,...] with absolute paths"),
         ({"pool_path_map": "/a"}, "pool_path_map must be server_path=local_path[,...] with absolute paths"),

@@ -123,3 +123,12 @@ def test_a_token_file_that_cannot_be_used_is_named_and_not_shown(marud, tmp_path
         file.write_text(content)
     assert MaruHandler(MaruConfig(server_url=marud.url, token_file=str(file), **_SIZES)).connect() is False
     assert str(file) in caplog.text and cause in caplog.text and "xxx" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "setting", [{"chunk_size_bytes": 1 << 65, "pool_size": 1 << 66}, {"instance_id": "\udc80"}, {"tls_ca": "\udc80"}]
+)
+def test_no_message_repeats_the_token_where_a_setting_cannot_be_passed_on(setting, caplog):
+    config = MaruConfig(server_url="tcp://127.0.0.1:1", token="S3CRET", **{**_SIZES, **setting})
+    assert MaruHandler(config).connect() is False
+    assert "do not fit" in caplog.text and "S3CRET" not in caplog.text

@@ -5,6 +5,13 @@
 {{- if kindIs "float64" . -}}{{- int64 . -}}{{- else -}}{{- . -}}{{- end -}}
 {{- end -}}
 
+{{/* `options`, and what the pool's kind asks for. On huge pages all of the pool is touched at the start: a worker that
+     maps what is not there yet would have to pay for it, and may have none of the huge pages. */}}
+{{- define "maru.options" -}}
+{{- $own := ternary (dict "prefault" "start") dict (eq .Values.pool.kind "hugepages") -}}
+{{- toYaml (merge (dict) .Values.options $own) -}}
+{{- end -}}
+
 {{- define "maru.args" -}}
 - --pool=/mnt/maru/pool
 {{- with .Values.pool.size }}
@@ -30,7 +37,7 @@
 {{- end }}
 - --http=0.0.0.0:{{ int64 .Values.http.port }}
 - --insecure-bind
-{{- range $name, $value := .Values.options }}
+{{- range $name, $value := include "maru.options" . | fromYaml }}
 - {{ printf "--%s=%s" $name (include "maru.text" $value) | quote }}
 {{- end }}
 {{- end -}}
@@ -45,8 +52,17 @@
 {{- if not (or $v.tls.secretName $v.workers.tcp.insecure) -}}
 {{- fail "workers.tcp.enabled opens a port on the network: give tls.secretName, or workers.tcp.insecure=true to trust everybody who reaches it" -}}
 {{- end -}}
+{{- if eq (int64 $v.workers.tcp.port) (int64 $v.http.port) -}}
+{{- fail (printf "workers.tcp.port and http.port are both %d" (int64 $v.http.port)) -}}
+{{- end -}}
 {{- if and (semverCompare "<1.22-0" .Capabilities.KubeVersion.Version) (not $v.workers.tcp.hostPort) -}}
 {{- fail (printf "workers.tcp.hostPort is needed on Kubernetes %s: its Services cannot keep workers on their own node (1.22 and later can)" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
+{{- end -}}
+{{- if and $v.exampleWorker.enabled (eq (include "maru.worker.locked" .) "true") -}}
+{{- fail "exampleWorker.enabled needs tls.workerSecretName: the only door asks for a certificate" -}}
+{{- end -}}
+{{- if and $v.monitoring.serviceMonitor.enabled $v.monitoring.podMonitor.enabled -}}
+{{- fail "monitoring.serviceMonitor.enabled and monitoring.podMonitor.enabled are both true: every series would be there twice" -}}
 {{- end -}}
 {{- end -}}

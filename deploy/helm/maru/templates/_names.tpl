@@ -22,6 +22,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: daemon
 {{- end -}}
 
+{{- define "maru.podLabels" -}}
+{{ include "maru.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+{{- end -}}
+
 {{/* Labels of an object that is not one of marud's pods: without the component, so that nothing selects it. */}}
 {{- define "maru.labels" -}}
 app.kubernetes.io/name: {{ include "maru.name" . }}
@@ -29,6 +34,15 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{/* Two maps as one, written once: what is given as text wins, so that no key stands there twice. */}}
+{{- define "maru.merge" -}}
+{{- toYaml (merge (fromYaml (index . 1)) (default dict (index . 0))) -}}
+{{- end -}}
+
+{{- define "maru.nodeSelector" -}}
+{{- include "maru.merge" (list .Values.nodeSelector "kubernetes.io/os: linux") -}}
 {{- end -}}
 
 {{- define "maru.image" -}}

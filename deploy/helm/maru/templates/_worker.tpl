@@ -18,6 +18,11 @@ $(NODE_ADDRESS):{{ int64 .Values.workers.tcp.hostPort }}
 {{- end -}}
 {{- end -}}
 
+{{/* "true" where its only door asks for a certificate and it has none. */}}
+{{- define "maru.worker.locked" -}}
+{{- and .Values.tls.secretName (not .Values.workers.socket.enabled) (not .Values.tls.workerSecretName) | not | not -}}
+{{- end -}}
+
 {{/* Fields of the pod's spec: on a node that has a marud, as a user of the pool's group, with the pool's volumes. */}}
 {{- define "maru.worker.pod" -}}
 automountServiceAccountToken: false
@@ -27,10 +32,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 nodeSelector:
-  kubernetes.io/os: linux
-  {{- with .Values.nodeSelector }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "maru.nodeSelector" . | nindent 2 }}
 {{- with .Values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
@@ -106,6 +108,11 @@ resources:
     memory: 32Mi
   limits:
     memory: 256Mi
+    {{- if eq .Values.pool.kind "hugepages" }}
+    # The record of a session's pins lies beside the pool: 8 MiB of huge pages for each process that uses it. A container
+    # that asks for none may have none, whatever the node has.
+    hugepages-{{ .Values.pool.hugepageSize }}: {{ ternary "8Mi" "1Gi" (eq .Values.pool.hugepageSize "2Mi") }}
+    {{- end }}
     {{- with include "maru.deviceLimit" . }}
     {{- . | nindent 4 }}
     {{- end }}
