@@ -94,7 +94,7 @@ net::admin_reply admin::answer(const net::admin_request& m) {
   else if (m.verb == "check")
     body = check(arguments);
   else if (m.verb == "metrics")
-    body = {{"text", env_->metrics->text()}};
+    body = {{"text", env_->metrics_text()}};
   else if (m.verb == "log-level")
     body = log_level(arguments);
   else

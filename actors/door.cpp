@@ -138,7 +138,7 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   record.opened_ms = env_->unix_ms();
   record.lock_path = env_->lock_dir + "/" + std::to_string(value_of(record.id)) + ".lock";
   // Made here with the pool's mode; the worker takes the lock.
-  if (auto made = file_lock::acquire(record.lock_path, env_->options.pool_mode); !made) {
+  if (auto made = file_lock::acquire(record.lock_path, env_->options.pool_mode, env_->pool_group); !made) {
     net::hello_reply no;
     no.code = static_cast<std::uint8_t>(made.code());
     no.reason = made.error().message;
@@ -156,6 +156,7 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
       env_->metrics->session_opened();
       log::info(about("session_opened", record), "for pages of {} bytes; {} sessions", record.page_bytes,
                 sessions_.size());
+      admit(owner.node(), record);
     }
     auto answer = reply_for(known);
     answer.code = static_cast<std::uint8_t>(code);
@@ -165,6 +166,11 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   request(to_.workers[0], caf::infinite, save_session{record})
     .then([finish](const outcome& d) mutable { finish(d.code); },
           [finish](const caf::error&) mutable { finish(ec::stopping); });
+}
+
+void door::admit(const caf::node_id& node, const storage::session_record& session) {
+  if (env_->admit)
+    env_->admit(node, value_of(session.id), session.instance);
 }
 
 void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise reply) {
@@ -184,7 +190,9 @@ void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise repl
     return;
   }
   auto known = at->second;
-  auto finish = [this, known, reply, since](ec code, const std::string& kept) mutable {
+  auto finish = [this, known, owner, reply, since](ec code, const std::string& kept) mutable {
+    if (code == ec::ok)
+      admit(owner.node(), known.record);
     auto answer = reply_for(known);
     answer.code = static_cast<std::uint8_t>(code);
     answer.kept = kept;
@@ -219,7 +227,13 @@ net::hello_reply door::reply_for(const known_session& s) const {
 }
 
 caf::typed_response_promise<net::admin_reply> door::ask_admin(const net::admin_request& m) {
-  auto reply = make_response_promise<net::admin_reply>();
+  auto asker = current_sender() ? current_sender()->node() : caf::node_id{};
+  auto reply = make_response_promise<net::admin_reply>();  // takes the sender away
+  if (m.arguments.size() > bounds::admin_arguments_bytes_max) {
+    env_->metrics->rejected("admin", to_string(ec::too_large));
+    reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::too_large), "arguments over 64KiB"});
+    return reply;
+  }
   auto arguments = nlohmann::json::parse(m.arguments, nullptr, false);
   auto token = arguments.is_object() && arguments.contains("token") && arguments["token"].is_string()
                  ? arguments["token"].get<std::string>()
@@ -230,6 +244,7 @@ caf::typed_response_promise<net::admin_reply> door::ask_admin(const net::admin_r
     reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::refused), token_advice});
     return reply;
   }
+  admit(asker, {});
   request(admin_, caf::infinite, m)
     .then([reply](const net::admin_reply& r) mutable { reply.deliver(r); },
           [reply](const caf::error&) mutable {

@@ -35,6 +35,8 @@ private:
   void answered(ec code, std::chrono::steady_clock::time_point since);
   // ok, or why this worker is not let in.
   error check(const net::hello& m) const;
+  // The peer at this node showed a token that fits: for a session, or (none) for an operator's question.
+  void admit(const caf::node_id& node, const storage::session_record& session);
   void open(const net::hello& m, caf::actor_addr owner, hello_promise reply);
   void resume(const net::hello& m, caf::actor_addr owner, hello_promise reply);
   caf::typed_response_promise<net::admin_reply> ask_admin(const net::admin_request& m);

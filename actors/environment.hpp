@@ -43,11 +43,21 @@ struct environment {
   std::function<std::uint64_t()> unix_ms = system_unix_ms;
   // Sessions whose worker is connected. Each counts itself.
   std::shared_ptr<std::atomic<std::int64_t>> connected = std::make_shared<std::atomic<std::int64_t>>(0);
+  // Somebody at that node may stay (net::admit); empty where there is no transport.
+  std::function<void(const caf::node_id&, std::uint64_t session, const std::string& worker)> admit;
+  std::optional<gid_t> pool_group;  // of the pool's and the sessions' files
   // Set once, when marud begins to stop: sessions refuse new requests, those in flight finish.
   std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);
 
   // Not before a worker's own lease is over: until then it hands out what it has pinned.
   std::uint32_t resume_grace_ms() const { return std::max(options.resume_grace_ms, options.lease_ms); }
+  // What /metrics shows. RocksDB is asked when somebody looks, not before.
+  std::string metrics_text() const {
+    auto s = store->stats();
+    metrics->store({s.wal_bytes, s.memtable_bytes, s.block_cache_bytes, s.live_bytes, s.pending_compaction_bytes,
+                    s.level0_files, s.estimated_keys, s.slowdowns, s.stops, s.background_errors, s.write_stalled});
+    return metrics->text();
+  }
   // Slot of a page's descriptor; empty for a page that does not exist.
   std::optional<std::uint64_t> slot_of(page_ref page) const { return regions->slot_of(page, pool->super().slot_bytes); }
 };

@@ -12,6 +12,8 @@ namespace maru::actors {
 
 // Takes the time of every message that the actor handles, answers to its own requests included, and counts those that wait
 // for it. Two looks at the clock and three atomic additions a message (0.1 us), no lock.
+// Limits: who waits is counted when a message is done, so an actor that hangs in one shows no backlog; that it hangs,
+// /healthz and the watchdog tell.
 // Base: the `base` of a typed actor's handle.
 template <class Base>
 class observed : public Base {

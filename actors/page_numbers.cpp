@@ -101,21 +101,32 @@ std::uint64_t page_table::capacity(std::uint64_t page_bytes) const {
   return n;
 }
 
-std::uint64_t page_table::largest_free_run() const {
+std::uint64_t page_table::largest_free_run() {
+  auto left = bounds::run_scan_pages;
+  for (auto regions = regions_.size(); regions > 0; --regions) {
+    auto at = regions_.lower_bound(scan_.region);
+    if (at == regions_.end())
+      at = regions_.begin();
+    if (at->first != scan_.region)
+      scan_ = {at->first, 0, 0, 0};
+    auto& r = at->second;
+    for (; scan_.next < r.states.size() && left > 0; ++scan_.next, --left) {
+      scan_.run = r.states[scan_.next] == page_state::free ? scan_.run + r.row.page_bytes : 0;
+      scan_.best = std::max(scan_.best, scan_.run);
+    }
+    if (scan_.next < r.states.size())
+      break;
+    r.longest_free = scan_.best;
+    auto next = std::next(at);
+    scan_ = {next == regions_.end() ? region_id{} : next->first, 0, 0, 0};
+  }
   std::uint64_t best = 0, run = 0;
   for (std::size_t i = 0; i < extent_used_.size(); ++i) {
     run = extent_used_[i] ? 0 : run + extent_length(i);
     best = std::max(best, run);
   }
-  for (const auto& [id, r] : regions_) {
-    if (r.counts.free * r.row.page_bytes <= best)
-      continue;
-    run = 0;
-    for (auto state : r.states) {
-      run = state == page_state::free ? run + r.row.page_bytes : 0;
-      best = std::max(best, run);
-    }
-  }
+  for (const auto& [id, r] : regions_)
+    best = std::max(best, r.longest_free);
   return best;
 }
 

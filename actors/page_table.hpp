@@ -122,7 +122,8 @@ public:
   // Most pages of this size that the device can hold: its own and what is unassigned.
   std::uint64_t capacity(std::uint64_t page_bytes) const;
   // Bytes of the longest run that could be given out as one piece: unassigned extents or free pages of one region.
-  std::uint64_t largest_free_run() const;
+  // Looks at bounds::run_scan_pages pages a call, in turn: of a pool with more it tells what was so some calls ago.
+  std::uint64_t largest_free_run();
   std::uint64_t device_bytes() const { return device_bytes_; }
 
 private:
@@ -140,6 +141,7 @@ private:
     bool assigned = false;  // the first run is a session's; else both are nobody's
     bool opening = false;
     bool draining = false;
+    std::uint64_t longest_free = 0;  // bytes, when it was looked at last
 
     bool has(std::size_t i, page_part part) const {
       return part == page_part::all || (part == page_part::assigned) == (assigned && i == 0);
@@ -162,6 +164,11 @@ private:
   std::uint64_t device_bytes_, extent_bytes_;
   std::vector<bool> extent_used_;
   std::map<region_id, region> regions_;
+  struct {
+    region_id region{};
+    std::size_t next = 0;
+    std::uint64_t run = 0, best = 0;
+  } scan_;  // for the longest run: where it goes on
   candidates nobodys_, assigned_;
   page_uses uses_;
 };

@@ -21,7 +21,7 @@ pin_ledger::behavior_type pin_ledger::make_behavior() {
     [this](const end_pins_slice& m) { end_slice(m.session); },
     [this](const hold_pins& m) {
       table_.set_dead(m.session);
-      env_->metrics->pins_held_dead(table_.pins_held_dead());
+      export_metrics();
     },
     [this](const ask_pins& m) {
       if (m.session != session_id::none)
@@ -72,7 +72,6 @@ void pin_ledger::end_slice(session_id session) {
     send(this, end_pins_slice{session});
     return;
   }
-  env_->metrics->pins_held_dead(table_.pins_held_dead());
   auto at = ending_.find(session);
   if (at == ending_.end())
     return;
@@ -80,7 +79,10 @@ void pin_ledger::end_slice(session_id session) {
   ending_.erase(at);
 }
 
-void pin_ledger::export_metrics() { env_->metrics->pins(table_.pins()); }
+void pin_ledger::export_metrics() {
+  env_->metrics->pins(table_.pins());
+  env_->metrics->pins_held_dead(table_.pins_held_dead());
+}
 
 void pin_ledger::end_on_shards(const std::vector<pin_id>& pins) {
   auto parts = split_by_shard(pins, shards_.size());

@@ -1,13 +1,14 @@
 #include "actors/pin_table.hpp"
 
+#include <utility>
+
 namespace maru::actors {
 
 void pin_table::record(session_id session, std::span<const pin_id> pins) {
   auto& h = holders_[session];
   for (const auto& pin : pins)
     ++h.counts[pin];
-  h.pins += pins.size();
-  pins_ += pins.size();
+  add(h, static_cast<std::int64_t>(pins.size()));
 }
 
 std::vector<ec> pin_table::release(session_id session, std::span<const pin_id> pins) {
@@ -22,8 +23,7 @@ std::vector<ec> pin_table::release(session_id session, std::span<const pin_id> p
       continue;
     if (--at->second == 0)
       h.counts.erase(at);
-    --h.pins;
-    --pins_;
+    add(h, -1);
     out[i] = ec::ok;
   }
   if (h.pins == 0 && !h.dead)
@@ -46,23 +46,23 @@ std::vector<pin_id> pin_table::take(session_id session, std::size_t count) {
     if (at->second == 0)
       h.counts.erase(at);
   }
-  h.pins -= out.size();
-  pins_ -= out.size();
+  add(h, -static_cast<std::int64_t>(out.size()));
   if (h.counts.empty())
     holders_.erase(holder_at);
   return out;
 }
 
 void pin_table::set_dead(session_id session) {
-  if (auto at = holders_.find(session); at != holders_.end())
-    at->second.dead = true;
+  auto& h = holders_[session];  // also without pins: those of a lookup under way are recorded later
+  if (!std::exchange(h.dead, true))
+    held_dead_ += h.pins;
 }
 
-std::uint64_t pin_table::pins_held_dead() const {
-  std::uint64_t sum = 0;
-  for (const auto& [id, h] : holders_)
-    sum += h.dead ? h.pins : 0;
-  return sum;
+void pin_table::add(holder& h, std::int64_t more) {
+  auto n = static_cast<std::uint64_t>(more);
+  h.pins += n;
+  pins_ += n;
+  held_dead_ += h.dead ? n : 0;
 }
 
 std::uint64_t pin_table::pins_of(session_id session) const {

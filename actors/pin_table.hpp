@@ -22,11 +22,12 @@ public:
   // Takes up to `count` pins of the session away, one item per pin; empty when none is left.
   std::vector<pin_id> take(session_id session, std::size_t count);
 
-  // Counts of sessions that may still be copying but have no rights any more.
+  // From now on the session's pins count as held by one that may still be copying but has no rights any more. Until `take`
+  // finds none left.
   void set_dead(session_id session);
 
   std::uint64_t pins() const { return pins_; }
-  std::uint64_t pins_held_dead() const;
+  std::uint64_t pins_held_dead() const { return held_dead_; }
   std::uint64_t pins_of(session_id session) const;
 
 private:
@@ -35,8 +36,10 @@ private:
     std::uint64_t pins = 0;
     bool dead = false;
   };
+  void add(holder& h, std::int64_t more);
+
   std::unordered_map<session_id, holder> holders_;
-  std::uint64_t pins_ = 0;
+  std::uint64_t pins_ = 0, held_dead_ = 0;
 };
 
 }  // namespace maru::actors

@@ -207,6 +207,7 @@ void pool_manager::expire_waiting(size_class& c) {
     env_->metrics->out_of_memory(grace_      ? metrics::starved_by::grace
                                  : no_space_ ? metrics::starved_by::no_space
                                              : metrics::starved_by::pool_full);
+    env_->metrics->grant_wait(std::chrono::duration<double>(clock().now() - c.waiting.front().since).count());
     log::warn({"grant_refused", value_of(c.waiting.front().request.session)},
               "no page of {} bytes was to be had in {} ms: {}", c.waiting.front().request.page_bytes,
               std::chrono::milliseconds{bounds::grant_wait_max}.count(),

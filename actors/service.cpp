@@ -41,13 +41,6 @@ net::payload_checksums checksums_of(const std::string& word) {
                               : payload_checksums::off;
 }
 
-// What is asked of RocksDB when somebody looks, not before.
-void export_store(const environment& env) {
-  auto s = env.store->stats();
-  env.metrics->store({s.wal_bytes, s.memtable_bytes, s.block_cache_bytes, s.live_bytes, s.pending_compaction_bytes,
-                      s.level0_files, s.estimated_keys, s.slowdowns, s.stops, s.background_errors, s.write_stalled});
-}
-
 // A mistyped --pool would make a new pool, and the entries of the right one would be dropped as lost with the old.
 status check_pool_path(const marud_options& o, const storage::pool_record& known) {
   std::error_code failed;
@@ -75,6 +68,14 @@ status check_lasting(const marud_options& o) {
   return {};
 }
 
+// The group that an option names; empty where it names none.
+result<std::optional<gid_t>> group_of(const std::string& name) {
+  auto ids = net::parse_gids(name);
+  if (!ids)
+    return ids.error();
+  return ids->empty() ? std::optional<gid_t>{} : std::optional{ids->front()};
+}
+
 // Who may come in, and where. Names of users and groups are looked up here: one that nobody has stops the start.
 result<net::door_options> door_options_of(const std::shared_ptr<environment>& env) {
   const auto& o = env->options;
@@ -82,33 +83,41 @@ result<net::door_options> door_options_of(const std::shared_ptr<environment>& en
   auto listen = parse_server_addresses(o.listen);
   auto uids = net::parse_uids(o.allow_uids);
   auto gids = net::parse_gids(o.allow_gids);
-  auto group = net::parse_gids(o.socket_group);
+  auto group = group_of(o.socket_group);
   if (!listen)
     return listen.error();
-  for (auto* ids : {&uids, &gids, &group})
+  if (!group)
+    return group.error();
+  for (auto* ids : {&uids, &gids})
     if (!*ids)
       return ids->error();
   out.listen = *std::move(listen);
   out.users = {*std::move(uids), *std::move(gids)};
   out.socket_file.mode = o.socket_mode;
-  if (!group->empty())
-    out.socket_file.group = group->front();
+  out.socket_file.group = *group;
   out.tls = {o.tls_cert, o.tls_key, o.tls_ca};
   out.connections_max = net::connections_within_limits(o.connections_max);
   out.per_peer_max = o.connections_per_peer;
   out.on_reject = [metrics = env->metrics](std::string_view reason) { metrics->rejected("actor_port", reason); };
-  out.on_event = [](bool warning, const std::string& line) {
-    auto level = warning ? log::severity::warn : log::severity::info;
-    log::write_if_wanted(level, "door", "{}", line);
+  out.on_certificate = [metrics = env->metrics](std::int64_t not_after) { metrics->certificate_not_after(not_after); };
+  out.on_event = [](net::door_event what, const std::string& line) {
+    switch (what) {
+      case net::door_event::entered: return log::debug("door_entered", "{}", line);
+      case net::door_event::refused: return log::warn("door_refused", "{}", line);
+      case net::door_event::tls_changed: return log::info("tls_changed", "{}", line);
+      case net::door_event::tls_kept: return log::warn("tls_kept", "{}", line);
+    }
   };
   return out;
 }
 
-status make_folder(const std::string& path, unsigned mode) {
+status make_folder(const std::string& path, unsigned mode, std::optional<gid_t> group = {}) {
   std::error_code failed;
   std::filesystem::create_directories(path, failed);
   if (failed)
     return {ec::io, "failed to make folder " + path + ": " + failed.message()};
+  if (group && ::chown(path.c_str(), static_cast<uid_t>(-1), *group) != 0)
+    return errno_error("give " + path + " to group " + std::to_string(*group), errno);
   if (mode != 0)
     ::chmod(path.c_str(), mode);
   return {};
@@ -188,6 +197,10 @@ status service::open_pool() {
   options.extent_bytes = o.region_size;
   options.mode = o.visibility == "software" ? cxl::coherence::software : cxl::coherence::hardware;
   options.file_mode = o.pool_mode;
+  auto group = group_of(o.pool_group);
+  if (!group)
+    return group.error();
+  options.file_group = env_->pool_group = *group;
   options.contents_survive_reboot = env_->durability_host;
   options.format_foreign = o.format;
   auto pool = cxl::pool::open(options, known);
@@ -204,7 +217,8 @@ status service::open_pool() {
   env_->metrics->server_epoch(env_->pool->epoch());
   // Workers whom the pool's mode lets in open their lock file here: by its name, so they need not list the folder.
   return make_folder(env_->lock_dir,
-                     0700u | ((o.pool_mode & 0060) != 0 ? 0010u : 0u) | ((o.pool_mode & 0006) != 0 ? 0001u : 0u));
+                     0700u | ((o.pool_mode & 0060) != 0 ? 0010u : 0u) | ((o.pool_mode & 0006) != 0 ? 0001u : 0u),
+                     *group);
 }
 
 status service::start_actors() {
@@ -222,6 +236,13 @@ status service::start_actors() {
   net::transport_options transport;
   transport.server = true;
   transport.connections_max = env_->options.connections_max;
+  transport.admission_timeout = bounds::admission_timeout;
+  transport.on_admit = [](std::uint64_t session, const std::string& worker, const std::string& from) {
+    if (session != 0)
+      log::info({"session_peer", session, worker}, "it is {}", from);
+    else
+      log::info("operator", "questions come from {}", from);
+  };
   transport.on_reject = [metrics = env_->metrics](std::string_view reason) {
     metrics->rejected("actor_port", reason);
     log::warn("peer_refused", "a connection to --listen is closed: {}", reason);
@@ -229,6 +250,9 @@ status service::start_actors() {
   net::configure_transport(*config_, transport);
   system_ = std::make_unique<caf::actor_system>(*config_);
 
+  env_->admit = [system = system_.get()](const caf::node_id& node, std::uint64_t session, const std::string& worker) {
+    net::admit(*system, node, session, worker);
+  };
   environment_ptr env = env_;
   bool grace = !state->sessions.empty();
   for (auto& entries : state->shards)
@@ -259,21 +283,28 @@ status service::publish() {
   if (!doors)
     return doors.error();
   doors_ = *std::move(doors);
+  log::info("doors_open", "{}; workers show {}; a port {}", listens_at(),
+            env_->tokens->asked() ? "a token" : "no token",
+            env_->options.tls_cert.empty() ? "takes plain text" : "asks for their certificate");
   metrics::http_routes routes;
-  routes.metrics = [env = env_] {
-    export_store(*env);
-    return env->metrics->text();
-  };
-  routes.healthy = [] { return true; };
+  routes.metrics = [env = env_] { return env->metrics_text(); };
+  routes.healthy = [this] { return healthy(); };
   routes.ready = [this] { return ready(); };
   routes.status_json = [this] { return status_json(); };
+  heard_ = std::chrono::steady_clock::now();
   auto http = metrics::http_server::start(env_->options.http, std::move(routes));
   if (!http)
     return http.error();
   http_ = std::move(*http);
+  pulse_ = std::make_unique<repeated>(bounds::pulse_interval, [this] {
+    if (silent_actor(bounds::answer_max).empty())
+      heard_ = std::chrono::steady_clock::now();
+  });
   ready_ = true;
   return {};
 }
+
+bool service::healthy() const { return std::chrono::steady_clock::now() - heard_.load() < bounds::hung_after; }
 
 std::string service::listens_at() const {
   auto addresses = doors_ ? doors_->addresses() : std::vector<server_address>{};
@@ -323,6 +354,7 @@ void service::stop() {
   ready_ = false;
   env_->stopping->store(true);
   http_.reset();
+  pulse_.reset();
   {
     caf::scoped_actor self{*system_};
     doors_.reset();

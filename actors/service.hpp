@@ -15,6 +15,7 @@
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
 #include "actors/recovery.hpp"
+#include "base/repeated.hpp"
 #include "metrics/http_server.hpp"
 #include "net/doors.hpp"
 
@@ -31,6 +32,8 @@ public:
   std::string listens_at() const;
   std::uint16_t http_port() const { return http_ ? http_->port() : 0; }
   bool ready() const { return ready_; }
+  // Whether all actors have answered lately: a marud that is not healthy only a new start helps.
+  bool healthy() const;
   std::string status_json() const;
   // Name of an actor that does not answer within the time, for all of them together; empty: all do. Not once stop() began.
   std::string silent_actor(std::chrono::milliseconds within) const;
@@ -59,6 +62,8 @@ private:
   door_actor door_;
   std::unique_ptr<net::doors> doors_;
   std::unique_ptr<metrics::http_server> http_;
+  std::atomic<std::chrono::steady_clock::time_point> heard_{begun_};  // when all actors answered last
+  std::unique_ptr<repeated> pulse_;
   std::atomic<bool> ready_{false};
   bool stopped_ = false;
 };

@@ -47,7 +47,13 @@ inline constexpr auto grant_wait_max = 1s;         // a grant that nothing can s
 
 // Client
 inline constexpr auto request_timeout = 2s;
+inline constexpr std::chrono::milliseconds timeout_max{0x7fffffff};  // of a client's calls
+inline constexpr auto admission_timeout = 10s;  // a connection that by then showed no token that fits is closed
+inline constexpr std::size_t admin_arguments_bytes_max = 64 * KiB;
 inline constexpr std::size_t grant_batch = 64;  // pages fetched ahead by one grant request
+
+// Metrics
+inline constexpr std::size_t run_scan_pages = 1 << 20;  // looked at for the longest free run, a second
 
 // Log
 inline constexpr std::size_t log_burst = 20;  // lines of one event in a window; further ones are counted
@@ -58,6 +64,8 @@ inline constexpr std::size_t log_events_max = 256;  // different ones that are c
 inline constexpr auto drain_max = 4s;
 
 // Service manager (systemd)
+inline constexpr auto pulse_interval = 5s;       // how often all actors are asked whether they still answer
+inline constexpr auto hung_after = 20s;          // and without an answer from all of them marud is not healthy
 inline constexpr auto answer_max = 5s;           // the watchdog takes an actor that is silent for longer as stuck
 inline constexpr auto start_sign_interval = 5s;  // how often a long start says that it goes on
 inline constexpr auto start_extension = 30s;     // which each of these signs asks for

@@ -26,17 +26,23 @@ void file_lock::release() {
     ::close(std::exchange(fd_, -1));
 }
 
-result<file_lock> file_lock::acquire(const std::string& path, unsigned mode) {
+result<file_lock> file_lock::acquire(const std::string& path, unsigned mode, std::optional<gid_t> group) {
   int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0 && errno == EEXIST)
     return acquire_existing(path);
+  if (fd >= 0 && group && ::fchown(fd, static_cast<uid_t>(-1), *group) != 0) {
+    int cause = errno;
+    ::close(fd);
+    ::unlink(path.c_str());
+    return errno_error("give " + path + " to group " + std::to_string(*group), cause);
+  }
   if (fd >= 0)
     ::fchmod(fd, mode);
   return lock(fd, path);
 }
 
 result<file_lock> file_lock::acquire_existing(const std::string& path) {
-  return lock(::open(path.c_str(), O_RDWR | O_CLOEXEC), path);
+  return lock(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW), path);
 }
 
 result<file_lock> file_lock::lock(int fd, const std::string& path) {

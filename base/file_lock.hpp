@@ -2,6 +2,9 @@
 // process that has the description is gone, across containers: this is what "proof of death" rests on.
 #pragma once
 
+#include <sys/types.h>
+
+#include <optional>
 #include <string>
 
 #include "base/error.hpp"
@@ -16,9 +19,10 @@ public:
   file_lock& operator=(file_lock&& other) noexcept;
   ~file_lock();
 
-  // Creates the file where it is missing (with exactly `mode`, whatever the umask) and locks it without waiting.
+  // Creates the file where it is missing (with exactly `mode`, whatever the umask, and `group`, empty: the process's own)
+  // and locks it without waiting.
   // `in_use`: another description holds the lock. `io`: the file cannot be opened.
-  static result<file_lock> acquire(const std::string& path, unsigned mode = 0600);
+  static result<file_lock> acquire(const std::string& path, unsigned mode = 0600, std::optional<gid_t> group = {});
   // The same for a file that must be there: `io` where it is not.
   static result<file_lock> acquire_existing(const std::string& path);
 

@@ -73,7 +73,8 @@ row names(const char* group, string name, string options::*field, bool several, 
   auto set = [=](options& o, string_view text) -> std::optional<string> {
     auto items = split_list(text);
     bool whole = std::none_of(items.begin(), items.end(), [](string_view item) { return item.empty(); });
-    if (!whole || (!several && items.size() > 1))
+    bool blank = items.empty() && !text.empty();  // would admit everybody
+    if (blank || !whole || (!several && items.size() > 1))
       return several ? "names or numbers with commas between them" : "a name or a number";
     o.*field = text;
     return std::nullopt;

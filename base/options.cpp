@@ -36,6 +36,7 @@ const std::vector<row>& table() {
     size(pool, "region-size", &options::region_size, {layout_align, 16 * TiB, layout_align, true},
          "Slab given to one page size at a time. 0: 1/64 of the pool, at least 2MiB and one page"),
     file_mode(pool, "pool-mode", &options::pool_mode, "Mode of the pool's files: who may map them, in octal"),
+    names(pool, "pool-group", &options::pool_group, false, "Group of the pool's files. Empty: marud's own"),
     choice(pool, "visibility", &options::visibility, {"hardware", "software"},
            "Who keeps caches in step: one host or CXL 3, or the workers by writing lines back. Fixed at format"),
     flag(pool, "format", &options::format,
@@ -66,7 +67,9 @@ const std::vector<row>& table() {
     address(doors, "http", &options::http,
             "Where /metrics, /healthz, /readyz and /status are. Port 0 takes a free one"),
     flag(doors, "insecure-bind", &options::insecure_bind,
-         "Allow http, and listen without TLS, beyond loopback: whoever reaches the ports is trusted"),
+         "Allow listen without TLS beyond loopback: whoever reaches the port is trusted"),
+    flag(doors, "insecure-http", &options::insecure_http,
+         "Allow http beyond loopback: whoever reaches the port reads metrics and names of workers, nothing else"),
     path(
       doors, "tls-cert", &options::tls_cert, "MARU_TLS_CERT",
       "Certificate of marud, PEM, and those up to the CA. With it, tls-key and tls-ca every listening port speaks TLS"),
@@ -142,17 +145,20 @@ status check_doors(const options& o) {
     return bad(
       "failed to use --tls-cert, --tls-key and --tls-ca: marud shows a certificate and asks for one, so give all "
       "three");
-  if (o.insecure_bind)
-    return {};
-  constexpr auto beyond =
-    "' is beyond loopback, where everybody who reaches the port is trusted; "
-    "take 127.0.0.1, ::1 or localhost, or add ";
+  constexpr auto loopback = "; take 127.0.0.1, ::1 or localhost, or add ";
   for (const auto& where : *parse_server_addresses(o.listen))
-    if (!where.local() && tls_files == 0)
-      return bad("failed to use --listen: '" + to_string(where) + beyond
+    if (!where.local() && tls_files == 0 && !o.insecure_bind)
+      return bad("failed to use --listen: '" + to_string(where)
+                 + "' is beyond loopback, where everybody who reaches the port is trusted" + loopback
                  + "--tls-cert and its fellows, or --insecure-bind");
-  if (!is_loopback(parse_host_port(o.http)->host))
-    return bad("failed to use --http: '" + o.http + beyond + "--insecure-bind");
+  auto http_host = parse_host_port(o.http)->host;
+  if (http_host.find(':') != http_host.npos)
+    return bad("failed to use --http: '" + o.http
+               + "' is an address of IPv6, which the HTTP server does not speak (Debian's civetweb); take one of IPv4");
+  if (!is_loopback(http_host) && !o.insecure_http)
+    return bad("failed to use --http: '" + o.http
+               + "' is beyond loopback, where everybody who reaches the port reads metrics and names of workers"
+               + loopback + "--insecure-http");
   return {};
 }
 

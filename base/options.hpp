@@ -18,6 +18,7 @@ struct marud_options {
   std::uint64_t page_min = 0;   // bytes; 0: an existing pool's, 64 KiB for a new one
   std::uint64_t region_size = 0;
   std::uint32_t pool_mode = 0600;
+  std::string pool_group;
   std::string visibility = "hardware";
   bool format = false;
   std::string prefault = "background";
@@ -37,6 +38,7 @@ struct marud_options {
   std::string allow_gids;
   std::string http = "127.0.0.1:9555";
   bool insecure_bind = false;
+  bool insecure_http = false;
   std::string tls_cert;
   std::string tls_key;
   std::string tls_ca;

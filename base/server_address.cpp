@@ -15,7 +15,8 @@ result<server_address> parse_socket_path(std::string_view text, std::string_view
   if (path.starts_with("//"))
     path.remove_prefix(2);
   constexpr std::string_view in_no_path{",\0", 2};
-  if (!path.starts_with('/') || path.ends_with('/') || path.find_first_of(in_no_path) != path.npos)
+  if (!path.starts_with('/') || path.starts_with("//") || path.ends_with('/')
+      || path.find_first_of(in_no_path) != path.npos)
     return bad("write unix: and the absolute path of a socket, such as unix:/run/maru/maru.sock");
   if (path.size() > socket_path_bytes_max)
     return bad("the path of a socket has at most " + std::to_string(socket_path_bytes_max) + " bytes");

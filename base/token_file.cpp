@@ -2,22 +2,17 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include "base/bounds.hpp"
+#include "base/or_variable.hpp"
 
 namespace maru {
 
 namespace {
 
 constexpr std::size_t file_bytes_max = tokens_max * (bounds::name_bytes_max + 2);
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
 
 }  // namespace
 
@@ -62,20 +57,18 @@ result<std::vector<std::string>> read_tokens(const std::string& path) {
   return parse_tokens(text, path);
 }
 
-result<std::string> client_token(const std::string& token, const std::string& file) {
-  auto from = file;
-  if (from.empty() && token.empty())
-    from = variable("MARU_TOKEN_FILE");
-  if (from.empty()) {
-    auto given = token.empty() ? variable("MARU_TOKEN") : token;
-    if (given.empty())
-      return given;
-    auto tokens = parse_tokens(given, token.empty() ? "MARU_TOKEN" : "the option");
-    if (!tokens)
-      return tokens.error();
-    return tokens->front();
-  }
-  auto tokens = read_tokens(from);
+token_source token_source::or_environment() const {
+  if (!file.empty() || !text.empty())
+    return *this;
+  if (auto named = or_variable({}, "MARU_TOKEN_FILE"); !named.empty())
+    return {named, {}};
+  return {{}, or_variable({}, "MARU_TOKEN")};
+}
+
+result<std::string> token_source::read() const {
+  if (file.empty() && text.empty())
+    return std::string{};
+  auto tokens = file.empty() ? parse_tokens(text, "the token given or MARU_TOKEN") : read_tokens(file);
   if (!tokens)
     return tokens.error();
   return tokens->front();

@@ -19,8 +19,14 @@ result<std::vector<std::string>> parse_tokens(std::string_view text, const std::
 // The same of a file. `bad_option`: also where it cannot be read.
 result<std::vector<std::string>> read_tokens(const std::string& path);
 
-// What a client shows: the first of `file`, else `token`; where it is given neither, the first of the file that
-// MARU_TOKEN_FILE names, else of MARU_TOKEN, else "".
-result<std::string> client_token(const std::string& token, const std::string& file);
+// Where a client has its token from: the first of a file, which is read anew each time, or a text.
+struct token_source {
+  std::string file, text;
+
+  // Where neither is given: the file that MARU_TOKEN_FILE names, else MARU_TOKEN.
+  token_source or_environment() const;
+  // "" where there is none. `bad_option`: see parse_tokens.
+  result<std::string> read() const;
+};
 
 }  // namespace maru

@@ -12,7 +12,8 @@ set(MARU_UNIT_DIR "lib/systemd/system" CACHE STRING "Where systemd's units go, b
 install(TARGETS marud maructl maru-bench RUNTIME DESTINATION bin COMPONENT server)
 install(FILES deploy/marud.toml DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/maru COMPONENT server)
 install(FILES ${MARU_PACKAGE_DIR}/maru.service DESTINATION ${MARU_UNIT_DIR} COMPONENT server)
-install(FILES docs/install.md docs/reliability.md README.md DESTINATION share/doc/maru COMPONENT server)
+file(GLOB MARU_DOCS CONFIGURE_DEPENDS docs/*.md)
+install(FILES ${MARU_DOCS} README.md DESTINATION share/doc/maru COMPONENT server)
 
 # Man pages say what the programs themselves say.
 find_program(GZIP gzip REQUIRED)
@@ -53,9 +54,23 @@ set(MARU_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/maru)
 set_target_properties(maru_net PROPERTIES EXPORT_NAME client)
 install(TARGETS maru_net maru_cxl maru_base maru_options EXPORT maru
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
-# The client's header and what it includes.
-install(FILES net/client.hpp DESTINATION include/maru/net COMPONENT dev)
-install(FILES base/bounds.hpp base/error.hpp base/types.hpp DESTINATION include/maru/base COMPONENT dev)
+# The client's header and what it includes, found anew when one of them changes.
+set(MARU_HEADERS net/client.hpp)
+set(MARU_HEADERS_LEFT ${MARU_HEADERS})
+while(MARU_HEADERS_LEFT)
+  list(POP_FRONT MARU_HEADERS_LEFT header)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${header})
+  cmake_path(GET header PARENT_PATH folder)
+  install(FILES ${header} DESTINATION include/maru/${folder} COMPONENT dev)
+  file(STRINGS ${PROJECT_SOURCE_DIR}/${header} lines REGEX "^#include \"")
+  foreach(line IN LISTS lines)
+    string(REGEX REPLACE "^#include \"([^\"]*)\".*$" "\\1" included "${line}")
+    if(NOT included IN_LIST MARU_HEADERS)
+      list(APPEND MARU_HEADERS ${included})
+      list(APPEND MARU_HEADERS_LEFT ${included})
+    endif()
+  endforeach()
+endwhile()
 install(EXPORT maru NAMESPACE maru:: FILE maruTargets.cmake DESTINATION ${MARU_CMAKE_DIR} COMPONENT dev)
 write_basic_package_version_file(${MARU_MADE}/maruConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES cmake/maruConfig.cmake cmake/FindCAF.cmake ${MARU_MADE}/maruConfigVersion.cmake
@@ -65,5 +80,7 @@ install(FILES examples/quickstart.cpp DESTINATION share/doc/libmaru-dev/examples
 # -- python: for Debian's interpreter, the one that the module is built for
 if(MARU_PYTHON)
   install(DIRECTORY ${PROJECT_BINARY_DIR}/python/ DESTINATION lib/python3/dist-packages COMPONENT python
-    PATTERN __pycache__ EXCLUDE)
+    PATTERN __pycache__ EXCLUDE PATTERN "*.so" EXCLUDE)
+  # As a target, so that it is stripped.
+  install(TARGETS maru_python LIBRARY DESTINATION lib/python3/dist-packages/maru_handler COMPONENT python)
 endif()

@@ -2,9 +2,12 @@
 // FS-DAX and hugetlbfs fit the same interface.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -76,7 +79,8 @@ struct file_device_options {
   bool create = false;     // make the file (and its parent folders) where missing, and grow it to `size`
   access mode = access::read_write;
   unsigned file_mode = 0600;
-  std::uint64_t headroom = 0;  // with create: bytes of its file system that something else is about to take
+  std::uint64_t headroom = 0;            // with create: bytes of its file system that something else is about to take
+  std::optional<gid_t> file_group = {};  // of a file that is made; empty: the process's own
 };
 
 // Opens a file as a device. `missing`: no such file and not asked to create it. `invalid`: a folder or not a regular

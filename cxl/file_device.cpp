@@ -123,6 +123,11 @@ result<unique_fd> open_or_create(const file_device_options& o) {
   unique_fd made{::open(o.path.c_str(), flags | O_CREAT | O_EXCL, o.file_mode)};
   if (made.get() < 0)
     return storage_error("make device " + o.path, errno);
+  if (o.file_group && ::fchown(made.get(), static_cast<uid_t>(-1), *o.file_group) != 0) {
+    auto cause = errno_error("give " + o.path + " to group " + std::to_string(*o.file_group), errno);
+    ::unlink(o.path.c_str());
+    return cause;
+  }
   if (::fchmod(made.get(), o.file_mode) != 0)  // the umask must not narrow what the operator asked for
     return errno_error("set the mode of " + o.path, errno);
   return made;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,9 +22,15 @@ constexpr std::uint32_t slots_first = 2048;  // then doubled
 
 result<std::unique_ptr<pin_record>> pin_record::open(const std::string& path) {
   auto what = "open session file " + path;
-  int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  // Whoever says that he is marud names the path: no other file than a session's may lose its contents here.
+  int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  struct stat file = {};
   if (fd < 0)
     return errno_error(what, errno);
+  if (::fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) || file.st_nlink > 1) {
+    ::close(fd);
+    return {ec::unknown_contents, "failed to " + what + ": it is no file of a session"};
+  }
   // Mapped whole at once: no address changes as the file grows, and nothing beyond its end is touched.
   void* at = MAP_FAILED;
   if (::ftruncate(fd, 0) == 0)

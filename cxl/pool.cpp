@@ -267,7 +267,7 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
   auto bytes = metadata_bytes(super_.data_bytes, super_.slot_bytes);
   // The data first, and with room for the metadata: a size that cannot be is refused before anything is taken.
   auto data = open_file_device({o.path, super_.data_bytes, true, access::read_write, o.file_mode,
-                                bytes - std::min(bytes, allocated_bytes(meta_path(o)))});
+                                bytes - std::min(bytes, allocated_bytes(meta_path(o))), o.file_group});
   if (!data)
     return data.error();
   data_ = std::move(*data);
@@ -315,7 +315,8 @@ status pool::adopt(const pool_options& o, const superblock& found, bool contents
     if (auto ok = write_superblock(); !ok)
       return ok;
   }
-  auto data = open_file_device({o.path, super_.data_bytes, contents_lost, access::read_write, o.file_mode});
+  auto data =
+    open_file_device({o.path, super_.data_bytes, contents_lost, access::read_write, o.file_mode, 0, o.file_group});
   if (!data)
     return data.error();
   data_ = std::move(*data);

@@ -25,6 +25,7 @@ struct pool_options {
   std::uint64_t extent_bytes = 0;        // 0: default_extent_bytes()
   coherence mode = coherence::hardware;  // of payloads; a mismatch is refused
   unsigned file_mode = 0600;
+  std::optional<gid_t> file_group;       // of the data; empty: the process's own
   bool contents_survive_reboot = false;  // durability=host on a device that keeps its contents
   bool format_foreign = false;           // --format: overwrite unknown contents or another pool
   std::optional<hash_secret> secret;     // of a new pool; empty: random. Tests fix with it which shard a key has

@@ -112,6 +112,7 @@ public:
   void request(op o, answer a, std::uint64_t items, double seconds);
   void refused(op o, ec code);  // before anything was done for it
   void rejected(std::string_view door, std::string_view reason);
+  void certificate_not_after(std::int64_t unix_seconds);
   void mailbox_length_add(actor a, std::int64_t n);
   void handled(actor a, std::chrono::nanoseconds took);
 

@@ -37,7 +37,9 @@ double start_since_boot() {
 
 process_stats read_process_stats() {
   process_stats out;
-  out.start_seconds = std::atof(line_of("/proc/stat", "btime ").c_str()) + start_since_boot();
+  // Once: btime moves when the clock is set, and would look like another start.
+  static const double start = std::atof(line_of("/proc/stat", "btime ").c_str()) + start_since_boot();
+  out.start_seconds = start;
   out.resident_bytes = std::strtoull(line_of("/proc/self/status", "VmRSS:").c_str(), nullptr, 10) * 1024;
   std::error_code failed;
   using std::filesystem::directory_iterator;

@@ -163,6 +163,9 @@ void registry::rejected(std::string_view door, std::string_view reason) {
   impl_->rejections.count({std::string{door}, std::string{reason}});
 }
 
+void registry::certificate_not_after(std::int64_t unix_seconds) {
+  impl_->set(id::certificate_not_after, number(unix_seconds));
+}
 void registry::mailbox_length_add(actor a, std::int64_t n) {
   impl_->at(id::mailbox_length).change(index_of(a), number(n));
 }

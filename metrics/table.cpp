@@ -145,8 +145,9 @@ const std::vector<definition>& table() {
              {{"state", page_states}}),
        gauge(id::pool_bytes, "maru_pool_bytes", "bytes",
              "Bytes of the pool by the state of their page; the states add up to the pool.", {{"state", page_states}}),
-       gauge(id::quarantined_pages, "maru_quarantined_pages", "pages",
-             "Pages that a process may still be writing, kept out of use until it is proven dead."),
+       gauge(
+         id::quarantined_pages, "maru_quarantined_pages", "pages",
+         "Pages kept out of use: a process may still write there and is not proven dead, or their bytes were damaged."),
        gauge(id::largest_free_run, "maru_largest_free_run_bytes", "bytes",
              "Longest run of bytes that could be given out as one piece: the largest page size that can get a region."),
        gauge(id::fragmentation, "maru_fragmentation_ratio", "ratio",
@@ -205,6 +206,8 @@ const std::vector<definition>& table() {
        counter(id::rejected, "maru_rejected_total", "events",
                "Input refused before it did anything, by door (where it came in) and reason.",
                {{"door", {}}, {"reason", {}}}),
+       gauge(id::certificate_not_after, "maru_tls_certificate_not_after_seconds", "seconds",
+             "When the certificate that marud shows ends, in seconds since 1970; 0 without TLS."),
      }},
     {"Actors",
      {

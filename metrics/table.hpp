@@ -46,6 +46,7 @@ enum class id : std::uint8_t {
   request,
   batch_items,
   rejected,
+  certificate_not_after,
   mailbox_length,
   handler_seconds,
   recovery_seconds,

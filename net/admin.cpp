@@ -70,7 +70,7 @@ result<admin> admin::open(const std::string& server, std::chrono::milliseconds t
     result<admin> out{ec::unavailable, "failed to " + what + ": what answers there is no marud, or it has no "
                                                              "room for another connection, or it asks for TLS"};
     auto& system = (*owner)->system();
-    auto dialled = dial(*address, tls, deadline, [] { return false; });
+    auto dialled = dial(*address, tls.or_environment(), deadline, [] { return false; });
     if (!dialled)
       return dialled.error();
     caf::scoped_actor self{system};

@@ -155,6 +155,7 @@ std::string_view to_string(refusal why) {
     case refusal::malformed: return "malformed";
     case refusal::too_large: return "too_large";
     case refusal::forbidden: return "forbidden";
+    case refusal::stranger: return "stranger";
     case refusal::actors: return "actors";
     case refusal::slow_reader: return "slow_reader";
   }
@@ -221,6 +222,10 @@ refusal basp_gate::check_direct(const basp_frame_header& header) const {
   }
   if (header.flags != 0)
     return refusal::malformed;
+  // What nobody answers nobody counts, and a client has nothing to say that needs no answer.
+  if (role_ == role::accepted && !id.is_response()
+      && (!id.is_request() || id.is_answered() || header.source_actor == 0))
+    return refusal::forbidden;
   // A response nobody waits for: forged, it could answer a request that one of our actors made to another.
   if (id.is_response() && responses_due_ == 0)
     return refusal::forbidden;
@@ -275,9 +280,27 @@ refusal basp_gate::admit_direct(const basp_frame_header& header, std::string_vie
   bool plain = *types == "@<>+@error" ? response && is_plain_error(in) : are_plain_types(*types, true);
   if (!plain)
     return refusal::forbidden;
-  if (response)
+  if (response) {
     --responses_due_;
+  } else if (role_ == role::accepted) {
+    auto size = payload.size() + request_bytes;
+    auto id = caf::message_id(header.operation_data).request_id().integer_value();
+    // CAF's actors number their requests: one that comes twice would be counted once.
+    if (!unanswered_.try_emplace({header.source_actor, id}, size).second)
+      return refusal::forbidden;
+    unanswered_bytes_ += size;
+  }
   return refusal::none;
+}
+
+std::size_t basp_gate::answered(std::uint64_t actor, std::uint64_t request) {
+  auto at = unanswered_.find({actor, request});
+  if (at == unanswered_.end())
+    return 0;
+  auto size = at->second;
+  unanswered_.erase(at);
+  unanswered_bytes_ -= size;
+  return size;
 }
 
 }  // namespace maru::net

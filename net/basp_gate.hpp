@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 namespace maru::net {
 
@@ -18,6 +19,7 @@ inline constexpr std::size_t basp_handshake_bytes_max = 64 * 1024;
 inline constexpr std::size_t basp_error_bytes_max = 4096;
 inline constexpr std::size_t basp_type_list_bytes_max = 512;
 inline constexpr std::size_t basp_elements_max = 16;  // of one message
+inline constexpr std::size_t request_bytes = 1024;    // what a request costs beside its payload until it is answered
 
 enum class basp_operation : std::uint8_t {
   server_handshake,
@@ -51,8 +53,9 @@ enum class refusal : std::uint8_t {
   timeout,      // nothing heard for the connection timeout, or a frame not finished in it
   handshake,    // the first frame is no handshake that fits, or a later one claims another node
   malformed,    // a header or payload that makes no sense
-  too_large,    // a payload over its bound
+  too_large,    // a payload over its bound, or of all peers the one that holds most when that is too much
   forbidden,    // well-formed, but nothing a client needs: routing, named actors, exit, link, unasked responses ...
+  stranger,     // came to no session, and asked nothing with a token that fits, in time
   actors,       // more actors of one peer than the bound
   slow_reader,  // too much waits to be read by the peer
 };
@@ -74,6 +77,10 @@ public:
 
   // A request went out to this peer: one more response may come.
   void asked() { ++responses_due_; }
+  // The response to the peer's request is on its way: `actor` is whose request it was. Returns the bytes let go.
+  std::size_t answered(std::uint64_t actor, std::uint64_t request);
+  // Bytes of the peer's requests that are not answered yet.
+  std::size_t unanswered_bytes() const { return unanswered_bytes_; }
 
   bool established() const { return !node_.empty(); }
 
@@ -88,6 +95,16 @@ private:
   std::string node_;  // of the peer, empty until its handshake
   std::size_t payload_bytes_max_;
   std::uint64_t responses_due_ = 0;
+
+  struct asker {
+    std::uint64_t actor, request;
+    friend bool operator==(const asker&, const asker&) = default;
+  };
+  struct asker_hash {
+    std::size_t operator()(const asker& a) const { return a.actor * 0x9e3779b97f4a7c15u ^ a.request; }
+  };
+  std::unordered_map<asker, std::size_t, asker_hash> unanswered_;
+  std::size_t unanswered_bytes_ = 0;
 };
 
 }  // namespace maru::net

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "base/bounds.hpp"
+#include "base/or_variable.hpp"
+#include "base/token_file.hpp"
 #include "base/uuid.hpp"
 #include "cxl/checksum.hpp"
 
@@ -25,6 +27,14 @@ result<std::shared_ptr<client_impl>> client_impl::open(client_options options, p
   auto owner = runtime::acquire();
   if (!owner)
     return owner.error();
+  if (options.timeout.count() < 0 || options.timeout > bounds::timeout_max)
+    return {ec::bad_option, "failed to open a client: its timeout is not from 0 to "
+                              + std::to_string(bounds::timeout_max.count()) + " ms"};
+  options.tls = options.tls.or_environment();
+  auto token = token_source{options.token_file, options.token}.or_environment();
+  options.token_file = token.file;
+  options.token = token.text;
+  options.pool_path = or_variable(options.pool_path, "MARU_POOL_PATH");
   options.grant_batch = std::clamp<std::size_t>(options.grant_batch, 1, bounds::batch_items_max);
   auto* made = new client_impl(std::move(options), *std::move(server), *std::move(owner), std::move(map));
   // In a forked child its threads are not there, so nothing of it can be taken down: it stays.

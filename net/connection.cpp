@@ -174,7 +174,7 @@ void connection::attempt() {
 result<session_ptr> connection::open_session(const std::shared_ptr<link>& wire, time_point deadline) {
   if (auto connected = wire->connect(server_, options_.tls, deadline); !connected)
     return connected.error();
-  auto token = client_token(options_.token, options_.token_file);
+  auto token = token_source{options_.token_file, options_.token}.read();
   if (!token)
     return token.error();
   auto previous = latest();

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -47,11 +46,6 @@ struct attempt {
   }
 };
 
-std::string or_variable(const std::string& given, const char* name) {
-  const char* value = given.empty() ? std::getenv(name) : nullptr;
-  return value ? value : given;
-}
-
 result<unique_fd> connect_to(const attempt& a, int family, const sockaddr* to, socklen_t size) {
   unique_fd socket{::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
   if (!socket)
@@ -89,8 +83,15 @@ result<unique_fd> connect_tcp(const attempt& a) {
     return a.failed(ec::unavailable, "failed to find the host: " + std::string{::gai_strerror(code)});
   std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> all{found, ::freeaddrinfo};
   result<unique_fd> last{a.failed(ec::unavailable, "the host has no address")};
-  for (auto* one = found; one && !last; one = one->ai_next)
-    last = connect_to(a, one->ai_family, one->ai_addr, one->ai_addrlen);
+  int left = 0;
+  for (auto* one = found; one; one = one->ai_next)
+    ++left;
+  for (auto* one = found; one && !last; one = one->ai_next, --left) {
+    auto now = std::chrono::steady_clock::now();
+    // One that swallows packets must leave the others their part of the time.
+    attempt this_one{a.server, now + std::max(a.deadline - now, 0ns) / left, a.cancelled};
+    last = connect_to(this_one, one->ai_family, one->ai_addr, one->ai_addrlen);
+  }
   return last;
 }
 
@@ -130,11 +131,10 @@ result<wire> dial(const server_address& server, const tls_options& tls, time_poi
   if (!socket)
     return socket.error();
   wire out{*std::move(socket), {}, {}};
-  tls_files files{or_variable(tls.cert, "MARU_TLS_CERT"), or_variable(tls.key, "MARU_TLS_KEY"),
-                  or_variable(tls.ca, "MARU_TLS_CA")};
+  tls_files files{tls.cert, tls.key, tls.ca};
   if (server.is_unix() || !files.wanted())
     return out;
-  auto secured = secure(a, out.socket.get(), files, or_variable(tls.server_name, "MARU_TLS_SERVER_NAME"));
+  auto secured = secure(a, out.socket.get(), files, tls.server_name);
   if (!secured)
     return secured.error();
   out.tls = *std::move(secured);

@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstring>
 #include <list>
-#include <map>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -23,19 +22,26 @@ using clock = std::chrono::steady_clock;
 
 constexpr int accepts_a_turn = 64;  // so that a flood at one door does not keep the others waiting
 constexpr auto pause_without_descriptors = 100ms;
-constexpr auto refusals_told_every = 1s;  // of one kind; the others are counted
+
+// How many of the connections may be by TCP.
+std::size_t tcp_part(const door_options& o) {
+  bool both = std::any_of(o.listen.begin(), o.listen.end(), [](const auto& where) { return where.is_unix(); });
+  return o.connections_max - (both ? o.connections_max / 8 : 0);
+}
 
 }  // namespace
 
 // The doors' thread and what it owns.
 class doors::porter {
 public:
-  porter(door_options options, std::vector<listener> listeners, std::optional<tls_server> tls)
+  porter(door_options options, std::vector<listener> listeners, std::optional<tls_server> tls, unique_fd wake)
       : options_(std::move(options)),
         listeners_(std::move(listeners)),
         tls_(std::move(tls)),
-        count_(options_.connections_max, options_.per_peer_max),
-        wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        count_(options_.per_peer_max),
+        guests_max_(std::max<std::size_t>(1, options_.connections_max / 4)),
+        tcp_max_(tcp_part(options_)),
+        wake_(std::move(wake)),
         thread_([this] { run(); }) {}
 
   ~porter() {
@@ -55,10 +61,6 @@ private:
     clock::time_point until;
     short events;
   };
-  struct told {
-    clock::time_point last;
-    std::size_t kept_back = 0;
-  };
 
   void run();
   void accept_at(const listener& at);
@@ -66,17 +68,18 @@ private:
   void shake_hands(std::list<guest>::iterator one);
   void welcome(const listener& at, const peer& who, wire connection, const std::string& certificate);
   void refuse(const listener& at, const std::string& who, const char* reason, const std::string& cause);
-  void say(bool warning, const std::string& line) const {
+  void say(door_event what, const std::string& line) const {
     if (options_.on_event)
-      options_.on_event(warning, line);
+      options_.on_event(what, line);
   }
 
   const door_options options_;
   const std::vector<listener> listeners_;
   std::optional<tls_server> tls_;
   connection_count count_;
-  std::list<guest> guests_;
-  std::map<std::string, told, std::less<>> told_;
+  const std::size_t guests_max_;  // at the same time
+  const std::size_t tcp_max_;     // connections by TCP
+  std::list<guest> guests_;       // the oldest first
   clock::time_point paused_until_{};
   unique_fd wake_;
   std::thread thread_;  // last: it uses all of the above
@@ -134,9 +137,9 @@ void doors::porter::meet(const listener& at, unique_fd socket) {
   if (at.address().is_unix() && !options_.users.admits(*who))
     return refuse(at, who->text, "user", "it is not among --allow-uids and --allow-gids");
   connection_count::full full{};
-  auto ticket = count_.enter(who->key, full);
+  auto ticket = count_.enter(who->key, at.address().is_unix() ? options_.connections_max : tcp_max_, full);
   if (full == connection_count::full::all)
-    return refuse(at, who->text, "connections", "there are as many connections as --connections-max allows");
+    return refuse(at, who->text, "connections", "there are as many connections as --connections-max allows here");
   if (full == connection_count::full::peer)
     return refuse(at, who->text, "peer", who->key + " has as many connections as --connections-per-peer allows");
   wire connection{std::move(socket), {}, std::move(ticket)};
@@ -146,13 +149,21 @@ void doors::porter::meet(const listener& at, unique_fd socket) {
   bool renewed = false;
   const auto& context = tls_->current(trouble, renewed);
   if (!trouble.empty())
-    say(true, trouble);
-  if (renewed)
-    say(false, "the certificates of TLS have changed: new connections get the new ones");
+    say(door_event::tls_kept, trouble);
+  if (renewed) {
+    say(door_event::tls_changed, "the certificates of TLS have changed: new connections get the new ones");
+    if (options_.on_certificate)
+      options_.on_certificate(tls_->not_after());
+  }
   auto tls = context.start(connection.socket.get());
   if (!tls)
     return refuse(at, who->text, "tls", tls.error().message);
   connection.tls = *std::move(tls);
+  if (guests_.size() >= guests_max_) {  // honest ones take milliseconds: the oldest is the one that dawdles
+    auto oldest = std::move(guests_.front());
+    guests_.pop_front();
+    refuse(*oldest.at, oldest.who.text, "tls", "it did not finish the handshake of TLS before others needed the place");
+  }
   guests_.push_back({std::move(connection), *std::move(who), &at, clock::now() + options_.handshake_timeout, POLLIN});
   shake_hands(std::prev(guests_.end()));
 }
@@ -178,24 +189,16 @@ void doors::porter::shake_hands(std::list<guest>::iterator one) {
 }
 
 void doors::porter::welcome(const listener& at, const peer& who, wire connection, const std::string& certificate) {
-  say(false, "connected through " + to_string(at.address()) + ": " + who.text
-               + (certificate.empty() ? "" : ", certificate of " + certificate));
+  connection.from =
+    who.text + (certificate.empty() ? "" : ", certificate of " + certificate) + " at " + to_string(at.address());
+  say(door_event::entered, "connected: " + connection.from);
   options_.enter(std::move(connection));
 }
 
 void doors::porter::refuse(const listener& at, const std::string& who, const char* reason, const std::string& cause) {
   if (options_.on_reject)
     options_.on_reject(reason);
-  auto& kind = told_[reason];
-  auto now = clock::now();
-  if (kind.last != clock::time_point{} && now - kind.last < refusals_told_every) {
-    ++kind.kept_back;
-    return;
-  }
-  auto more = std::exchange(kind.kept_back, 0);
-  kind.last = now;
-  say(true, "refused at " + to_string(at.address()) + ": " + who + ": " + cause
-              + (more == 0 ? "" : " (and " + std::to_string(more) + " more for reasons of this kind since)"));
+  say(door_event::refused, "refused at " + to_string(at.address()) + ": " + who + ": " + cause);
 }
 
 doors::doors() = default;
@@ -208,6 +211,8 @@ result<std::unique_ptr<doors>> doors::open(door_options options) {
     if (!loaded)
       return loaded.error();
     tls = *std::move(loaded);
+    if (options.on_certificate)
+      options.on_certificate(tls->not_after());
   }
   std::vector<listener> listeners;
   for (const auto& where : options.listen) {
@@ -216,8 +221,11 @@ result<std::unique_ptr<doors>> doors::open(door_options options) {
       return one.error();
     listeners.push_back(*std::move(one));
   }
+  unique_fd wake{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  if (!wake)
+    return errno_error("open the doors", errno);
   std::unique_ptr<doors> made{new doors};
-  made->porter_ = std::make_unique<porter>(std::move(options), std::move(listeners), std::move(tls));
+  made->porter_ = std::make_unique<porter>(std::move(options), std::move(listeners), std::move(tls), std::move(wake));
   return made;
 }
 

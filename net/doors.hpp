@@ -2,9 +2,11 @@
 //
 // Operation: a thread of its own accepts, asks the kernel who is at a Unix socket, counts the connections of each peer,
 // and shakes hands where TLS is asked for; what strangers can cost stays on this thread, and nobody waits for anybody
-// else. Who passed goes to `enter` as a wire; what it says there is the transport's to judge. Concurrency: open and the
-// end from one thread; the callbacks run on the thread of the doors. Limits: connections that passed are not asked
-// again: a certificate that expires, or a user who is taken off the list, is refused at the next connect.
+// else. Who passed goes to `enter` as a wire; what it says there is the transport's to judge. Peers that shake hands have
+// at most a quarter of the places, and where there are Unix sockets an eighth is for these.
+// Concurrency: open and the end from one thread; the callbacks run on the thread of the doors.
+// Limits: connections that passed are not asked again: a certificate that expires, or a user who is taken off the list, is
+// refused at the next connect.
 #pragma once
 
 #include <chrono>
@@ -23,6 +25,9 @@
 
 namespace maru::net {
 
+// entered, refused: a peer. tls_changed, tls_kept: the certificates' files changed, and are used or no good.
+enum class door_event { entered, refused, tls_changed, tls_kept };
+
 struct door_options {
   std::vector<server_address> listen;
   socket_file_options socket_file;
@@ -34,8 +39,10 @@ struct door_options {
   std::function<void(wire)> enter;
   // A peer was turned away; `reason` is one of: connections, peer (too many of it), user, tls. May be empty.
   std::function<void(std::string_view reason)> on_reject;
-  // A line for the log; `warning`: somebody should look. May be empty.
-  std::function<void(bool warning, const std::string& line)> on_event;
+  // When marud's certificate ends, in seconds since 1970: at the start, and when there is another. May be empty.
+  std::function<void(std::int64_t not_after)> on_certificate;
+  // For the log. May be empty.
+  std::function<void(door_event what, const std::string& line)> on_event;
 };
 
 class doors {

@@ -90,8 +90,13 @@ caf::behavior hardened_broker::make_behavior() {
       shut_down(msg.handle);
       forget(msg.handle, caf::sec::none);
     },
+    [this](caf::ok_atom, const caf::node_id& node, std::uint64_t session, const std::string& worker) {
+      admit(node, session, worker);
+    },
     [this](caf::forward_atom, const caf::strong_actor_ptr&, const std::vector<caf::strong_actor_ptr>&,
-           const caf::strong_actor_ptr&, caf::message_id id, const caf::message&) {
+           const caf::strong_actor_ptr& to, caf::message_id id, const caf::message&) {
+      if (id.is_response())
+        answered(to, id);
       asking_ = id.is_request();
       pass_on();
       asking_ = false;
@@ -142,7 +147,7 @@ void hardened_broker::read(const caf::io::new_data_msg& msg) {
   if (taken == std::string_view::npos)
     return;  // `who` is gone
   keep_partial(who, fresh.substr(taken), had_partial && taken == 0);
-  if (incomplete_bytes_ > incomplete_payloads_max * options_.payload_bytes_max)
+  if (incomplete_bytes_ + unanswered_bytes_ > options_.held_bytes_max)
     shed();
 }
 
@@ -170,8 +175,11 @@ std::size_t hardened_broker::take_frames(connection_handle hdl, basp_gate& gate,
     auto verdict = gate.check(header);
     bool complete = bytes.size() - taken - basp_header_bytes >= header.payload_bytes;
     auto payload = bytes.substr(taken + basp_header_bytes, complete ? header.payload_bytes : 0);
-    if (verdict == refusal::none && complete)
+    if (verdict == refusal::none && complete) {
+      auto before = gate.unanswered_bytes();
       verdict = gate.admit(header, payload);
+      unanswered_bytes_ += gate.unanswered_bytes() - before;
+    }
     if (verdict != refusal::none && verdict != refusal::ignore) {
       refuse(hdl, verdict);
       return std::string_view::npos;
@@ -223,16 +231,35 @@ void hardened_broker::forget(connection_handle hdl, caf::sec code) {
   auto it = peers_.find(hdl);
   if (it != peers_.end()) {
     incomplete_bytes_ -= it->second.partial.size();
+    unanswered_bytes_ -= it->second.gate.unanswered_bytes();
     peers_.erase(it);
   }
   connection_cleanup(hdl, code);
 }
 
-// Too much is held in incomplete frames: the one with the largest goes.
+void hardened_broker::admit(const caf::node_id& node, std::uint64_t session, const std::string& worker) {
+  auto* who = peer_at(node);
+  if (!who)
+    return;  // gone already
+  bool again = std::exchange(who->admitted, true);
+  if (options_.on_admit && (session != 0 || !again))
+    options_.on_admit(session, worker, remote_addr(*instance.tbl().lookup_direct(node)));
+}
+
+void hardened_broker::answered(const caf::strong_actor_ptr& asker, caf::message_id id) {
+  if (auto* who = asker ? peer_at(asker->node()) : nullptr)
+    unanswered_bytes_ -= who->gate.answered(asker->id(), id.request_id().integer_value());
+}
+
+hardened_broker::peer* hardened_broker::peer_at(const caf::node_id& node) {
+  auto hdl = instance.tbl().lookup_direct(node);
+  auto at = hdl ? peers_.find(*hdl) : peers_.end();
+  return at == peers_.end() ? nullptr : &at->second;
+}
+
 void hardened_broker::shed() {
-  auto it = std::max_element(peers_.begin(), peers_.end(), [](const auto& a, const auto& b) {
-    return a.second.partial.size() < b.second.partial.size();
-  });
+  auto it = std::max_element(peers_.begin(), peers_.end(),
+                             [](const auto& a, const auto& b) { return a.second.held() < b.second.held(); });
   if (it != peers_.end())
     refuse(it->first, refusal::too_large);
 }
@@ -244,11 +271,13 @@ void hardened_broker::flush(connection_handle hdl) {
     if (auto it = peers_.find(hdl); it != peers_.end())
       it->second.gate.asked();
   }
-  // CAF writes from a second buffer that was swapped out of this one: each may take half of the bound.
-  if (wr_buf(hdl).size() <= options_.write_buffer_bytes_max / 2)
-    return;
   auto it = peers_.find(hdl);
   if (it == peers_.end() || it->second.cut)
+    return;
+  bool stranger = options_.admission_timeout.count() > 0 && !it->second.admitted;
+  auto bound = stranger ? stranger_buffer_bytes_max : options_.write_buffer_bytes_max;
+  // CAF writes from a second buffer that was swapped out of this one: each may take half of the bound.
+  if (wr_buf(hdl).size() <= bound / 2)
     return;
   // CAF may be walking its routing table: the rest follows when it notices that the socket is shut.
   it->second.cut = true;
@@ -270,6 +299,8 @@ void hardened_broker::reap() {
     if (!who.gate.established()) {
       if (now - who.opened > options_.handshake_timeout)
         late.emplace_back(hdl, refusal::silent);
+    } else if (auto wait = options_.admission_timeout; wait.count() > 0 && !who.admitted && now - who.opened > wait) {
+      late.emplace_back(hdl, refusal::stranger);
     } else if (timeout.count() > 0) {
       bool stuck = !who.partial.empty() && now - who.frame_since > timeout;
       if (stuck || now - who.last_seen > timeout)

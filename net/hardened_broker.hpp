@@ -30,8 +30,8 @@ const transport_options& transport_options_of(caf::actor_system& system);
 inline constexpr std::size_t actors_per_peer_max = 4096;
 // CAF keeps published actors by port: this number is that of the door, whatever it listens on.
 inline constexpr std::uint16_t door_port = 1;
-// Bytes of incomplete frames of all peers together, in payloads of the largest size.
-inline constexpr std::size_t incomplete_payloads_max = 16;
+// What may wait to be read by a peer that nobody vouched for.
+inline constexpr std::size_t stranger_buffer_bytes_max = 256 * bounds::KiB;
 
 class hardened_broker final : public caf::io::basp_broker {
 public:
@@ -56,6 +56,9 @@ private:
     time_point frame_since;  // when the first byte of `partial` came
     std::string partial;     // bytes of a frame that is not complete
     bool cut = false;        // shut down; CAF tells when the socket is gone
+    bool admitted = false;   // somebody vouched for it
+
+    std::size_t held() const { return partial.size() + gate.unanswered_bytes(); }
   };
 
   void pass_on();
@@ -70,6 +73,11 @@ private:
   // Shuts the peer down and forgets it. `code` is what a pending connect gets.
   void refuse(caf::io::connection_handle hdl, refusal why, caf::sec code = caf::sec::malformed_basp_message);
   void forget(caf::io::connection_handle hdl, caf::sec code);
+  void admit(const caf::node_id& node, std::uint64_t session, const std::string& worker);
+  // A response goes to an actor of a peer.
+  void answered(const caf::strong_actor_ptr& asker, caf::message_id id);
+  peer* peer_at(const caf::node_id& node);
+  // Too much is held for all peers: the one that holds most goes.
   void shed();
   void reap();
   void schedule_reap();
@@ -81,9 +89,9 @@ private:
   const std::string own_node_;
   caf::behavior stock_;
   std::unordered_map<caf::io::connection_handle, peer> peers_;
-  std::vector<char> payload_;  // of the frame in hand
-  std::size_t incomplete_bytes_ = 0;
-  bool asking_ = false;  // the message being written is a request
+  std::vector<char> payload_;                                // of the frame in hand
+  std::size_t incomplete_bytes_ = 0, unanswered_bytes_ = 0;  // of all peers
+  bool asking_ = false;                                      // the message being written is a request
 
   std::mutex known_mutex_;
   std::unordered_map<caf::node_id, std::unordered_set<caf::actor_id>> known_;  // actors of connected nodes

@@ -19,6 +19,8 @@ namespace maru::net {
 
 namespace {
 
+constexpr auto loopback = "loopback";  // whoever has one address of it has them all
+
 std::string address_text(int family, const void* bytes) {
   char text[INET6_ADDRSTRLEN] = {};
   ::inet_ntop(family, bytes, text, sizeof text);
@@ -48,21 +50,23 @@ result<peer> user_at(int socket) {
   return out;
 }
 
-peer address_of(const sockaddr_in& from) {
-  auto address = address_text(AF_INET, &from.sin_addr);
-  return {address, address + " port " + std::to_string(ntohs(from.sin_port)), false, 0, {}};
+// `address`: four bytes.
+peer ipv4_peer(const void* address, in_port_t port) {
+  auto text = address_text(AF_INET, address);
+  bool local = *static_cast<const unsigned char*>(address) == 127;
+  return {local ? loopback : text, text + " port " + std::to_string(ntohs(port)), false, 0, {}};
 }
 
+peer address_of(const sockaddr_in& from) { return ipv4_peer(&from.sin_addr, from.sin_port); }
+
 peer address_of(const sockaddr_in6& from) {
-  auto port = " port " + std::to_string(ntohs(from.sin6_port));
-  if (IN6_IS_ADDR_V4MAPPED(&from.sin6_addr)) {
-    auto address = address_text(AF_INET, &from.sin6_addr.s6_addr[12]);
-    return {address, address + port, false, 0, {}};
-  }
+  if (IN6_IS_ADDR_V4MAPPED(&from.sin6_addr))
+    return ipv4_peer(&from.sin6_addr.s6_addr[12], from.sin6_port);
   in6_addr network = from.sin6_addr;  // one host may have as many addresses in it as it likes
-  if (!IN6_IS_ADDR_LOOPBACK(&network))
-    std::memset(&network.s6_addr[8], 0, 8);
-  return {address_text(AF_INET6, &network), address_text(AF_INET6, &from.sin6_addr) + port, false, 0, {}};
+  std::memset(&network.s6_addr[8], 0, 8);
+  auto key = IN6_IS_ADDR_LOOPBACK(&from.sin6_addr) ? loopback : address_text(AF_INET6, &network);
+  auto port = " port " + std::to_string(ntohs(from.sin6_port));
+  return {key, address_text(AF_INET6, &from.sin6_addr) + port, false, 0, {}};
 }
 
 // A number as it is, a name by `find`.
@@ -117,12 +121,12 @@ result<std::vector<gid_t>> parse_gids(const std::string& list) {
   });
 }
 
-std::shared_ptr<const void> connection_count::enter(const std::string& key, full& why) {
+std::shared_ptr<const void> connection_count::enter(const std::string& key, std::size_t all_max, full& why) {
   why = full::no;
   {
     std::lock_guard guard(shared_->mutex);
     auto at = shared_->by_key.find(key);
-    if (shared_->all >= all_max_)
+    if (shared_->all >= all_max)
       why = full::all;
     else if (at != shared_->by_key.end() && at->second >= peer_max_)
       why = full::peer;

@@ -17,7 +17,8 @@ namespace maru::net {
 // Of TCP: the address. Of a Unix socket: what the kernel says of the process that connected, as seen from this
 // process's user namespace.
 struct peer {
-  std::string key;   // what connections are counted by: an address (IPv6: the network of 64 bits), or a user
+  // What connections are counted by: an address (IPv6: the network of 64 bits; all of loopback is one), or a user.
+  std::string key;
   std::string text;  // for people: "10.0.0.7 port 41234", "pid 4711, uid 1000, gid 1000"
   bool local_user = false;
   uid_t uid = 0;
@@ -43,13 +44,12 @@ result<std::vector<gid_t>> parse_gids(const std::string& list);
 // Concurrency: any thread.
 class connection_count {
 public:
-  connection_count(std::size_t all_max, std::size_t peer_max)
-      : shared_(std::make_shared<shared>()), all_max_(all_max), peer_max_(peer_max) {}
+  explicit connection_count(std::size_t peer_max) : shared_(std::make_shared<shared>()), peer_max_(peer_max) {}
 
-  // Counts one more until the ticket is let go; may outlive this object. Null: there are as many as may be. `full`:
-  // why.
+  // Counts one more until the ticket is let go; may outlive this object. Null: there are `all_max` in all already, or as
+  // many of this peer as may be; `why`: which.
   enum class full { no, all, peer };
-  std::shared_ptr<const void> enter(const std::string& key, full& why);
+  std::shared_ptr<const void> enter(const std::string& key, std::size_t all_max, full& why);
   std::size_t of(const std::string& key) const;
   std::size_t all() const;
 
@@ -61,7 +61,7 @@ private:
   };
 
   const std::shared_ptr<shared> shared_;
-  const std::size_t all_max_, peer_max_;
+  const std::size_t peer_max_;
 };
 
 }  // namespace maru::net

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
 #include <string_view>
 #include <thread>
 #include <tuple>
@@ -28,11 +27,16 @@ std::string instance_name(const client_options& options) {
   return std::string{host.data()} + ":" + std::to_string(getpid());
 }
 
+// A session's file has its name: no other is locked or written because whoever answers says so.
+bool sound_lock_path(const hello_reply& reply) {
+  return reply.lock_path.empty() || reply.lock_path.ends_with("/" + std::to_string(reply.session) + ".lock");
+}
+
 bool sound(const hello_reply& reply) {
-  return reply.pool.size() == 16 && reply.incarnation.size() == 16 && reply.secret.size() == 16 && reply.handle
-         && reply.session != 0 && reply.lease_ms > 0 && reply.page_bytes >= bounds::page_bytes_min
-         && reply.page_bytes <= bounds::page_bytes_max && !reply.devices.empty()
-         && reply.checksums <= static_cast<std::uint8_t>(payload_checksums::verify)
+  return sound_lock_path(reply) && reply.pool.size() == 16 && reply.incarnation.size() == 16
+         && reply.secret.size() == 16 && reply.handle && reply.session != 0 && reply.lease_ms > 0
+         && reply.page_bytes >= bounds::page_bytes_min && reply.page_bytes <= bounds::page_bytes_max
+         && !reply.devices.empty() && reply.checksums <= static_cast<std::uint8_t>(payload_checksums::verify)
          && reply.visibility <= static_cast<std::uint8_t>(cxl::coherence::software);
 }
 
@@ -136,11 +140,7 @@ std::string local_path(const client_options& options, const std::string& path) {
 
 result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& options, const hello_reply& reply) {
   auto& row = reply.devices.front();
-  auto path = options.pool_path;
-  if (auto* from_environment = std::getenv("MARU_POOL_PATH"); path.empty() && from_environment)
-    path = from_environment;
-  if (path.empty())
-    path = local_path(options, row.path);
+  auto path = options.pool_path.empty() ? local_path(options, row.path) : options.pool_path;
   constexpr auto advice = " (set pool_path or MARU_POOL_PATH to where this process sees the pool's data)";
   cxl::file_device_options wanted;
   wanted.path = path;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <ctime>
 #include <utility>
 
 namespace maru::net {
@@ -91,6 +92,12 @@ error bad_files(const std::string& what) {
   auto cause = newest_error();
   ERR_clear_error();
   return {ec::bad_option, "failed to use TLS: " + what + ": " + cause};
+}
+
+// Seconds since 1970; 0 for a time that makes no sense.
+std::int64_t unix_time_of(const ASN1_TIME* at) {
+  tm parts = {};
+  return at && ASN1_TIME_to_tm(at, &parts) == 1 ? ::timegm(&parts) : 0;
 }
 
 // Asked for a passphrase OpenSSL would read the terminal.
@@ -183,6 +190,15 @@ result<tls_context> tls_context::load(side which, const tls_files& files) {
   if (SSL_CTX_load_verify_file(c, files.ca.c_str()) != 1)
     return bad_files("failed to read the CA's certificates in " + files.ca);
   tls_context out;
+  const auto* end = X509_get0_notAfter(SSL_CTX_get0_certificate(c));
+  out.not_after_ = unix_time_of(end);
+  if (which == side::server && X509_cmp_current_time(end) <= 0) {
+    char day[16] = {};
+    auto over = static_cast<std::time_t>(out.not_after_);
+    tm parts = {};
+    std::strftime(day, sizeof day, "%Y-%m-%d", ::gmtime_r(&over, &parts));
+    return {ec::bad_option, "failed to use TLS: the certificate in " + files.cert + " has expired on " + day};
+  }
   out.side_ = which;
   out.context_ = std::move(made);
   return out;
@@ -243,7 +259,7 @@ const tls_context& tls_server::current(std::string& trouble, bool& renewed) {
     context_ = *std::move(fresh);
     renewed = true;
   } else {
-    trouble = fresh.error().message + "; new connections still get the certificate of before";
+    trouble = fresh.error().message + "; new connections still get the one of before";
   }
   return context_;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -67,8 +68,11 @@ class tls_context {
 public:
   enum class side { server, client };
 
-  // `bad_option`: a file cannot be read, or the key is not the certificate's.
+  // `bad_option`: a file cannot be read, the key is not the certificate's, or a server's certificate is over.
   static result<tls_context> load(side which, const tls_files& files);
+
+  // When this side's certificate ends, in seconds since 1970.
+  std::int64_t not_after() const { return not_after_; }
 
   // Over a connected, non-blocking socket. For a client `server_name` is the name or address that marud's certificate
   // must have. `io`: no memory.
@@ -77,6 +81,7 @@ public:
 private:
   side side_ = side::server;
   std::shared_ptr<ssl_ctx_st> context_;
+  std::int64_t not_after_ = 0;
 };
 
 // A server's context that is loaded again when one of its files has changed. Connections keep what they began with.
@@ -84,6 +89,7 @@ private:
 class tls_server {
 public:
   static result<tls_server> load(const tls_files& files);
+  std::int64_t not_after() const { return context_.not_after(); }
 
   // The context for the next connection. Where changed files cannot be used: the one of before, and once for each such
   // change a sentence in `trouble`. `renewed`: set where new files were taken up.

@@ -7,6 +7,7 @@
 #include <caf/fwd.hpp>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <set>
 #include <string>
@@ -23,9 +24,15 @@ struct transport_options {
   std::size_t connections_max = 1024;  // further ones are closed at once; clamped below the limit on open files
   std::size_t payload_bytes_max = 2 * bounds::message_bytes_max;
   std::size_t write_buffer_bytes_max = 64 * bounds::MiB;  // a peer that lets more pile up is shut down
-  std::chrono::milliseconds handshake_timeout{2000};      // a connection without a handshake by then is closed
+  // Incomplete frames and unanswered requests of all peers together. Beyond it the peer that holds most is shut down.
+  std::size_t held_bytes_max = 32 * bounds::message_bytes_max;
+  std::chrono::milliseconds handshake_timeout{2000};  // a connection without a handshake by then is closed
   std::chrono::milliseconds heartbeat{2000};
   std::chrono::milliseconds connection_timeout{10000};
+  // A connection that nobody vouched for by then (see admit) is closed. 0: nobody needs to.
+  std::chrono::milliseconds admission_timeout{0};
+  // Called on the I/O thread when somebody vouched for a peer: `from` is the wire's. May be empty.
+  std::function<void(std::uint64_t session, const std::string& worker, const std::string& from)> on_admit;
   // Called on the I/O thread for every refused or closed peer; `reason` is one of a small fixed set of words
   // (see transport.cpp). May be empty.
   std::function<void(std::string_view reason)> on_reject;
@@ -42,6 +49,10 @@ void publish_door(caf::actor_system& system, const caf::strong_actor_ptr& door, 
 void unpublish_door(caf::actor_system& system);
 // A peer that came in: the transport greets it.
 void enter(caf::actor_system& system, wire accepted);
+
+// Somebody at this node has shown what the door asks for: it may stay, and have long answers. `session`: the one that it
+// was given, for the log, with what the worker calls itself; 0: none.
+void admit(caf::actor_system& system, const caf::node_id& node, std::uint64_t session, const std::string& worker);
 
 // Who is asked for the handshake over a connection that was dialled, and with what. The answer is that of CAF's
 // middleman to connect_atom, (node_id, strong_actor_ptr, set<string>) or an error; it comes within `handshake_timeout`.

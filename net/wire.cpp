@@ -56,6 +56,7 @@ public:
   wire_scribe(network::default_multiplexer& loop, wire connected)
       : scribe(network::conn_hdl_from_socket(connected.socket.get())),
         ticket_(std::move(connected.ticket)),
+        from_(std::move(connected.from)),
         stream_(loop, connected.socket.release(), std::move(connected.tls)) {}
 
   void configure_read(caf::io::receive_policy::config config) override {
@@ -71,13 +72,14 @@ public:
     detach(&stream_.backend(), false);
   }
   void flush() override { stream_.flush(this); }
-  std::string addr() const override { return "maru"; }
+  std::string addr() const override { return from_; }
   std::uint16_t port() const override { return 0; }
   void add_to_loop() override { stream_.activate(this); }
   void remove_from_loop() override { stream_.passivate(); }
 
 private:
   const std::shared_ptr<const void> ticket_;
+  const std::string from_;
   network::stream_impl<wire_policy> stream_;
   bool launched_ = false;
 };

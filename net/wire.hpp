@@ -3,6 +3,7 @@
 
 #include <caf/io/scribe.hpp>
 #include <memory>
+#include <string>
 
 #include "base/unique_fd.hpp"
 #include "net/tls.hpp"
@@ -17,6 +18,7 @@ struct wire {
   unique_fd socket;                    // non-blocking
   tls_stream tls;                      // empty: plain
   std::shared_ptr<const void> ticket;  // kept until the connection is gone
+  std::string from = {};               // who is there and came in where, for people
 };
 
 // What CAF's brokers read from and write to. TLS is done on the multiplexer's thread, where the bytes are: no further

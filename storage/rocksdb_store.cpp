@@ -133,7 +133,6 @@ public:
     out.wal_bytes = log_bytes();
     out.memtable_bytes = sum(properties::kSizeAllMemTables);
     out.live_bytes = sum(properties::kLiveSstFilesSize);
-    out.pending_compaction_bytes = sum(properties::kEstimatePendingCompactionBytes);
     std::uint64_t value = 0;
     if (db_->GetIntProperty(families_[entries_family], properties::kEstimateNumKeys, &value))
       out.estimated_keys = value;
@@ -153,14 +152,23 @@ public:
 private:
   // Level 0 and stalls are counted by family.
   void add_family_stats(rocksdb::ColumnFamilyHandle* family, store_stats& out) const {
-    std::string files;
-    if (db_->GetProperty(family, rocksdb::DB::Properties::kNumFilesAtLevelPrefix + "0", &files))
-      out.level0_files += std::stoull(files);
     std::map<std::string, std::string> facts;
     db_->GetMapProperty(family, rocksdb::DB::Properties::kCFStats, &facts);
+    std::map<std::string, std::string> stalls;  // since RocksDB 8
+    db_->GetMapProperty(family, "rocksdb.cf-write-stall-stats", &stalls);
+    facts.merge(stalls);
     auto count = [&](const char* name) { return std::strtoull(facts[name].c_str(), nullptr, 10); };
-    out.slowdowns += count("io_stalls.total_slowdown");
-    out.stops += count("io_stalls.total_stop");
+    std::string files;
+    std::uint64_t at_level0 = 0;
+    if (db_->GetProperty(family, rocksdb::DB::Properties::kNumFilesAtLevelPrefix + "0", &files))
+      at_level0 = std::stoull(files);
+    out.level0_files += at_level0;
+    // RocksDB estimates the debt of levels only. With universal compaction it is what lies at level 0 once there are
+    // as many files as start one.
+    if (at_level0 >= static_cast<std::uint64_t>(db_->GetOptions(family).level0_file_num_compaction_trigger))
+      out.pending_compaction_bytes += count("compaction.L0.SizeBytes");
+    out.slowdowns += std::max(count("io_stalls.total_slowdown"), count("total-delays"));
+    out.stops += std::max(count("io_stalls.total_stop"), count("total-stops"));
   }
 
   template <class Record>

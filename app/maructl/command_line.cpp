@@ -10,7 +10,6 @@
 #include "base/log_level.hpp"
 #include "base/server_address.hpp"
 #include "base/size.hpp"
-#include "base/token_file.hpp"
 #include "base/version.hpp"
 
 namespace maru::ctl {
@@ -51,7 +50,7 @@ constexpr auto notes =
 
 struct texts {
   std::vector<std::string> keys;
-  std::string prefix, bytes;
+  std::string prefix, bytes, token_file;
   std::string limit = "1000", timeout_ms = "5000", interval_ms = "1000";
 };
 
@@ -68,7 +67,7 @@ void declare(CLI::App& app, command& c, texts& t) {
     ->type_name("ADDRESS")
     ->capture_default_str();
   app
-    .add_option("--token-file", c.token_file, "File with the secret that marud asks for [MARU_TOKEN_FILE, MARU_TOKEN]")
+    .add_option("--token-file", t.token_file, "File with the secret that marud asks for [MARU_TOKEN_FILE, MARU_TOKEN]")
     ->type_name("FILE");
   app.add_option("--tls-ca", c.tls.ca, "Certificates of who may sign marud's [MARU_TLS_CA]")->type_name("FILE");
   app.add_option("--tls-cert", c.tls.cert, "Certificate to show to marud [MARU_TLS_CERT]")->type_name("FILE");
@@ -147,10 +146,9 @@ status fill_in(command& c, const texts& t) {
       return bad("failed to use --bytes: '" + t.bytes + "' is not a size above 0, such as 64MiB");
     c.bytes = *bytes;
   }
-  auto token = client_token({}, c.token_file);
-  if (!token)
+  c.token = token_source{t.token_file, {}}.or_environment();
+  if (auto token = c.token.read(); !token)
     return token.error();
-  c.token = *std::move(token);
   if (c.json && c.what == verb::get)
     return bad("failed to use --json: get writes the chunk's bytes, nothing else");
   return {};

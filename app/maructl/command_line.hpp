@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/token_file.hpp"
 #include "net/tls_options.hpp"
 
 namespace maru::ctl {
@@ -16,8 +17,7 @@ enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, c
 struct command {
   verb what = verb::status;
   std::string server = "127.0.0.1:5555";
-  std::string token_file;
-  std::string token;  // what the token file, or the environment, holds
+  token_source token;
   tls_options tls;
   bool json = false;
   std::chrono::milliseconds timeout{5000};

@@ -14,8 +14,11 @@ result<questions> questions::open(const command& c) {
 }
 
 result<json> questions::ask(const char* verb, json arguments) {
-  if (!command_->token.empty())
-    arguments["token"] = command_->token;
+  auto token = command_->token.read();  // anew: `top` runs long enough for a rotation
+  if (!token)
+    return token.error();
+  if (!token->empty())
+    arguments["token"] = *token;
   auto body = connection_.ask(verb, arguments.dump(), command_->timeout);
   if (!body)
     return body.error();

@@ -57,7 +57,8 @@ result<std::shared_ptr<client>> connect(const command& c, std::uint64_t chunk_by
   options.server = c.server;
   options.instance = "maructl-" + std::to_string(::getpid());
   options.chunk_bytes = chunk_bytes;
-  options.token_file = c.token_file;
+  options.token_file = c.token.file;
+  options.token = c.token.text;
   options.tls = c.tls;
   options.timeout = c.timeout;
   options.grant_batch = 1;  // whoever writes one chunk keeps no pages from others

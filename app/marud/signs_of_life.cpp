@@ -14,14 +14,6 @@ std::chrono::microseconds duration_of(const timeval& t) {
 
 }  // namespace
 
-repeated::repeated(std::chrono::microseconds interval, std::function<void()> call)
-    : thread_([this, interval, call = std::move(call)](const std::stop_token& stopped) {
-        std::unique_lock lock{mutex_};
-        do
-          call();
-        while (!wake_.wait_for(lock, stopped, interval, [&] { return stopped.stop_requested(); }));
-      }) {}
-
 work_done work_done::now() {
   rusage used{};
   ::getrusage(RUSAGE_SELF, &used);

@@ -3,28 +3,15 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 
 #include "app/marud/service_manager.hpp"
 #include "base/bounds.hpp"
+#include "base/repeated.hpp"
 
 namespace maru::daemon {
-
-// Calls a function at once and then every interval, until it is destroyed: that waits for a call which is under way.
-class repeated {
-public:
-  repeated(std::chrono::microseconds interval, std::function<void()> call);
-
-private:
-  std::mutex mutex_;
-  std::condition_variable_any wake_;
-  std::jthread thread_;
-};
 
 // What the process has used of the machine so far: grows while it works, stands still while it waits for ever.
 struct work_done {

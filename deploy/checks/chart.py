@@ -24,6 +24,22 @@ OPERATOR = "monitoring.coreos.com/v1"
 Item = dict[str, Any]
 
 
+class Strict(yaml.SafeLoader):
+    """YAML in which a key stands once: kubectl and others refuse what helm takes."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Item:
+        names = [key.value for key, _ in node.value]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise yaml.YAMLError(f"{node.start_mark}: {sorted(twice)} stand there twice")
+        return super().construct_mapping(node, deep)
+
+
+def objects_in(text: str) -> list[Item]:
+    """The objects of what helm renders."""
+    return [item for item in yaml.load_all(text, Loader=Strict) if item]
+
+
 def case_names() -> list[str]:
     """The files of ci/, without their ending."""
     return sorted(p.stem for p in (CHART / "ci").glob("*.yaml"))
@@ -89,7 +105,7 @@ class Helm:
             "-f", str(self.chart / "ci" / f"{case}.yaml"), "--api-versions", OPERATOR, *arguments, kube=kube
         )
         assert done.returncode == 0, done.stderr
-        return [item for item in yaml.safe_load_all(done.stdout) if item]
+        return objects_in(done.stdout)
 
     def one(self, case: str, kind: str, *arguments: str, kube: str = NEW) -> Item:
         """The one object of a kind."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chart import NEW, OLD, Helm, Item, case_names, marud_of, pod_of
 
-WORKERS = ["devdax-plugin", "devdax-privileged", "everything", "tcp", "tcp-insecure"]
+WORKERS = ["devdax-plugin", "devdax-privileged", "everything", "hugepages", "tcp", "tcp-insecure"]
 
 
 def _selects(selector: Item, labels: Item) -> bool:
@@ -47,9 +47,16 @@ def test_service_monitor_finds_the_service_of_metrics_alone(helm: Helm) -> None:
     assert endpoint["port"] in [p["name"] for p in marud_of(helm.one("everything", "DaemonSet"))["ports"]]
 
 
-@pytest.mark.parametrize(("kind", "ends"), [("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")])
-def test_series_have_the_job_of_the_rules_and_go_on_with_the_next_pod(helm: Helm, kind: str, ends: str) -> None:
-    (end,) = helm.one("everything", kind)["spec"][ends]
+@pytest.mark.parametrize(
+    ("case", "kind", "ends"),
+    [("everything", "ServiceMonitor", "endpoints"), ("podmonitor", "PodMonitor", "podMetricsEndpoints")],
+)
+def test_series_have_the_job_of_the_rules_and_go_on_with_the_next_pod(
+    helm: Helm, case: str, kind: str, ends: str
+) -> None:
+    (end,) = helm.one(case, kind)["spec"][ends]
+    assert end["path"] == "/metrics"
+    assert end["port"] in [p["name"] for p in marud_of(helm.one(case, "DaemonSet"))["ports"]]
     labels = {r["targetLabel"]: r.get("replacement", r.get("sourceLabels")) for r in end["relabelings"]}
     assert labels == {"job": "maru", "instance": ["__meta_kubernetes_pod_node_name"]}
 
@@ -134,3 +141,15 @@ def test_the_test_pod_is_a_hook_and_carries_no_label_that_is_selected(helm: Helm
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert pod["spec"]["restartPolicy"] == "Never"
     assert "app.kubernetes.io/name" not in pod["metadata"]["labels"]
+    # `helm test --logs`, as the notes and the guide have it, reads the pod after helm has deleted what it deletes.
+    policies = pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"].split(",")
+    assert policies == ["before-hook-creation"]
+
+
+@pytest.mark.parametrize("case", case_names())
+def test_who_has_to_read_a_secret_is_of_its_group(helm: Helm, case: str) -> None:
+    for pod in [pod_of(helm.one(case, "DaemonSet")), *_workers(helm, case)]:
+        for volume in pod["spec"]["volumes"]:
+            if "secret" in volume:  # files of a Secret are root's, and get the pod's fsGroup
+                assert volume["secret"]["defaultMode"] == 0o440
+                assert pod["spec"]["securityContext"]["fsGroup"] > 0

@@ -66,4 +66,4 @@ def test_the_pod_of_the_guide_mounts_what_the_test_pod_mounts(helm: Helm) -> Non
     paths = {v["hostPath"]["path"] for v in wanted["volumes"] if "hostPath" in v}
     assert {v["hostPath"]["path"] for v in pod["spec"]["volumes"] if "hostPath" in v} == paths
     group = pod_of(helm.one("minimal", "DaemonSet"))["spec"]["securityContext"]["runAsGroup"]
-    assert pod["spec"]["securityContext"]["supplementalGroups"] == [group]
+    assert pod["spec"]["securityContext"] == {"supplementalGroups": [group], "fsGroup": group}

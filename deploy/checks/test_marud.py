@@ -17,13 +17,17 @@ from pathlib import Path
 
 import pytest
 from chart import ROOT, Helm, case_names, marud_of, pod_of
-from schema_options import SCHEMA, options_of, options_of_the_chart, schema_text
+from schema_options import SCHEMA, options_of, options_of_the_chart, options_of_the_document, schema_text
 
 BIN = ROOT / "build" / "release" / "bin"
 
 
 def test_every_option_that_the_chart_sets_is_one_of_marud() -> None:
     assert options_of_the_chart() <= options_of(BIN / "marud").keys()
+
+
+def test_no_option_is_overlooked_in_help() -> None:
+    assert options_of(BIN / "marud").keys() == options_of_the_document().keys()
 
 
 def test_schema_knows_the_options_of_this_marud() -> None:
@@ -44,16 +48,35 @@ def test_marud_reads_the_command_line_of_every_case(helm: Helm, case: str) -> No
 
 
 def test_an_option_out_of_its_bounds_is_seen_by_marud(helm: Helm) -> None:
-    args = marud_of(helm.one("minimal", "DaemonSet", "--set", "options.shards=1000"))["args"]
+    args = marud_of(helm.one("minimal", "DaemonSet", "--set", "options.region-size=3MiB"))["args"]
     done = subprocess.run([BIN / "marud", *args], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 2
-    assert "--shards" in done.stderr
+    assert "--region-size" in done.stderr
 
 
 def _free_port() -> int:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return int(held.getsockname()[1])
+
+
+def _certificates(folder: Path, name: str, use: str, ca: Path) -> None:
+    """What a Secret for TLS holds: tls.crt for `name`, its tls.key, and ca.crt."""
+    ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}"]
+    steps = [
+        ["req", "-new", *ec, "-keyout", folder / "tls.key", "-out", ca / "asked"],
+        ["x509", "-req", "-in", ca / "asked", "-CA", ca / "ca.crt", "-CAkey", ca / "ca.key", "-CAcreateserial",
+         "-days", "2", "-extfile", ca / "uses", "-out", folder / "tls.crt"],
+    ]  # fmt: skip
+    if not (ca / "ca.crt").exists():
+        steps.insert(0, ["req", "-x509", *ec, "-days", "2", "-keyout", ca / "ca.key", "-out", ca / "ca.crt"])
+    (ca / "uses").write_text(f"subjectAltName=DNS:{name}\nextendedKeyUsage={use}\n")
+    for step in steps:
+        subprocess.run(["openssl", *step], check=True, capture_output=True, timeout=20)
+    shutil.copy(ca / "ca.crt", folder)
+    for path in folder.iterdir():
+        os.chown(path, 0, 65500)
+        path.chmod(0o440)
 
 
 class Node:
@@ -65,24 +88,39 @@ class Node:
         self._test = helm.one(case, "Pod", *values)
         self.folder = Path(tempfile.mkdtemp(prefix="maru-node-", dir="/dev/shm"))
         self.folder.chmod(0o755)
-        self.paths = {"/mnt/maru": "pool", "/var/lib/maru": "state", "/run/maru": "run", "/etc/maru/token": "token"}
-        for name in (*self.paths.values(), "bin"):
+        self.paths = {"/mnt/maru": "pool", "/var/lib/maru": "state", "/run/maru": "run", "/etc/maru/token": "token",
+                      "/etc/maru/tls": "tls"}  # fmt: skip
+        for name in (*self.paths.values(), "bin", "worker-tls", "ca"):
             (self.folder / name).mkdir()
             (self.folder / name).chmod(0o755)
         for program in ("marud", "maructl"):
             shutil.copy(BIN / program, self.folder / "bin")
-        secret = self.folder / "token" / "token"
-        secret.write_text("one that workers show\n".replace(" ", "-"))
-        os.chown(secret, 0, 65500)
-        secret.chmod(0o440)
+        (file,) = [a.rsplit("/", 1)[1] for a in marud_of(self._daemon)["args"] if a.startswith("--token-file=")]
+        (self.folder / "token" / file).symlink_to(f"..data/{file}")
+        self.show_tokens("one-that-workers-show")
+        if case == "tcp":
+            _certificates(self.folder / "tls", "kv-maru", "serverAuth", self.folder / "ca")
+            _certificates(self.folder / "worker-tls", "worker", "clientAuth", self.folder / "ca")
         self.marud: subprocess.Popen[str] | None = None
         self.http = 0
         self._port = _free_port()  # instead of the one of the pod's own network
 
+    def show_tokens(self, lines: str) -> None:
+        """As the kubelet does when a Secret changes: a new folder, and the link to it is replaced."""
+        folder = self.folder / "token"
+        (file,) = [p.name for p in folder.iterdir() if not p.name.startswith("..")]
+        made = folder / f"..{time.time_ns()}"
+        made.mkdir()
+        (made / file).write_text(lines + "\n")
+        os.chown(made / file, 0, 65500)
+        (made / file).chmod(0o440)
+        (folder / "..new").symlink_to(made.name)
+        (folder / "..new").rename(folder / "..data")
+
     def here(self, text: str) -> str:
         for path, name in self.paths.items():
             text = text.replace(path, str(self.folder / name))
-        return re.sub(r"(0\.0\.0\.0|\$\(NODE_ADDRESS\)):5555", f"127.0.0.1:{self._port}", text)
+        return re.sub(r"(0\.0\.0\.0|\$\(NODE_ADDRESS\)|kv-maru):5555", f"127.0.0.1:{self._port}", text)
 
     def prepare(self) -> subprocess.CompletedProcess[str]:
         """The first container: as root with two capabilities."""
@@ -139,6 +177,7 @@ class Node:
         groups = security["supplementalGroups"] if in_the_group else []
         (container,) = self._test["spec"]["containers"]
         env = {e["name"]: self.here(e["value"]) for e in container["env"] if "value" in e}
+        env = {k: v.replace(str(self.folder / "tls"), str(self.folder / "worker-tls")) for k, v in env.items()}
         env |= {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "HOSTNAME": "here"}
         shell, flags, test = container["command"]
         words = self._as(security["runAsUser"], security["runAsGroup"], groups)
@@ -152,9 +191,9 @@ class Node:
         shutil.rmtree(self.folder)
 
 
-@pytest.fixture(scope="module", params=["minimal", "tcp-insecure"])
+@pytest.fixture(scope="module", params=["minimal", "tcp", "tcp-insecure"])
 def node(helm: Helm, request: pytest.FixtureRequest) -> Iterator[Node]:
-    """A node with a marud that is ready; the first by its socket, the second by a port."""
+    """A node with a marud that is ready; the first by its socket, the others by a port, with TLS and without."""
     if os.geteuid() != 0:
         pytest.skip("not root: the containers' users cannot be had")
     if subprocess.run([*Node.READ_ONLY, "true"], capture_output=True, check=False).returncode != 0:
@@ -194,6 +233,26 @@ def test_workers_cannot_replace_the_pool_or_read_its_metadata(node: Node) -> Non
     pool, state = node.folder / "pool", node.folder / "state"
     for script in (f"mv {pool}/pool {pool}/mine", f"cat {pool}/pool.meta", f"ls {state}", f"touch {node.folder}/run/x"):
         assert node.worker(script).returncode != 0, script
+
+
+def test_tokens_that_the_secret_gets_later_are_asked_for_without_a_restart(node: Node) -> None:
+    old = node.folder / "old"
+    old.write_text("one-that-workers-show\n")
+    ask = f'maructl --server "$MARU_SERVER" --token-file {old} status'
+    assert node.worker(ask).returncode == 0
+    node.show_tokens("another")
+    assert node.worker(ask).returncode == 4
+    assert node.worker().returncode == 0
+
+
+def test_a_port_with_tls_asks_for_a_certificate(node: Node) -> None:
+    if "MARU_TLS_CERT" not in node.worker("env").stdout:
+        pytest.skip("a door without TLS")
+    ask = 'maructl --server "$MARU_SERVER" --token-file "$MARU_TOKEN_FILE" status'
+    assert node.worker(ask).returncode == 0
+    bare = node.worker(f"unset MARU_TLS_CERT MARU_TLS_KEY MARU_TLS_CA MARU_TLS_SERVER_NAME; {ask}")
+    assert bare.returncode != 0
+    assert node.worker(f"MARU_TLS_SERVER_NAME=other; {ask}").returncode != 0
 
 
 def test_a_new_pod_finds_the_chunks_of_the_one_before(node: Node) -> None:

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from chart import NEW, OLD, Helm, Item, case_names, marud_of, pod_of
-from yaml import safe_load
+import yaml
+from chart import NEW, OLD, Helm, Item, case_names, marud_of, objects_in, pod_of
 
 PLAIN = [c for c in case_names() if c != "devdax-privileged"]
 KINDS = {"tmpfs": "tmpfs", "hugepages": "hugepages", "fsdax": "fsdax", "devdax-plugin": "devdax"}
@@ -122,8 +122,11 @@ def test_probes_ask_where_marud_answers(helm: Helm, case: str) -> None:
 # Seconds by what was measured: 3 s a million pages to recover, 0.85 ms a MiB to touch memory.
 @pytest.mark.parametrize(
     ("case", "needed"),
-    [("minimal", 3), ("tmpfs", 96 * 1024 * 0.00085 + 0.3), ("fsdax", 4.2 * 3), ("hugepages", 3), ("everything", 3)],
-)
+    [
+        ("minimal", 3), ("tmpfs", 96 * 1024 * 0.00085 + 0.3), ("fsdax", 4.2 * 3),
+        ("hugepages", 64 * 1024 * 0.00085 + 3), ("everything", 3),
+    ],
+)  # fmt: skip
 def test_the_start_may_take_several_times_what_recovery_takes(helm: Helm, case: str, needed: float) -> None:
     probe = marud_of(helm.one(case, "DaemonSet"))["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 60 + 2 * needed
@@ -187,6 +190,12 @@ def test_no_port_for_workers_beyond_the_socket_by_default(helm: Helm) -> None:
     assert [s["metadata"]["name"] for s in helm.objects("minimal") if s["kind"] == "Service"] == ["kv-maru-metrics"]
 
 
+@pytest.mark.parametrize("case", case_names())
+def test_consent_to_a_port_without_tls_is_given_where_it_was_asked_for_alone(helm: Helm, case: str) -> None:
+    assert ("--insecure-bind" in _args(helm, case)) == (case == "tcp-insecure")
+    assert "--insecure-http" in _args(helm, case)  # probes come from outside of the pod
+
+
 def test_numbers_reach_marud_without_an_exponent(helm: Helm) -> None:
     args = _args(helm, "everything")
     for wanted in ("rocksdb-write-buffer=33554432", "pins-max=200000", "resume-grace-ms=3600000", "rebuild=true"):
@@ -223,4 +232,19 @@ def test_labels_of_the_pod_cannot_replace_what_the_set_selects_by(helm: Helm) ->
     daemon = helm.one("everything", "DaemonSet", "--set", "podLabels.app\\.kubernetes\\.io/component=other")
     selector = daemon["spec"]["selector"]["matchLabels"]
     assert selector.items() <= pod_of(daemon)["metadata"]["labels"].items()
-    assert safe_load("a: 1\na: 2") == {"a": 2}  # the later of two keys counts, here and in the cluster
+    assert pod_of(daemon)["metadata"]["labels"]["app.kubernetes.io/component"] == "daemon"
+
+
+def test_a_key_that_stands_twice_is_seen() -> None:
+    with pytest.raises(yaml.YAMLError, match="twice"):
+        objects_in("metadata: {labels: {a: 1, a: 2}}")
+
+
+def test_workers_of_huge_pages_may_have_some_and_all_of_the_pool_is_there_before_them(helm: Helm) -> None:
+    """A container that asks for none may have none, and what it maps is counted as its own where it is not there yet:
+    with both limits of its cgroup at 8 MiB `maructl put` works with prefault=start alone, and not with less."""
+    assert "--prefault=start" in _args(helm, "hugepages")
+    for pod in _pods(helm, "hugepages")[1:]:
+        (container,) = pod["spec"]["containers"]
+        assert _mib(container["resources"]["limits"]["hugepages-2Mi"]) >= 8
+    assert not [a for a in _args(helm, "minimal") if a.startswith("--prefault")]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from chart import CHART, NEW, OLD, Helm
+from chart import CHART, NEW, OLD, OPERATOR, Helm
 
 # (path of the value, what is wrong)
 WRONG: list[tuple[str, Any]] = [
@@ -42,7 +42,9 @@ WRONG: list[tuple[str, Any]] = [
     ("exampleWorker.image", "mine"), ("options.log-level", "loud"), ("options.shards", "two"),
     ("options.prefault", "later"), ("options.rocksdb-write-buffer", "16 MiB"), ("options.rebuild", "yes"),
     ("options.no-such-option", 1), ("options.pool", "/elsewhere"), ("options.insecure-bind", True),
-    ("hostNetwork", True), ("podAnnotation", {}),
+    ("options.insecure-http", False),
+    ("options.shards", 65), ("options.lease-ms", 499), ("options.reserve-pages", -2), ("options.log-format", "xml"),
+    ("options.allow-gids", -1), ("hostNetwork", True), ("podAnnotation", {}),
 ]  # fmt: skip
 
 
@@ -103,6 +105,7 @@ def test_wrong_value_is_refused_by_its_name(refusals: dict[int, str], index: int
         ("pool.size=", "pool.size"),  # only a device has a size of its own
         ("options.durability=host", "options.durability"),  # memory does not outlive the node
         ("pool.kind=hugepages,options.durability=host", "options.durability"),
+        ("pool.kind=hugepages,options.prefault=background", "options.prefault"),  # workers may touch none first
     ],
 )
 def test_what_a_kind_of_pool_cannot_be_is_refused_by_its_name(helm: Helm, values: str, named: str) -> None:
@@ -128,8 +131,11 @@ def test_every_value_has_a_schema_and_a_comment() -> None:
     values = yaml.safe_load(text)
     check(values, schema, "")
     assert set(values) | {"global"} == set(schema["properties"])
-    for name in values:
-        assert re.search(rf"^{name}:(.*\n)", text, re.MULTILINE), name
+    # A comment in each paragraph that has values, or as the heading above it.
+    paragraphs = text.split("\n\n")
+    for above, paragraph in zip(paragraphs, paragraphs[1:]):
+        if re.search(r"^\w+:", paragraph, re.MULTILINE):
+            assert re.search(r"^ *# ", paragraph, re.MULTILINE) or re.match("# ---- .*$", above), paragraph
 
 
 @pytest.mark.parametrize(
@@ -140,13 +146,28 @@ def test_every_value_has_a_schema_and_a_comment() -> None:
         ("workers.tcp.enabled=true,tls.secretName=t", OLD, "workers.tcp.hostPort is needed on Kubernetes v1.20.0"),
         ("monitoring.serviceMonitor.enabled=true", NEW, "monitoring.serviceMonitor.enabled needs the Prometheus"),
         ("monitoring.podMonitor.enabled=true", NEW, "monitoring.podMonitor.enabled needs the Prometheus"),
+        (
+            "workers.tcp.enabled=true,tls.secretName=t,http.port=5555", NEW,
+            "workers.tcp.port and http.port are both 5555",
+        ),
+        (
+            "workers.socket.enabled=false,workers.tcp.enabled=true,tls.secretName=t,exampleWorker.enabled=true", NEW,
+            "exampleWorker.enabled needs tls.workerSecretName",
+        ),
         ("monitoring.rules.enabled=true", NEW, "monitoring.rules.enabled needs the Prometheus"),
     ],
-)
+)  # fmt: skip
 def test_values_that_do_not_go_together_are_refused(helm: Helm, values: str, kube: str, named: str) -> None:
     done = helm.template("--set", values, kube=kube)
     assert done.returncode != 0
     assert named in done.stderr
+
+
+def test_both_monitors_at_once_are_refused(helm: Helm) -> None:
+    both = "monitoring.serviceMonitor.enabled=true,monitoring.podMonitor.enabled=true"
+    done = helm.template("--set", both, "--api-versions", OPERATOR)
+    assert done.returncode != 0
+    assert "every series would be there twice" in done.stderr
 
 
 def test_clusters_before_1_20_are_refused(helm: Helm) -> None:

@@ -313,6 +313,11 @@ workers = Dashboard(
             Panel("File descriptors", "percentunit",
                   {WHERE: "process_open_fds{HERE} / process_max_fds{HERE}"},
                   "Share of the descriptors that marud may open; a connection takes one.", HALF),
+            Panel("Certificate ends in", "s",
+                  {WHERE: "maru_tls_certificate_not_after_seconds{HERE} - time() and "
+                          "maru_tls_certificate_not_after_seconds{HERE} > 0"},
+                  "Of the certificate that marud shows; nothing without TLS. A new file is taken up without a restart.",
+                  ((None, "red"), (7 * 86400, "yellow"), (14 * 86400, "green"))),
         ],
     },
 )

@@ -208,6 +208,22 @@ TEST(PageTable, LargestFreeRunLooksIntoRegionsToo) {
   EXPECT_EQ(t.largest_free_run(), 3 * MiB);
 }
 
+TEST(PageTable, LargestFreeRunOfManyPagesIsFoundInParts) {
+  constexpr std::uint64_t page = 4 * bounds::KiB, pages = 3 * bounds::run_scan_pages / 2;
+  page_table t{2 * pages * page, pages * page};
+  ASSERT_TRUE(t.add_region(row_of(1, 0, pages * page, page)));
+  ASSERT_TRUE(t.add_region(row_of(2, pages * page, pages * page, page)));
+  open_all(t, 1);
+  open_all(t, 2);
+  for (int call = 0; call < 3; ++call)  // each looks at a third of all
+    EXPECT_EQ(t.largest_free_run(), call < 1 ? 0 : pages * page);
+  auto taken = t.grant(page, 1);
+  ASSERT_EQ(taken.size(), 1u);
+  for (int call = 0; call < 3; ++call)
+    t.largest_free_run();
+  EXPECT_EQ(t.largest_free_run(), pages * page) << "the other region";
+}
+
 class page_table_windows : public ::testing::Test {
 protected:
   // Four regions of two 1 MiB pages; `committed[i]` pages of the i-th hold entries.

@@ -55,6 +55,24 @@ TEST(PinTable, APinByKeyAndAViewsPinOfItAreTwo) {
   EXPECT_EQ(t.release(anna, pins{view}), codes{ec::ok});
 }
 
+TEST(PinTable, PinsOfTheDeadCountAlsoWhenTheyComeLate) {
+  pin_table t;
+  t.record(ben, pins{pin_of(5)});
+  t.set_dead(anna);
+  EXPECT_EQ(t.pins_held_dead(), 0u);
+  t.record(anna, pins{pin_of(1), pin_of(2), pin_of(2)});
+  EXPECT_EQ(t.pins_held_dead(), 3u);
+  t.set_dead(anna);
+  EXPECT_EQ(t.pins_held_dead(), 3u) << "once";
+  t.release(anna, pins{pin_of(2)});
+  EXPECT_EQ(t.pins_held_dead(), 2u);
+  while (!t.take(anna, 1).empty())
+    ;
+  EXPECT_EQ(t.pins_held_dead(), 0u);
+  t.record(anna, pins{pin_of(1)});
+  EXPECT_EQ(t.pins_held_dead(), 0u) << "it ended with its session";
+}
+
 TEST(PinTable, Invariant5_AllPinsOfASessionAreTakenInSlices) {
   pin_table t;
   t.record(anna, pins{pin_of(1), pin_of(1), pin_of(1), pin_of(2)});

@@ -91,12 +91,13 @@ TEST(CommandLine, TokenIsReadWithoutItsLineEnd) {
   auto path = std::filesystem::temp_directory_path() / ("maructl-token-" + std::to_string(::getpid()));
   std::ofstream{path} << "secret\n";
   auto parsed = parse({"--token-file", path.string(), "status"});
-  std::ofstream{path} << "\n";
-  auto empty = parse({"--token-file", path.string(), "status"});
-  std::filesystem::remove(path);
   ASSERT_TRUE(parsed);
-  EXPECT_EQ(parsed->what.token, "secret");
-  EXPECT_FALSE(empty);
+  EXPECT_EQ(*parsed->what.token.read(), "secret");
+  std::ofstream{path} << "newer\n";
+  EXPECT_EQ(*parsed->what.token.read(), "newer") << "what runs for long follows a rotation";
+  std::ofstream{path} << "\n";
+  EXPECT_FALSE(parse({"--token-file", path.string(), "status"}));
+  std::filesystem::remove(path);
 }
 
 TEST(CommandLine, HelpNamesVerbsAndExitCodes) {

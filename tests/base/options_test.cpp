@@ -73,7 +73,7 @@ TEST(Options, EveryOptionAcceptsItsOwnDefault) {
 
 TEST(Options, CommandLineSetsEachKindOfField) {
   auto parsed = parse({"--pool", "/tmp/p", "--pool-size", "1.5GiB", "--pool-mode", "660", "--format", "--prefault",
-                       "start", "--lease-ms", "2500", "--reserve-pages", "7", "--http", "[::1]:0"});
+                       "start", "--lease-ms", "2500", "--reserve-pages", "7", "--http", "127.0.0.2:0"});
   ASSERT_TRUE(parsed) << parsed.error().message;
   const auto& o = parsed->options;
   EXPECT_EQ(o.pool, "/tmp/p");
@@ -83,7 +83,7 @@ TEST(Options, CommandLineSetsEachKindOfField) {
   EXPECT_EQ(o.prefault, "start");
   EXPECT_EQ(o.lease_ms, 2500u);
   EXPECT_EQ(o.reserve_pages, 7);
-  EXPECT_EQ(o.http, "[::1]:0");
+  EXPECT_EQ(o.http, "127.0.0.2:0");
 }
 
 TEST(Options, RefusalNamesOptionValueAndWhatItTakes) {
@@ -124,16 +124,25 @@ TEST(Options, SizesThatDoNotFitTogetherAreRefused) {
   EXPECT_NE(refusal({"--pool-size", "2MiB", "--region-size", "4MiB"}).find("--pool-size: '2MiB'"), std::string::npos);
 }
 
-TEST(Options, DoorsBeyondLoopbackNeedInsecureBind) {
-  for (auto name : {"--listen", "--http"}) {
-    for (auto host : {"127.0.0.1", "127.8.9.10", "localhost", "[::1]"})
+TEST(Options, DoorsBeyondLoopbackNeedConsentEach) {
+  for (auto [name, consent, other] : {std::array{"--listen", "--insecure-bind", "--insecure-http"},
+                                      std::array{"--http", "--insecure-http", "--insecure-bind"}}) {
+    for (auto host : {"127.0.0.1", "127.8.9.10", "localhost"})
       EXPECT_TRUE(parse({name, std::string{host} + ":1234"})) << host;
-    for (auto host : {"0.0.0.0", "192.0.2.1", "[::]", "example.org", "128.0.0.1", "127.0.0.1.example.org"}) {
+    for (auto host : {"0.0.0.0", "192.0.2.1", "example.org", "128.0.0.1", "127.0.0.1.example.org"}) {
       auto there = std::string{host} + ":1234";
-      EXPECT_NE(refusal({name, there}).find("--insecure-bind"), std::string::npos) << host;
-      EXPECT_TRUE(parse({name, there, "--insecure-bind"})) << host;
+      EXPECT_NE(refusal({name, there}).find(consent), std::string::npos) << host;
+      EXPECT_NE(refusal({name, there, other}).find(consent), std::string::npos) << host;
+      EXPECT_TRUE(parse({name, there, consent})) << host;
     }
   }
+}
+
+TEST(Options, DoorsOfIpv6AreForWorkersOnly) {
+  EXPECT_TRUE(parse({"--listen", "[::1]:1234"}));
+  EXPECT_NE(refusal({"--listen", "[::]:1234"}).find("--insecure-bind"), std::string::npos);
+  EXPECT_TRUE(parse({"--listen", "[::]:1234", "--insecure-bind"}));
+  EXPECT_NE(refusal({"--http", "[::1]:1234", "--insecure-http"}).find("IPv6"), std::string::npos);
 }
 
 TEST(Options, TlsOpensDoorsBeyondLoopbackAndNotHttp) {
@@ -143,7 +152,7 @@ TEST(Options, TlsOpensDoorsBeyondLoopbackAndNotHttp) {
     return args;
   };
   EXPECT_TRUE(parse(with_tls({"--listen", "0.0.0.0:1234"})));
-  EXPECT_NE(refusal(with_tls({"--http", "0.0.0.0:1234"})).find("--insecure-bind"), std::string::npos);
+  EXPECT_NE(refusal(with_tls({"--http", "0.0.0.0:1234"})).find("--insecure-http"), std::string::npos);
   for (std::size_t left_out = 0; left_out < 3; ++left_out) {
     auto some = tls;
     some.erase(some.begin() + 2 * left_out, some.begin() + 2 * left_out + 2);

@@ -48,14 +48,17 @@ TEST(TokenFile, AClientShowsTheFirstOfWhatItWasGivenElseOfTheEnvironment) {
   test::temp_folder folder;
   std::ofstream{folder / "mine"} << "from-file\nolder\n";
   std::ofstream{folder / "theirs"} << "from-variables-file\n";
-  EXPECT_EQ(*client_token("", ""), "");
+  auto shown = [](const std::string& file, const std::string& text) {
+    return token_source{file, text}.or_environment().read();
+  };
+  EXPECT_EQ(*shown("", ""), "");
   ::setenv("MARU_TOKEN", "from-variable", 1);
-  EXPECT_EQ(*client_token("", ""), "from-variable");
+  EXPECT_EQ(*shown("", ""), "from-variable");
   ::setenv("MARU_TOKEN_FILE", (folder / "theirs").c_str(), 1);
-  EXPECT_EQ(*client_token("", ""), "from-variables-file");
-  EXPECT_EQ(*client_token("given", ""), "given");
-  EXPECT_EQ(*client_token("given", folder / "mine"), "from-file");
-  EXPECT_EQ(client_token("", folder / "missing").code(), ec::bad_option);
+  EXPECT_EQ(*shown("", ""), "from-variables-file");
+  EXPECT_EQ(*shown("", "given"), "given");
+  EXPECT_EQ(*shown(folder / "mine", "given"), "from-file");
+  EXPECT_EQ(shown(folder / "missing", "").code(), ec::bad_option);
   ::unsetenv("MARU_TOKEN");
   ::unsetenv("MARU_TOKEN_FILE");
 }

@@ -81,23 +81,23 @@ constexpr auto start_empty = "--on-damage=start-empty";
 
 const harm harms[] = {
   {"ATableRemoved", left_by::stop, [](scene& s) { remove_oldest(s, ".sst"); }, exit_corrupt,
-   "marud: failed to open metadata", start_empty},
+   "start_failed: failed to open metadata", start_empty},
   {"ATableOverwritten", left_by::stop,
    [](scene& s) {
      for (const auto& file : s.db_files(".sst"))
        for (std::uint64_t bit = 800; bit < 900; ++bit)
          flip_bit(file, bit);
    },
-   exit_corrupt, "marud: failed to", start_empty},
+   exit_corrupt, "start_failed: failed to", start_empty},
   {"TheManifestRemoved", left_by::stop, [](scene& s) { remove_newest(s, "MANIFEST"); }, exit_corrupt,
-   "marud: failed to open metadata", start_empty},
+   "start_failed: failed to open metadata", start_empty},
   {"TheManifestCut", left_by::kill,
    [](scene& s) { fs::resize_file(s.db_files("MANIFEST").back(), fs::file_size(s.db_files("MANIFEST").back()) / 2); },
-   exit_corrupt, "marud: failed to open metadata", start_empty},
+   exit_corrupt, "start_failed: failed to open metadata", start_empty},
   {"CurrentRemoved", left_by::kill, [](scene& s) { fs::remove(s.db() + "/CURRENT"); }, exit_corrupt,
    "the file CURRENT is missing", start_empty},
   {"CurrentEmptied", left_by::kill, [](scene& s) { write_file(s.db() + "/CURRENT", ""); }, exit_corrupt,
-   "marud: failed to open metadata", start_empty},
+   "start_failed: failed to open metadata", start_empty},
   {"OptionsRemoved", left_by::kill,
    [](scene& s) {
      for (const auto& file : s.db_files("OPTIONS"))
@@ -106,7 +106,7 @@ const harm harms[] = {
    0, "ready: serving", "", true},
   {"IdentityRemoved", left_by::kill, [](scene& s) { fs::remove(s.db() + "/IDENTITY"); }, 0, "ready: serving", "", true},
   {"ABitOfTheLogFlipped", left_by::kill, [](scene& s) { flip_bit(s.db_files(".log").back(), 8 * 2000); }, exit_corrupt,
-   "marud: failed to open metadata", start_empty},
+   "start_failed: failed to open metadata", start_empty},
   {"AllOfTheStateRemoved", left_by::kill, [](scene& s) { fs::remove_all(s.server().state()); }, exit_unknown,
    "does not know", start_empty},
   {"BothSuperblocksDamaged", left_by::kill,

@@ -185,7 +185,7 @@ void add_text(corpus& to) {
          "pool-size = \"1GiB\"\nshards = 4\nlisten = \"[::1]:0\"\0--pool=/p\0--page-min\0"
          "64KiB\0--format\0--pool-mode=0660\0--log-level=debug"s);
   to.add("marud_options", "arguments",
-         "\0--durability=host\0--on-damage=start-empty\0--lease-ms=500\0--http=0.0.0.0:1\0--insecure-bind\0"
+         "\0--durability=host\0--on-damage=start-empty\0--lease-ms=500\0--http=0.0.0.0:1\0--insecure-http\0"
          "--region-size=2MiB\0--reserve-pages=-1\0--prefault=off"s);
   to.add("marud_options", "help", "\0--help"s);
   to.add("text_values", "size", "1.5GiB");

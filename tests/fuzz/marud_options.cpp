@@ -66,7 +66,7 @@ void hold_words(const marud_options& o) {
   must(is_one_of(o.log_format, {"text", "json"}), "log-format is one of its words");
   auto http = parse_host_port(o.http);
   must(bool{http}, "http has an address");
-  must(o.insecure_bind || is_loopback(http->host), "http is not beyond loopback unless it is asked to");
+  must(o.insecure_http || is_loopback(http->host), "http is not beyond loopback unless it is asked to");
   auto doors = parse_server_addresses(o.listen);
   must(doors && !doors->empty(), "there is a door");
   bool tls = !o.tls_cert.empty();

@@ -63,14 +63,37 @@ TEST(BaspGate, HandshakeNamesAWholeNode) {
 TEST(BaspGate, PlainMessagesPass) {
   auto gate = accepted();
   EXPECT_EQ(judge(gate, plain()), refusal::none);
-  EXPECT_EQ(judge(gate, plain(async_id)), refusal::none);
   EXPECT_EQ(judge(gate, {heartbeat}), refusal::none);
   EXPECT_EQ(judge(gate, {monitor_message, other + own, 0, 0, 6}), refusal::none);
   auto gone = std::string(1, '\4') + big_endian(atom_of("exit")) + message_within("", "");
   EXPECT_EQ(judge(gate, {down_message, other + own + gone, 0, 5, 0}), refusal::none);
-  auto f = plain();
+  auto f = plain(request_id(2));
   f.payload = message_bytes("hello", "whatever it holds");
   EXPECT_EQ(judge(gate, f), refusal::none);
+}
+
+TEST(BaspGate, RequestsCountUntilTheyAreAnswered) {
+  auto gate = accepted();
+  for (std::uint64_t id : {1, 2, 3})
+    EXPECT_EQ(judge(gate, plain(request_id(id))), refusal::none);
+  auto each = plain().payload.size() + request_bytes;
+  EXPECT_EQ(gate.unanswered_bytes(), 3 * each);
+  EXPECT_EQ(gate.answered(5, 2), each);
+  EXPECT_EQ(gate.answered(5, 2), 0u) << "once";
+  EXPECT_EQ(gate.answered(6, 1), 0u) << "another actor's";
+  EXPECT_EQ(gate.unanswered_bytes(), 2 * each);
+  EXPECT_EQ(judge(gate, plain(request_id(1))), refusal::forbidden) << "one that is under way, again";
+}
+
+TEST(BaspGate, WhatNobodyCouldAnswerIsForbidden) {
+  auto gate = accepted();
+  EXPECT_EQ(judge(gate, plain(async_id)), refusal::forbidden);
+  EXPECT_EQ(judge(gate, plain(0)), refusal::forbidden);
+  EXPECT_EQ(judge(gate, plain(request_id(1) | 0x4000000000000000)), refusal::forbidden) << "marked as answered";
+  auto nobody = plain();
+  nobody.source = 0;
+  EXPECT_EQ(judge(gate, nobody), refusal::forbidden);
+  EXPECT_EQ(gate.unanswered_bytes(), 0u);
 }
 
 TEST(BaspGate, PayloadIsBoundedBeforeItArrives) {

@@ -43,7 +43,7 @@ public:
       std::lock_guard guard(mutex_);
       ++refused_[std::string{reason}];
     };
-    options.on_event = [this](bool, const std::string& line) {
+    options.on_event = [this](net::door_event, const std::string& line) {
       std::lock_guard guard(mutex_);
       log_ += line + "\n";
     };

@@ -48,11 +48,11 @@ TEST(TransportAbuse, HugeLengthDoesNotGrowTheServer) {
     fresh.send(to_bytes({client_handshake, "", 0, 0, 0, 0, 0, 0xffffffff}));
     EXPECT_TRUE(fresh.closes());
     auto known = greeted(*server, node_bytes(100));
-    known.send(to_bytes({direct_message, "", async_id, 1, server->actor().id(), 0, 0, 0xffffffff}));
+    known.send(to_bytes({direct_message, "", request_id(1), 1, server->actor().id(), 0, 0, 0xffffffff}));
     EXPECT_TRUE(known.closes());
     // The largest allowed length costs nothing before its bytes arrive.
     peers.push_back(greeted(*server, node_bytes(200 + static_cast<std::uint32_t>(i))));
-    peers.back().send(to_bytes({direct_message, "", async_id, 1, server->actor().id(), 0, 0, 8 << 20}));
+    peers.back().send(to_bytes({direct_message, "", request_id(1), 1, server->actor().id(), 0, 0, 8 << 20}));
   }
   EXPECT_TRUE(serves(*server));
   EXPECT_LT(resident_bytes(), before + growth_max(8 << 20));
@@ -62,12 +62,13 @@ TEST(TransportAbuse, HugeLengthDoesNotGrowTheServer) {
 TEST(TransportAbuse, IncompleteFramesOfAllPeersTogetherAreBounded) {
   net::transport_options options;
   options.payload_bytes_max = 64 * 1024;
+  options.held_bytes_max = 16 * options.payload_bytes_max;
   auto server = endpoint::server(options);
   std::vector<raw_peer> peers;
   for (std::uint32_t i = 0; i < 40; ++i) {
     peers.push_back(greeted(*server, node_bytes(200 + i)));
     peers.back().send(
-      to_bytes({direct_message, std::string(60 * 1024, 'x'), async_id, 1, server->actor().id(), 0, 0, 64 * 1024}));
+      to_bytes({direct_message, std::string(60 * 1024, 'x'), request_id(1), 1, server->actor().id(), 0, 0, 64 * 1024}));
   }
   EXPECT_TRUE(eventually([&] { return server->refused("too_large") >= 20; }));
   EXPECT_TRUE(serves(*server));
@@ -248,7 +249,7 @@ TEST(TransportAbuse, PeerThatFallsSilentOrStopsInAFrameIsClosed) {
   options.connection_timeout = 300ms;
   auto server = endpoint::server(options);
   auto silent = greeted(*server, node_bytes(1)), trickle = greeted(*server, node_bytes(2));
-  trickle.send(to_bytes({direct_message, "", async_id, 1, 4, 0, 0, 1 << 20}));
+  trickle.send(to_bytes({direct_message, "", request_id(1), 1, 4, 0, 0, 1 << 20}));
   auto deadline = test_clock::now() + 5s;
   while (test_clock::now() < deadline && trickle.send("x"))
     std::this_thread::sleep_for(10ms);
@@ -287,6 +288,80 @@ TEST(TransportAbuse, ReaderThatNeverReadsIsShutDown) {
   EXPECT_TRUE(eventually([&] { return server->refused("slow_reader") == 1; }));
   EXPECT_LT(resident_bytes(), before + growth_max(48 << 20));
   EXPECT_TRUE(serves(*server));
+}
+
+// Takes requests and answers none.
+caf::behavior hoarder(caf::event_based_actor* self, std::shared_ptr<std::atomic<int>> taken) {
+  auto kept = std::make_shared<std::vector<caf::response_promise>>();
+  return {[=](const std::string&) {
+    ++*taken;
+    kept->push_back(self->make_response_promise());
+  }};
+}
+
+TEST(TransportAbuse, RequestsThatWaitForAnswersAreBounded) {
+  net::transport_options options;
+  options.held_bytes_max = 4 << 20;
+  auto server = endpoint::server(options);
+  auto taken = std::make_shared<std::atomic<int>>(0);
+  auto slow = server->system().spawn(hoarder, taken);
+  server->keep(slow);
+  server->system().registry().put(slow->id(), slow);
+  auto modest = greeted(*server, node_bytes(1)), greedy = greeted(*server, node_bytes(2));
+  auto ask = [&](raw_peer& by, std::uint64_t id, std::size_t size) {
+    auto text = message_bytes("@str", text_bytes(std::string(size, 't')));
+    return by.send(to_bytes({direct_message, text, request_id(id), 1, slow->id()}));
+  };
+  ASSERT_TRUE(ask(modest, 1, 100 << 10));
+  ASSERT_TRUE(eventually([&] { return taken->load() == 1; }));
+  for (std::uint64_t id = 1; id <= 4 << 10 && ask(greedy, id, 1 << 10); ++id)
+    ;  // small ones count for more than their bytes
+  EXPECT_TRUE(greedy.closes());
+  EXPECT_LE(taken->load(), 2100);
+  EXPECT_EQ(server->refused("too_large"), 1);
+  ASSERT_TRUE(modest.send(ask_frame(server->actor(), 1, 9, 9))) << "who holds less stays";
+  EXPECT_TRUE(eventually([&] { return server->seen().messages == 1; }));
+  auto again = greeted(*server, node_bytes(3));
+  EXPECT_TRUE(ask(again, 1, 3 << 20)) << "what the greedy one held is free again";
+  EXPECT_TRUE(eventually([&] { return taken->load() > 2; }));
+  EXPECT_FALSE(again.closes(200ms));
+  server->system().registry().erase(slow->id());
+}
+
+TEST(TransportAbuse, AnsweredRequestsCountNoMore) {
+  net::transport_options options;
+  options.held_bytes_max = 64 << 10;
+  auto server = endpoint::server(options);
+  auto peer = greeted(*server);
+  for (std::uint64_t id = 1; id <= 1000; ++id) {
+    ASSERT_TRUE(peer.send(ask_frame(server->actor(), 1, id)));
+    while (server->seen().messages < static_cast<int>(id) && !peer.receive_frame(20s).empty())
+      ;
+  }
+  EXPECT_EQ(server->seen().messages, 1000);
+  EXPECT_TRUE(serves(*server));
+  EXPECT_EQ(server->refused("too_large"), 0);
+}
+
+TEST(TransportAbuse, WhomNobodyVouchesForIsClosed) {
+  auto options = quick();
+  options.admission_timeout = 500ms;
+  std::atomic<int> admitted{0};
+  options.on_admit = [&](std::uint64_t, const std::string&, const std::string&) { ++admitted; };
+  auto server = endpoint::server(options);
+  auto stranger = greeted(*server, node_bytes(1)), guest = greeted(*server, node_bytes(2));
+  ASSERT_TRUE(guest.send(ask_frame(server->actor(), 1)));
+  ASSERT_TRUE(eventually([&] { return server->seen().messages == 1; }));
+  caf::node_id::default_data::host_id_type host;
+  host.fill('n');
+  net::admit(server->system(), caf::make_node_id(2, host), 7, "worker");
+  EXPECT_TRUE(eventually([&] { return admitted == 1; }));
+  auto end = test_clock::now() + 5s;
+  while (test_clock::now() < end && stranger.send(to_bytes({heartbeat})))
+    std::this_thread::sleep_for(10ms);
+  EXPECT_LT(test_clock::now(), end) << "signs of life alone keep nobody in";
+  EXPECT_EQ(server->refused("stranger"), 1);
+  EXPECT_FALSE(guest.closes(200ms));
 }
 
 TEST(TransportAbuse, OtherProtocolsAreRefused) {

@@ -149,6 +149,10 @@ CASES = {
         {"process_open_fds": "900x30", "process_max_fds": "1024x30"},
         [{"process_open_fds": "90x30", "process_max_fds": "1024x30"}],
     ),
+    "MaruCertificateEnds": Case(
+        {"maru_tls_certificate_not_after_seconds": "1e6x30"},
+        [{"maru_tls_certificate_not_after_seconds": "2e6x30"}, {"maru_tls_certificate_not_after_seconds": "0x30"}],
+    ),
     "MaruInputRefused": Case(
         {'maru_rejected_total{door="hello",reason="refused"}': "0+600x60"},
         [{'maru_rejected_total{door="hello",reason="refused"}': "0+6x60"}],

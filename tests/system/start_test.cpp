@@ -1,5 +1,6 @@
 // Goal: how marud starts: fast, or with a sentence and an exit code that say why not. Method: real starts that must fail.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -48,6 +49,24 @@ TEST(Start, PrefaultAtStartTakesAllOfThePool) {
   EXPECT_LT(taken(later), 8 << 20);
   auto c = m.open();
   EXPECT_TRUE(c && put(*c, "a"));
+}
+
+TEST(Start, FilesOfThePoolHaveTheGroupThatWasAskedFor) {
+  if (::getuid() != 0)
+    GTEST_SKIP() << "only root gives files to any group";
+  marud m{{"--pool-group=65534", "--pool-mode=0660"}};
+  auto c = m.open();
+  ASSERT_TRUE(c);
+  auto group_of = [](const std::string& path) {
+    struct stat s = {};
+    EXPECT_EQ(::stat(path.c_str(), &s), 0) << path;
+    return s.st_gid;
+  };
+  EXPECT_EQ(group_of(m.pool()), 65534u);
+  EXPECT_EQ(group_of(m.pool() + ".locks"), 65534u);
+  for (const auto& file : std::filesystem::directory_iterator{m.pool() + ".locks"})
+    EXPECT_EQ(group_of(file.path()), 65534u);
+  EXPECT_EQ(group_of(m.pool() + ".meta"), ::getgid()) << "workers have no business there";
 }
 
 TEST(Start, ASecondMarudOnThePoolIsRefused) {

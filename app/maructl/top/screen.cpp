@@ -65,9 +65,12 @@ void draw_news(canvas& to, const top_view& v) {
     l.add("marud is stopping", style::busy);
   else if (v.back_s && *v.back_s < restart_news_s)
     l.add("marud was started again, it answers since " + seconds(*v.back_s), style::busy);
-  else if (v.now->pins_held_dead > 0 || v.now->pages.quarantined > 0)
+  else if (v.now->pins_held_dead > 0)
     l.add("waiting for the proof that processes are gone: " + grouped(v.now->pins_held_dead) + " pins, "
             + grouped(v.now->pages.quarantined) + " pages",
+          style::busy);
+  else if (v.now->pages.quarantined > 0)
+    l.add(grouped(v.now->pages.quarantined) + " pages in quarantine: damaged, or of workers not proven gone",
           style::busy);
   else
     l.add(v.since.since_start ? "averages since marud's start" : "rates of the last " + seconds(v.since.seconds),

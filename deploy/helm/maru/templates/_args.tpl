@@ -26,6 +26,9 @@
 {{- end }}
 {{- if .Values.workers.tcp.enabled }}
 - --listen=0.0.0.0:{{ int64 .Values.workers.tcp.port }}
+{{- if not .Values.tls.secretName }}
+- --insecure-bind
+{{- end }}
 {{- end }}
 {{- if .Values.tls.secretName }}
 - --tls-cert=/etc/maru/tls/tls.crt
@@ -36,7 +39,7 @@
 - --token-file=/etc/maru/token/{{ .Values.token.key }}
 {{- end }}
 - --http=0.0.0.0:{{ int64 .Values.http.port }}
-- --insecure-bind
+- --insecure-http
 {{- range $name, $value := include "maru.options" . | fromYaml }}
 - {{ printf "--%s=%s" $name (include "maru.text" $value) | quote }}
 {{- end }}

@@ -46,7 +46,7 @@
 1800
 {{- else -}}
 {{- $seconds := add 120 (div (mul 15 (include "maru.pages" .)) 1000000) -}}
-{{- if eq (get .Values.options "prefault") "start" -}}
+{{- if eq (get (include "maru.options" . | fromYaml) "prefault") "start" -}}
 {{- $seconds = add $seconds (mul 2 (div (include "maru.bytes" .Values.pool.size) 1073741824)) -}}
 {{- end -}}
 {{- $seconds -}}
