@@ -4,6 +4,7 @@ does what LMCache does, marud started, paused and killed."""
 
 from __future__ import annotations
 
+import tempfile
 import time
 
 import pytest
@@ -19,9 +20,11 @@ def marud():
     """One for each test: whatever is left pinned is this test's."""
     from marud import Marud
 
-    server = Marud()
-    yield server
-    server.remove()
+    with tempfile.TemporaryDirectory(prefix="maru-door-") as folder:
+        server = Marud("64MiB", "--listen", f"unix:{folder}/maru.sock")
+        server.socket = f"{folder}/maru.sock"
+        yield server
+        server.remove()
 
 
 @pytest.fixture
@@ -49,6 +52,16 @@ def test_workers_share_what_one_of_them_put(engine_of):
     assert first.backend.batched_remove(keys_of(3)) == 0
     second.lookup_unpin("sync")
     assert first.backend.batched_remove(keys_of(3)) == 3
+
+
+def test_workers_of_both_doors_share(engine_of, marud):
+    first, second = engine_of(), engine_of(maru_path=f"unix://{marud.socket}")
+    first.put_numbers(0, 1)
+    assert second.lookup("sync", keys_of(3)) == 2
+    assert second.retrieve(keys_of(2)) == [0.0, 1.0]
+    second.lookup_unpin("sync")
+    second.put_numbers(2)
+    assert first.lookup("sync", keys_of(3)) == 3
 
 
 @pytest.mark.parametrize("used", [0, 3])
