@@ -77,6 +77,8 @@ net::admin_reply admin::answer(const net::admin_request& m) {
   auto refuse = [](ec code, std::string why) {
     return net::admin_reply{static_cast<std::uint8_t>(code), std::move(why)};
   };
+  if (env_->stopping->load())
+    return refuse(ec::stopping, "marud is shutting down");
   auto arguments = json::parse(m.arguments, nullptr, false);
   if (!arguments.is_object())
     return refuse(ec::invalid, "arguments are no JSON object");
@@ -87,6 +89,10 @@ net::admin_reply admin::answer(const net::admin_request& m) {
     body = stat(arguments);
   else if (m.verb == "ls")
     body = list(arguments);
+  else if (m.verb == "evict" && ask<pool_status>(to_.pool, ask_pool_status{}).value_or(pool_status{}).grace)
+    return refuse(ec::busy,
+                  "nothing is evicted before every session of before the restart is back, proven dead or out "
+                  "of time; maructl sessions shows which are awaited");
   else if (m.verb == "evict")
     body = evict(arguments);
   else if (m.verb == "sessions")
@@ -145,6 +151,7 @@ json admin::status() {
     {"lookups", {{"hit", env_->metrics->lookup_hits()}, {"miss", env_->metrics->lookup_misses()}}},
     {"evicted", env_->metrics->evicted_total()},
     {"reserve_pages", pool.reserve_pages},
+    {"restart_grace", pool.grace},
   };
 }
 
@@ -211,6 +218,7 @@ json admin::sessions() {
     rows.push_back({{"id", s.id},
                     {"instance", s.instance},
                     {"host", s.host},
+                    {"peer", s.peer},
                     {"page_bytes", s.page_bytes},
                     {"grants", s.grants},
                     {"pins", s.pins},

@@ -106,12 +106,15 @@ door::hello_promise door::welcome(const net::hello& m) {
   auto owner = current_sender() ? current_sender()->address() : caf::actor_addr{};
   auto reply = make_response_promise<net::hello_reply>();  // takes the sender away
   auto refusal = owner ? check(m) : error{ec::invalid, "hello without a sender"};
+  if (refusal.code == ec::ok)
+    vouch_for(owner.node());
   if (refusal.code == ec::ok && m.resume_session == 0 && sessions_.size() >= env_->options.sessions_max)
     refusal = {ec::busy, "marud has as many sessions as --sessions-max allows"};
   if (refusal.code != ec::ok) {
     env_->metrics->rejected("hello", to_string(refusal.code));
     env_->metrics->refused(metrics::op::hello, refusal.code);
-    log::warn({"worker_refused", 0, m.instance}, "{}", refusal.message);
+    log::warn({"worker_refused", 0, m.instance}, "{}: {}", peer_at(owner ? owner.node() : caf::node_id{}),
+              refusal.message);
     net::hello_reply no;
     no.code = static_cast<std::uint8_t>(refusal.code);
     no.reason = refusal.message;
@@ -148,15 +151,15 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   }
   // On disk before the answer: a marud that is killed right after it still knows whom to wait for.
   auto finish = [this, record, owner, reply, since, wire = m.wire](ec code) mutable {
-    known_session known{record, {}};
+    known_session known{record, {}, {}};
     if (code == ec::ok) {
       known.handle = spawn_session({record, owner, {}, false, wire});
-      sessions_[record.id] = known;
+      auto& kept = sessions_[record.id] = known;
       env_->metrics->sessions(sessions_.size());
       env_->metrics->session_opened();
       log::info(about("session_opened", record), "for pages of {} bytes; {} sessions", record.page_bytes,
                 sessions_.size());
-      admit(owner.node(), record);
+      note_peer(owner.node(), kept);
     }
     auto answer = reply_for(known);
     answer.code = static_cast<std::uint8_t>(code);
@@ -168,9 +171,19 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
           [finish](const caf::error&) mutable { finish(ec::stopping); });
 }
 
-void door::admit(const caf::node_id& node, const storage::session_record& session) {
+std::string door::peer_at(const caf::node_id& node) const {
+  auto text = env_->peer_at ? env_->peer_at(node) : std::string{};
+  return text.empty() ? "a peer that is gone" : text;
+}
+
+void door::note_peer(const caf::node_id& node, known_session& session) {
+  session.peer = peer_at(node);
+  log::info(about("session_peer", session.record), "it is {}", session.peer);
+}
+
+void door::vouch_for(const caf::node_id& node) const {
   if (env_->admit)
-    env_->admit(node, value_of(session.id), session.instance);
+    env_->admit(node);
 }
 
 void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise reply) {
@@ -191,8 +204,8 @@ void door::resume(const net::hello& m, caf::actor_addr owner, hello_promise repl
   }
   auto known = at->second;
   auto finish = [this, known, owner, reply, since](ec code, const std::string& kept) mutable {
-    if (code == ec::ok)
-      admit(owner.node(), known.record);
+    if (auto there = sessions_.find(known.record.id); code == ec::ok && there != sessions_.end())
+      note_peer(owner.node(), there->second);
     auto answer = reply_for(known);
     answer.code = static_cast<std::uint8_t>(code);
     answer.kept = kept;
@@ -240,16 +253,29 @@ caf::typed_response_promise<net::admin_reply> door::ask_admin(const net::admin_r
                  : std::string{};
   if (!env_->tokens->fits(token)) {
     env_->metrics->rejected("admin", to_string(ec::refused));
-    log::warn("admin_refused", "the token does not fit");
+    log::warn("admin_refused", "{}: the token does not fit", peer_at(asker));
     reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::refused), token_advice});
     return reply;
   }
-  admit(asker, {});
+  bool changes = m.verb == "evict" || m.verb == "log-level";
+  log::write_if_wanted(changes ? log::severity::info : log::severity::debug, "operator", "'{}' is asked by {}", m.verb,
+                       peer_at(asker));
+  vouch_for(asker);
+  if (questions_ >= bounds::questions_max) {
+    reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::busy), "too many questions wait for their answers"});
+    return reply;
+  }
+  ++questions_;
   request(admin_, caf::infinite, m)
-    .then([reply](const net::admin_reply& r) mutable { reply.deliver(r); },
-          [reply](const caf::error&) mutable {
-            reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::stopping), "marud is shutting down"});
-          });
+    .then(
+      [this, reply](const net::admin_reply& r) mutable {
+        --questions_;
+        reply.deliver(r);
+      },
+      [this, reply](const caf::error&) mutable {
+        --questions_;
+        reply.deliver(net::admin_reply{static_cast<std::uint8_t>(ec::stopping), "marud is shutting down"});
+      });
   return reply;
 }
 
@@ -311,8 +337,9 @@ caf::typed_response_promise<session_list> door::list() {
   for (auto& [id, s] : sessions_)
     request(s.handle, caf::infinite, ask_session_status{})
       .then(
-        [g, arrived](const session_status& status) {
+        [g, arrived, peer = s.peer](const session_status& status) {
           g->out.sessions.push_back(status);
+          g->out.sessions.back().peer = peer;
           arrived();
         },
         [arrived](const caf::error&) { arrived(); });

@@ -28,6 +28,7 @@ private:
   struct known_session {
     storage::session_record record;
     session_actor handle;
+    std::string peer;  // who it is, and where it came in; empty before it came back after a restart
   };
   using hello_promise = caf::typed_response_promise<net::hello_reply>;
 
@@ -35,8 +36,11 @@ private:
   void answered(ec code, std::chrono::steady_clock::time_point since);
   // ok, or why this worker is not let in.
   error check(const net::hello& m) const;
-  // The peer at this node showed a token that fits: for a session, or (none) for an operator's question.
-  void admit(const caf::node_id& node, const storage::session_record& session);
+  // The peer at this node showed a token that fits: it may stay.
+  void vouch_for(const caf::node_id& node) const;
+  // It has this session now.
+  void note_peer(const caf::node_id& node, known_session& session);
+  std::string peer_at(const caf::node_id& node) const;
   void open(const net::hello& m, caf::actor_addr owner, hello_promise reply);
   void resume(const net::hello& m, caf::actor_addr owner, hello_promise reply);
   caf::typed_response_promise<net::admin_reply> ask_admin(const net::admin_request& m);
@@ -57,6 +61,7 @@ private:
   std::set<session_id> unsettled_;  // of before the restart, neither resumed nor dead nor out of time
   std::set<session_id> unproven_;   // of before the restart, out of time, or with pins that were lost
   bool grace_over_ = false;
+  std::size_t questions_ = 0;  // of operators, under way
   std::uint32_t next_session_ = 1;
   std::vector<recovered_session> recovered_;
 };

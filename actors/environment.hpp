@@ -43,8 +43,9 @@ struct environment {
   std::function<std::uint64_t()> unix_ms = system_unix_ms;
   // Sessions whose worker is connected. Each counts itself.
   std::shared_ptr<std::atomic<std::int64_t>> connected = std::make_shared<std::atomic<std::int64_t>>(0);
-  // Somebody at that node may stay (net::admit); empty where there is no transport.
-  std::function<void(const caf::node_id&, std::uint64_t session, const std::string& worker)> admit;
+  // net::admit and net::peer_at; empty where there is no transport.
+  std::function<void(const caf::node_id&)> admit;
+  std::function<std::string(const caf::node_id&)> peer_at;
   std::optional<gid_t> pool_group;  // of the pool's and the sessions' files
   // Set once, when marud begins to stop: sessions refuse new requests, those in flight finish.
   std::shared_ptr<std::atomic<bool>> stopping = std::make_shared<std::atomic<bool>>(false);

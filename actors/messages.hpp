@@ -120,6 +120,7 @@ struct ask_pool_status {
 struct pool_status {
   state_counts pages, bytes;
   std::uint64_t unassigned_bytes = 0, reserve_pages = 0;
+  bool grace = false;  // sessions of before the restart are awaited: nothing is evicted
   struct size_row {
     std::uint64_t page_bytes = 0, regions = 0;
     state_counts counts;
@@ -328,6 +329,7 @@ struct session_status {
   std::uint64_t id = 0, page_bytes = 0, grants = 0, pins = 0, in_flight = 0, shown_regions = 0, shown_pages = 0;
   std::uint64_t requests = 0;  // answered since its hello
   std::string instance, host, state;
+  std::string peer;  // who it is, and where it came in
   std::int64_t age_ms = 0, lease_left_ms = 0;
 };
 

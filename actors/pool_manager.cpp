@@ -301,6 +301,7 @@ pool_status pool_manager::status_now() const {
   s.pages = table_->counts();
   s.bytes = table_->bytes();
   s.unassigned_bytes = table_->unassigned_bytes();
+  s.grace = grace_;
   for (auto page_bytes : table_->page_sizes()) {
     pool_status::size_row row{page_bytes, 0, table_->counts(page_bytes)};
     for (const auto& r : table_->rows())

@@ -237,12 +237,6 @@ status service::start_actors() {
   transport.server = true;
   transport.connections_max = env_->options.connections_max;
   transport.admission_timeout = bounds::admission_timeout;
-  transport.on_admit = [](std::uint64_t session, const std::string& worker, const std::string& from) {
-    if (session != 0)
-      log::info({"session_peer", session, worker}, "it is {}", from);
-    else
-      log::info("operator", "questions come from {}", from);
-  };
   transport.on_reject = [metrics = env_->metrics](std::string_view reason) {
     metrics->rejected("actor_port", reason);
     log::warn("peer_refused", "a connection to --listen is closed: {}", reason);
@@ -250,9 +244,8 @@ status service::start_actors() {
   net::configure_transport(*config_, transport);
   system_ = std::make_unique<caf::actor_system>(*config_);
 
-  env_->admit = [system = system_.get()](const caf::node_id& node, std::uint64_t session, const std::string& worker) {
-    net::admit(*system, node, session, worker);
-  };
+  env_->admit = [system = system_.get()](const caf::node_id& node) { net::admit(*system, node); };
+  env_->peer_at = [system = system_.get()](const caf::node_id& node) { return net::peer_at(*system, node); };
   environment_ptr env = env_;
   bool grace = !state->sessions.empty();
   for (auto& entries : state->shards)
@@ -279,13 +272,6 @@ status service::publish() {
   net::publish_door(*system_, caf::actor_cast<caf::strong_actor_ptr>(door_),
                     system_->message_types(caf::actor_cast<net::door_actor>(door_)));
   options->enter = [system = system_.get()](net::wire accepted) { net::enter(*system, std::move(accepted)); };
-  auto doors = net::doors::open(*std::move(options));
-  if (!doors)
-    return doors.error();
-  doors_ = *std::move(doors);
-  log::info("doors_open", "{}; workers show {}; a port {}", listens_at(),
-            env_->tokens->asked() ? "a token" : "no token",
-            env_->options.tls_cert.empty() ? "takes plain text" : "asks for their certificate");
   metrics::http_routes routes;
   routes.metrics = [env = env_] { return env->metrics_text(); };
   routes.healthy = [this] { return healthy(); };
@@ -300,6 +286,14 @@ status service::publish() {
     if (silent_actor(bounds::answer_max).empty())
       heard_ = std::chrono::steady_clock::now();
   });
+  // Last: whoever comes in finds a marud that stays.
+  bool asks_for_token = env_->tokens->asked();  // from then on it is the door's
+  auto doors = net::doors::open(*std::move(options));
+  if (!doors)
+    return doors.error();
+  doors_ = *std::move(doors);
+  log::info("doors_open", "{}; workers show {}; a port {}", listens_at(), asks_for_token ? "a token" : "no token",
+            env_->options.tls_cert.empty() ? "takes plain text" : "asks for their certificate");
   ready_ = true;
   return {};
 }

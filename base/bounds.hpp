@@ -50,7 +50,8 @@ inline constexpr auto request_timeout = 2s;
 inline constexpr std::chrono::milliseconds timeout_max{0x7fffffff};  // of a client's calls
 inline constexpr auto admission_timeout = 10s;  // a connection that by then showed no token that fits is closed
 inline constexpr std::size_t admin_arguments_bytes_max = 64 * KiB;
-inline constexpr std::size_t grant_batch = 64;  // pages fetched ahead by one grant request
+inline constexpr std::size_t questions_max = 16;  // of operators, at the same time
+inline constexpr std::size_t grant_batch = 64;    // pages fetched ahead by one grant request
 
 // Metrics
 inline constexpr std::size_t run_scan_pages = 1 << 20;  // looked at for the longest free run, a second

@@ -71,8 +71,10 @@ std::string text_line(const line_parts& p, bool journal) {
   auto out = journal ? fmt::format("<{}>", priorities[rank])
                      : fmt::format("{} {:<5} ", time_text(p.time), log_level_words[rank]);
   out += printable(p.name);
-  if (p.session != 0)
+  if (p.session != 0 && !p.worker.empty())
     out += fmt::format(" [session {}, worker {}]", p.session, printable(p.worker));
+  else if (p.session != 0)
+    out += fmt::format(" [session {}]", p.session);
   else if (!p.worker.empty())
     out += fmt::format(" [worker {}]", printable(p.worker));
   if (!p.name.empty())

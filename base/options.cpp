@@ -40,7 +40,7 @@ const std::vector<row>& table() {
     choice(pool, "visibility", &options::visibility, {"hardware", "software"},
            "Who keeps caches in step: one host or CXL 3, or the workers by writing lines back. Fixed at format"),
     flag(pool, "format", &options::format,
-         "Overwrite what the device holds when it is no pool or another marud's pool"),
+         "Overwrite what the device holds when it is no pool, another marud's, or one of another pool-size"),
     choice(pool, "prefault", &options::prefault, {"off", "background", "start"},
            "When memory of the pool is touched first: by the workers, ahead of them, or all of it at start"),
     path(state, "state-dir", &options::state_dir, false, "Directory of the durable metadata (RocksDB)"),
@@ -94,8 +94,8 @@ const std::vector<row>& table() {
     number(behaviour, "lease-ms", &options::lease_ms, 500u, 600000u,
            "Milliseconds after its last sign of life until a session is suspected"),
     number(behaviour, "resume-grace-ms", &options::resume_grace_ms, 100u, 3600000u,
-           "Milliseconds that a restarted marud waits for sessions to come back before it evicts or removes; at least "
-           "lease-ms"),
+           "Milliseconds that a restarted marud waits for sessions to come back before it evicts or removes; "
+           "lease-ms where that is more"),
     choice(behaviour, "log-level", &options::log_level, {log_level_words.begin(), log_level_words.end()},
            "Least serious message that is written to stderr. Changed without a restart by maructl log-level"),
     choice(behaviour, "log-format", &options::log_format, {"text", "json"},
@@ -218,6 +218,11 @@ result<parsed_options> parse(int argc, const char* const* argv) {
     out.text = app.help();
   } catch (const CLI::CallForVersion&) {
     out.text = app.version() + "\n";
+  } catch (const CLI::ExtrasError&) {
+    auto left = app.remaining();
+    auto unknown = std::find_if(left.begin(), left.end(), [](const string& word) { return word.starts_with("-"); });
+    return bad("failed to read the command line: there is no option '"
+               + (unknown == left.end() ? left.front() : *unknown) + "'; --help lists the options");
   } catch (const CLI::ParseError& e) {
     return bad(string{"failed to read the command line: "} + e.what() + "; --help lists the options");
   }

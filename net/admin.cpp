@@ -67,8 +67,7 @@ result<admin> admin::open(const std::string& server, std::chrono::milliseconds t
     return owner.error();
   auto what = "connect to marud at " + server;
   return guarded(what, [&]() -> result<admin> {
-    result<admin> out{ec::unavailable, "failed to " + what + ": what answers there is no marud, or it has no "
-                                                             "room for another connection, or it asks for TLS"};
+    result<admin> out{ec::unavailable, "failed to " + what + ": " + std::string{no_handshake(*address)}};
     auto& system = (*owner)->system();
     auto dialled = dial(*address, tls.or_environment(), deadline, [] { return false; });
     if (!dialled)

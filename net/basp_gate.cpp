@@ -8,6 +8,7 @@
 #include <caf/message_id.hpp>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 namespace maru::net {
 
@@ -286,7 +287,7 @@ refusal basp_gate::admit_direct(const basp_frame_header& header, std::string_vie
     auto size = payload.size() + request_bytes;
     auto id = caf::message_id(header.operation_data).request_id().integer_value();
     // CAF's actors number their requests: one that comes twice would be counted once.
-    if (!unanswered_.try_emplace({header.source_actor, id}, size).second)
+    if (!unanswered_.try_emplace({header.source_actor, id}, unanswered{size}).second)
       return refusal::forbidden;
     unanswered_bytes_ += size;
   }
@@ -297,10 +298,24 @@ std::size_t basp_gate::answered(std::uint64_t actor, std::uint64_t request) {
   auto at = unanswered_.find({actor, request});
   if (at == unanswered_.end())
     return 0;
-  auto size = at->second;
+  auto size = at->second.bytes;
   unanswered_.erase(at);
   unanswered_bytes_ -= size;
   return size;
+}
+
+std::size_t basp_gate::expire() {
+  std::size_t gone = 0;
+  for (auto at = unanswered_.begin(); at != unanswered_.end();) {
+    if (!std::exchange(at->second.old, true)) {
+      ++at;
+      continue;
+    }
+    gone += at->second.bytes;
+    at = unanswered_.erase(at);
+  }
+  unanswered_bytes_ -= gone;
+  return gone;
 }
 
 }  // namespace maru::net

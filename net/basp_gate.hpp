@@ -79,6 +79,9 @@ public:
   void asked() { ++responses_due_; }
   // The response to the peer's request is on its way: `actor` is whose request it was. Returns the bytes let go.
   std::size_t answered(std::uint64_t actor, std::uint64_t request);
+  // Drops what was there at the last call already, and returns the bytes let go: where the asker ended meanwhile, no
+  // answer passes any more.
+  std::size_t expire();
   // Bytes of the peer's requests that are not answered yet.
   std::size_t unanswered_bytes() const { return unanswered_bytes_; }
 
@@ -103,7 +106,11 @@ private:
   struct asker_hash {
     std::size_t operator()(const asker& a) const { return a.actor * 0x9e3779b97f4a7c15u ^ a.request; }
   };
-  std::unordered_map<asker, std::size_t, asker_hash> unanswered_;
+  struct unanswered {
+    std::size_t bytes = 0;
+    bool old = false;  // expire() has seen it
+  };
+  std::unordered_map<asker, unanswered, asker_hash> unanswered_;
   std::size_t unanswered_bytes_ = 0;
 };
 

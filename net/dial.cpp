@@ -141,4 +141,11 @@ result<wire> dial(const server_address& server, const tls_options& tls, time_poi
   return out;
 }
 
+std::string_view no_handshake(const server_address& server) {
+  if (server.is_unix())
+    return "what answers there is no marud, or it does not let this user in (--allow-uids, --allow-gids), or it has no "
+           "room for another connection";
+  return "what answers there is no marud, or it has no room for another connection, or it asks for TLS";
+}
+
 }  // namespace maru::net

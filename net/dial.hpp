@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "base/server_address.hpp"
@@ -19,5 +20,8 @@ namespace maru::net {
 // the system's resolver, which keeps to its own time limits.
 result<wire> dial(const server_address& server, const tls_options& tls, std::chrono::steady_clock::time_point deadline,
                   const std::function<bool()>& cancelled);
+
+// Why a connection that was made got no handshake of marud, as half a sentence.
+std::string_view no_handshake(const server_address& server);
 
 }  // namespace maru::net

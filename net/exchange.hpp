@@ -83,7 +83,8 @@ public:
       bool later = code == ec::busy || code == ec::session_over || code == ec::stopping;
       // A last try that has no time to be answered would turn a refusal into a doubt.
       if (!later || std::chrono::steady_clock::now() + 2 * pause >= deadline_)
-        return failed(code, "marud answered " + std::string{to_string(code)});
+        return failed(code, "marud answered " + std::string{to_string(code)}
+                              + (code == ec::busy ? " (after a restart: until its sessions of before are back)" : ""));
       std::this_thread::sleep_for(pause);
       pause = std::min(pause * 2, std::chrono::milliseconds{32});
     }

@@ -90,8 +90,9 @@ caf::behavior hardened_broker::make_behavior() {
       shut_down(msg.handle);
       forget(msg.handle, caf::sec::none);
     },
-    [this](caf::ok_atom, const caf::node_id& node, std::uint64_t session, const std::string& worker) {
-      admit(node, session, worker);
+    [this](caf::ok_atom, const caf::node_id& node) {
+      if (auto* who = peer_at(node))
+        who->admitted = true;
     },
     [this](caf::forward_atom, const caf::strong_actor_ptr&, const std::vector<caf::strong_actor_ptr>&,
            const caf::strong_actor_ptr& to, caf::message_id id, const caf::message&) {
@@ -205,8 +206,9 @@ bool hardened_broker::deliver(connection_handle hdl, const basp_frame_header& he
   if (header.operation == basp_operation::down_message) {
     std::lock_guard guard(known_mutex_);
     if (auto it = known_.find(instance.tbl().lookup_direct(hdl)); it != known_.end())
-      it->second.erase(header.source_actor);
+      it->second.actors.erase(header.source_actor);
   }
+  reading_ = hdl;
   set_context(hdl);  // once a frame: CAF keeps pointers to what the last one left
   auto next = instance.handle(context(), hdl, frame, payload.empty() ? nullptr : &payload_);
   if (payload_.capacity() > keep_bytes_max)
@@ -237,15 +239,6 @@ void hardened_broker::forget(connection_handle hdl, caf::sec code) {
   connection_cleanup(hdl, code);
 }
 
-void hardened_broker::admit(const caf::node_id& node, std::uint64_t session, const std::string& worker) {
-  auto* who = peer_at(node);
-  if (!who)
-    return;  // gone already
-  bool again = std::exchange(who->admitted, true);
-  if (options_.on_admit && (session != 0 || !again))
-    options_.on_admit(session, worker, remote_addr(*instance.tbl().lookup_direct(node)));
-}
-
 void hardened_broker::answered(const caf::strong_actor_ptr& asker, caf::message_id id) {
   if (auto* who = asker ? peer_at(asker->node()) : nullptr)
     unanswered_bytes_ -= who->gate.answered(asker->id(), id.request_id().integer_value());
@@ -258,8 +251,9 @@ hardened_broker::peer* hardened_broker::peer_at(const caf::node_id& node) {
 }
 
 void hardened_broker::shed() {
+  auto rank = [this](const peer& who) { return std::pair{is_stranger(who) && who.held() > 0, who.held()}; };
   auto it = std::max_element(peers_.begin(), peers_.end(),
-                             [](const auto& a, const auto& b) { return a.second.held() < b.second.held(); });
+                             [&](const auto& a, const auto& b) { return rank(a.second) < rank(b.second); });
   if (it != peers_.end())
     refuse(it->first, refusal::too_large);
 }
@@ -274,8 +268,7 @@ void hardened_broker::flush(connection_handle hdl) {
   auto it = peers_.find(hdl);
   if (it == peers_.end() || it->second.cut)
     return;
-  bool stranger = options_.admission_timeout.count() > 0 && !it->second.admitted;
-  auto bound = stranger ? stranger_buffer_bytes_max : options_.write_buffer_bytes_max;
+  auto bound = is_stranger(it->second) ? stranger_buffer_bytes_max : options_.write_buffer_bytes_max;
   // CAF writes from a second buffer that was swapped out of this one: each may take half of the bound.
   if (wr_buf(hdl).size() <= bound / 2)
     return;
@@ -293,13 +286,18 @@ void hardened_broker::schedule_reap() {
 
 void hardened_broker::reap() {
   auto now = clock().now();
+  if (now - expired_ > request_counts_for) {
+    expired_ = now;
+    for (auto& [hdl, who] : peers_)
+      unanswered_bytes_ -= who.gate.expire();
+  }
   auto timeout = options_.connection_timeout;
   std::vector<std::pair<connection_handle, refusal>> late;
   for (auto& [hdl, who] : peers_) {
     if (!who.gate.established()) {
       if (now - who.opened > options_.handshake_timeout)
         late.emplace_back(hdl, refusal::silent);
-    } else if (auto wait = options_.admission_timeout; wait.count() > 0 && !who.admitted && now - who.opened > wait) {
+    } else if (is_stranger(who) && now - who.opened > options_.admission_timeout) {
       late.emplace_back(hdl, refusal::stranger);
     } else if (timeout.count() > 0) {
       bool stuck = !who.partial.empty() && now - who.frame_since > timeout;
@@ -319,7 +317,13 @@ void hardened_broker::report(refusal why) const {
 void hardened_broker::learned_new_node_directly(const caf::node_id& node, bool) {
   // CAF would start a helper actor here and ask for the peer's spawn server, and keep the helper for ever.
   std::lock_guard guard(known_mutex_);
-  known_.try_emplace(node);
+  known_[node].from = remote_addr(reading_);
+}
+
+std::string hardened_broker::peer_text(const caf::node_id& node) {
+  std::lock_guard guard(known_mutex_);
+  auto at = known_.find(node);
+  return at == known_.end() ? std::string{} : at->second.from;
 }
 
 void hardened_broker::learned_new_node_indirectly(const caf::node_id&) {}
@@ -342,10 +346,11 @@ caf::strong_actor_ptr hardened_broker::make_proxy(caf::node_id node, caf::actor_
       refuse_proxy(node, actor, false);
       return nullptr;
     }
-    if (it->second.size() >= actors_per_peer_max && it->second.count(actor) == 0)
+    auto& actors = it->second.actors;
+    if (actors.size() >= actors_per_peer_max && actors.count(actor) == 0)
       too_many = true;
     else
-      it->second.insert(actor);
+      actors.insert(actor);
   }
   if (!too_many)
     return basp_broker::make_proxy(std::move(node), actor);

@@ -4,7 +4,8 @@
 // into frames itself, has each judged by a basp_gate, and hands CAF only what passed.
 // Operation: buffers grow with the bytes that arrived, never with a length that a header claims. A peer that is
 // refused is shut down at once (::shutdown, because CAF's close waits until the peer has read everything).
-// Concurrency: lives on the multiplexer's thread, except make_proxy, which CAF's deserialization workers call.
+// Concurrency: lives on the multiplexer's thread, except peer_text, and make_proxy, which CAF's deserialization workers
+// call.
 // Limits: what an accepted peer may still do is in docs/architecture.md, "The transport".
 #pragma once
 
@@ -30,6 +31,8 @@ const transport_options& transport_options_of(caf::actor_system& system);
 inline constexpr std::size_t actors_per_peer_max = 4096;
 // CAF keeps published actors by port: this number is that of the door, whatever it listens on.
 inline constexpr std::uint16_t door_port = 1;
+// How long a request counts at least for which no answer passes.
+inline constexpr auto request_counts_for = std::chrono::seconds{30};
 // What may wait to be read by a peer that nobody vouched for.
 inline constexpr std::size_t stranger_buffer_bytes_max = 256 * bounds::KiB;
 
@@ -44,6 +47,8 @@ public:
   void learned_new_node_directly(const caf::node_id& node, bool was_indirect) override;
   void learned_new_node_indirectly(const caf::node_id& node) override;
   void flush(caf::io::connection_handle hdl) override;
+  // See peer_at().
+  std::string peer_text(const caf::node_id& node);
 
 private:
   using time_point = caf::actor_clock::time_point;
@@ -73,12 +78,12 @@ private:
   // Shuts the peer down and forgets it. `code` is what a pending connect gets.
   void refuse(caf::io::connection_handle hdl, refusal why, caf::sec code = caf::sec::malformed_basp_message);
   void forget(caf::io::connection_handle hdl, caf::sec code);
-  void admit(const caf::node_id& node, std::uint64_t session, const std::string& worker);
   // A response goes to an actor of a peer.
   void answered(const caf::strong_actor_ptr& asker, caf::message_id id);
   peer* peer_at(const caf::node_id& node);
-  // Too much is held for all peers: the one that holds most goes.
+  // Too much is held for all peers: the one that holds most goes, a stranger first.
   void shed();
+  bool is_stranger(const peer& who) const { return options_.admission_timeout.count() > 0 && !who.admitted; }
   void reap();
   void schedule_reap();
   void report(refusal why) const;
@@ -90,11 +95,17 @@ private:
   caf::behavior stock_;
   std::unordered_map<caf::io::connection_handle, peer> peers_;
   std::vector<char> payload_;                                // of the frame in hand
+  time_point expired_{};                                     // when old requests were last dropped from the count
   std::size_t incomplete_bytes_ = 0, unanswered_bytes_ = 0;  // of all peers
   bool asking_ = false;                                      // the message being written is a request
+  caf::io::connection_handle reading_;                       // whose frame is in hand
 
   std::mutex known_mutex_;
-  std::unordered_map<caf::node_id, std::unordered_set<caf::actor_id>> known_;  // actors of connected nodes
+  struct known_node {
+    std::string from;  // who it is
+    std::unordered_set<caf::actor_id> actors;
+  };
+  std::unordered_map<caf::node_id, known_node> known_;  // connected ones
 };
 
 }  // namespace maru::net

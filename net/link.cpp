@@ -216,8 +216,8 @@ std::shared_ptr<call> link::send_to(const caf::strong_actor_ptr& target, caf::me
 }
 
 status link::connect(const server_address& server, const tls_options& tls, time_point deadline) {
-  auto failed = [&](const char* cause) {
-    return status{ec::unavailable, "failed to connect to " + to_string(server) + ": " + cause};
+  auto failed = [&](std::string_view cause) {
+    return status{ec::unavailable, "failed to connect to " + to_string(server) + ": " + std::string{cause}};
   };
   auto dialled = dial(server, tls, deadline, [this] { return core_->down.load(); });
   if (!dialled)
@@ -231,7 +231,7 @@ status link::connect(const server_address& server, const tls_options& tls, time_
     return failed("no handshake before the deadline");
   }
   if (sent->result().code != ec::ok)
-    return failed("what answers there is no marud, or it has no room for another connection, or it asks for TLS");
+    return failed(no_handshake(server));
   door_ = std::get<caf::strong_actor_ptr>(sent->result().reply);
   if (!door_)
     return failed("no marud is served there");

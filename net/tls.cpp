@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <ctime>
 #include <utility>
 
@@ -88,8 +89,10 @@ std::string words_for(unsigned long code) {
   }
 }
 
+// The oldest one is the cause: what the system said, where a file cannot be opened.
 error bad_files(const std::string& what) {
-  auto cause = newest_error();
+  auto first = ERR_peek_error();
+  auto cause = ERR_SYSTEM_ERROR(first) ? std::string{std::strerror(ERR_GET_REASON(first))} : newest_error();
   ERR_clear_error();
   return {ec::bad_option, "failed to use TLS: " + what + ": " + cause};
 }

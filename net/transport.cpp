@@ -98,8 +98,13 @@ void enter(caf::actor_system& system, wire accepted) {
   caf::anon_send(broker_of(system), caf::ok_atom::value, make_scribe(system, std::move(accepted)));
 }
 
-void admit(caf::actor_system& system, const caf::node_id& node, std::uint64_t session, const std::string& worker) {
-  caf::anon_send(broker_of(system), caf::ok_atom::value, node, session, worker);
+void admit(caf::actor_system& system, const caf::node_id& node) {
+  caf::anon_send(broker_of(system), caf::ok_atom::value, node);
+}
+
+std::string peer_at(caf::actor_system& system, const caf::node_id& node) {
+  auto broker = caf::actor_cast<caf::strong_actor_ptr>(broker_of(system));
+  return caf::actor_cast<hardened_broker*>(broker)->peer_text(node);
 }
 
 caf::strong_actor_ptr greeter(caf::actor_system& system) {

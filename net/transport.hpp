@@ -7,7 +7,6 @@
 #include <caf/fwd.hpp>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <set>
 #include <string>
@@ -31,8 +30,6 @@ struct transport_options {
   std::chrono::milliseconds connection_timeout{10000};
   // A connection that nobody vouched for by then (see admit) is closed. 0: nobody needs to.
   std::chrono::milliseconds admission_timeout{0};
-  // Called on the I/O thread when somebody vouched for a peer: `from` is the wire's. May be empty.
-  std::function<void(std::uint64_t session, const std::string& worker, const std::string& from)> on_admit;
   // Called on the I/O thread for every refused or closed peer; `reason` is one of a small fixed set of words
   // (see transport.cpp). May be empty.
   std::function<void(std::string_view reason)> on_reject;
@@ -50,9 +47,10 @@ void unpublish_door(caf::actor_system& system);
 // A peer that came in: the transport greets it.
 void enter(caf::actor_system& system, wire accepted);
 
-// Somebody at this node has shown what the door asks for: it may stay, and have long answers. `session`: the one that it
-// was given, for the log, with what the worker calls itself; 0: none.
-void admit(caf::actor_system& system, const caf::node_id& node, std::uint64_t session, const std::string& worker);
+// Somebody at this node has shown what the door asks for: it may stay, and have long answers.
+void admit(caf::actor_system& system, const caf::node_id& node);
+// Who a connected node is and where it came in, for people (wire::from); empty for one that is not connected.
+std::string peer_at(caf::actor_system& system, const caf::node_id& node);
 
 // Who is asked for the handshake over a connection that was dialled, and with what. The answer is that of CAF's
 // middleman to connect_atom, (node_id, strong_actor_ptr, set<string>) or an error; it comes within `handshake_timeout`.

@@ -87,7 +87,10 @@ string show_status(const json& answer, const string& server) {
     line("chunks", count(answer, "entries") + " committed, " + count(answer, "evicted") + " evicted since the start");
   out +=
     line("pins", count(answer, "pins") + ", " + count(answer, "pins_held_dead") + " held for sessions that went away");
-  out += line("sessions", count(answer, "sessions"));
+  out += line("sessions", count(answer, "sessions")
+                            + (answer.value("restart_grace", false)
+                                 ? "; some of before the restart are awaited: nothing is evicted or removed until then"
+                                 : ""));
   out += line("lookups", hit_rate(answer.at("lookups")));
   out += line("room", size(pool, "unassigned_bytes") + " in no region yet, reserve of " + count(answer, "reserve_pages")
                         + " free pages");
@@ -115,7 +118,7 @@ string show_entries(const json& entries) {
 string show_sessions(const json& answer) {
   table rows{{{"session", right},
               {"worker", left},
-              {"host", left},
+              {"peer", left},
               {"state", left},
               {"page", right},
               {"shown", right},
@@ -125,7 +128,7 @@ string show_sessions(const json& answer) {
               {"lease left", right}}};
   for (const auto& s : answer.at("sessions")) {
     auto left_ms = s.at("lease_left_ms").get<std::int64_t>();
-    rows.add({std::to_string(number(s, "id")), text(s, "instance"), text(s, "host"), text(s, "state"),
+    rows.add({std::to_string(number(s, "id")), text(s, "instance"), s.value("peer", ""), text(s, "state"),
               size(s, "page_bytes"), count(s, "shown_pages"), count(s, "grants"), count(s, "pins"),
               duration_text(number(s, "age_ms")),
               left_ms <= 0 ? "over" : duration_text(static_cast<std::uint64_t>(left_ms))});

@@ -21,10 +21,11 @@ void reload(int argc, const char* const* argv, marud_options& running) {
   std::string waiting;
   for (const auto& name : differing_options(running, parsed->options))
     waiting += (waiting.empty() ? "" : ", ") + name;
+  auto now = "log-level is " + running.log_level + ", log-format is " + running.log_format;
   if (waiting.empty())
-    log::info("reloaded", "log-level is {}, log-format is {}", running.log_level, running.log_format);
+    log::info("reloaded", "{}", now);
   else
-    log::warn("reloaded", "changed options that wait for the next start: {}", waiting);
+    log::warn("reloaded", "{}; changed options that wait for the next start: {}", now, waiting);
 }
 
 }  // namespace maru::daemon

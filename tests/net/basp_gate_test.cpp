@@ -85,6 +85,18 @@ TEST(BaspGate, RequestsCountUntilTheyAreAnswered) {
   EXPECT_EQ(judge(gate, plain(request_id(1))), refusal::forbidden) << "one that is under way, again";
 }
 
+TEST(BaspGate, RequestsWithoutAnAnswerCountNotForEver) {
+  auto gate = accepted();
+  ASSERT_EQ(judge(gate, plain(request_id(1))), refusal::none);
+  auto each = gate.unanswered_bytes();
+  EXPECT_EQ(gate.expire(), 0u);
+  ASSERT_EQ(judge(gate, plain(request_id(2))), refusal::none);
+  EXPECT_EQ(gate.expire(), each) << "the first one";
+  EXPECT_EQ(gate.unanswered_bytes(), each);
+  EXPECT_EQ(gate.answered(5, 1), 0u);
+  EXPECT_EQ(gate.answered(5, 2), each);
+}
+
 TEST(BaspGate, WhatNobodyCouldAnswerIsForbidden) {
   auto gate = accepted();
   EXPECT_EQ(judge(gate, plain(async_id)), refusal::forbidden);

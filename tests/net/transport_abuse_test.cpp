@@ -346,22 +346,44 @@ TEST(TransportAbuse, AnsweredRequestsCountNoMore) {
 TEST(TransportAbuse, WhomNobodyVouchesForIsClosed) {
   auto options = quick();
   options.admission_timeout = 500ms;
-  std::atomic<int> admitted{0};
-  options.on_admit = [&](std::uint64_t, const std::string&, const std::string&) { ++admitted; };
   auto server = endpoint::server(options);
   auto stranger = greeted(*server, node_bytes(1)), guest = greeted(*server, node_bytes(2));
   ASSERT_TRUE(guest.send(ask_frame(server->actor(), 1)));
   ASSERT_TRUE(eventually([&] { return server->seen().messages == 1; }));
   caf::node_id::default_data::host_id_type host;
   host.fill('n');
-  net::admit(server->system(), caf::make_node_id(2, host), 7, "worker");
-  EXPECT_TRUE(eventually([&] { return admitted == 1; }));
+  net::admit(server->system(), caf::make_node_id(2, host));
+  EXPECT_EQ(net::peer_at(server->system(), caf::make_node_id(2, host)), "127.0.0.1");
+  EXPECT_EQ(net::peer_at(server->system(), caf::make_node_id(3, host)), "");
   auto end = test_clock::now() + 5s;
   while (test_clock::now() < end && stranger.send(to_bytes({heartbeat})))
     std::this_thread::sleep_for(10ms);
   EXPECT_LT(test_clock::now(), end) << "signs of life alone keep nobody in";
   EXPECT_EQ(server->refused("stranger"), 1);
   EXPECT_FALSE(guest.closes(200ms));
+}
+
+TEST(TransportAbuse, StrangersGiveWayToThoseWhoMayStay) {
+  net::transport_options options;
+  options.held_bytes_max = 256 << 10;
+  options.admission_timeout = 20s;
+  auto server = endpoint::server(options);
+  auto guest = greeted(*server, node_bytes(1));
+  ASSERT_TRUE(guest.send(ask_frame(server->actor(), 1)));
+  ASSERT_TRUE(eventually([&] { return server->seen().messages == 1; }));
+  caf::node_id::default_data::host_id_type host;
+  host.fill('n');
+  net::admit(server->system(), caf::make_node_id(1, host));
+  auto text = message_bytes("@str", text_bytes(std::string(200 << 10, 't')));
+  auto whole = to_bytes({direct_message, text, request_id(2), 1, server->actor().id()});
+  std::vector<raw_peer> strangers;
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    strangers.push_back(greeted(*server, node_bytes(10 + i)));
+    ASSERT_TRUE(strangers.back().send(whole.substr(0, 30 << 10)));
+  }
+  ASSERT_TRUE(guest.send(whole));
+  EXPECT_TRUE(eventually([&] { return server->seen().messages == 2; })) << ::testing::PrintToString(server->refused());
+  EXPECT_GE(server->refused("too_large"), 1);
 }
 
 TEST(TransportAbuse, OtherProtocolsAreRefused) {

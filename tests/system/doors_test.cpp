@@ -141,7 +141,7 @@ TEST(SocketDoor, AnotherUserIsLetInByModeAndListOnly) {
     EXPECT_EQ(code, 4) << "the mode is 0600";
   }
   {
-    marud m{{"--listen", "unix:" + folder / "open.sock", "--socket-mode=0666"}};
+    marud m{{"--listen", "unix:" + folder / "open.sock", "--socket-mode=0666", "--log-level=debug"}};
     EXPECT_EQ(as_nobody("open.sock"), 0);
     EXPECT_TRUE(logs(m, "uid 65534, gid 65534"));
   }

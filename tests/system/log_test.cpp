@@ -130,7 +130,7 @@ TEST(Log, SighupReadsTheFileAgain) {
   EXPECT_TRUE(eventually([&] { return m.ask("log-level").value("level", "") == "error"; }));
   std::ofstream{path} << "log-level = \"debug\"\npins-max = 7\n";
   m.body().signal(SIGHUP);
-  EXPECT_TRUE(says(m, "reloaded: changed options that wait for the next start: pins-max"));
+  EXPECT_TRUE(says(m, "log-format is text; changed options that wait for the next start: pins-max"));
   std::ofstream{path} << "log-level = nonsense\n";
   m.body().signal(SIGHUP);
   EXPECT_TRUE(says(m, "reload_failed"));

@@ -155,14 +155,14 @@ class OwnedRegionManager:
         """Shows the first region: a smaller one where the pool has no room for all of it. `Error` where marud does not
         answer. Where there is no room at all, regions are shown as pages are granted from them."""
         size = self._pool_size
-        while size > 0:
+        while size >= min(self._page_bytes, self._pool_size):
             try:
                 return _tell(self._show_one_more(size))
             except Error as error:
                 if error.args[0] != "out_of_memory":
                     raise
-                _logger.warning("the pool has no room for a region of %d bytes", size)
                 size //= 2
+        _logger.warning("the pool has no room for a region: pages are taken from where others leave some")
         self._budget = None
 
     def take(self, size: int) -> tuple[int, int, memoryview]:
