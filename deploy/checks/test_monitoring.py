@@ -23,6 +23,14 @@ def test_rules_are_those_of_the_files_word_by_word(helm: Helm) -> None:
     assert helm.one("everything", "PrometheusRule")["spec"]["groups"] == wanted
 
 
+def test_links_to_the_runbook_get_the_address_of_its_copy(helm: Helm) -> None:
+    base = "https://git.example.com/maru/blob/main"
+    made = helm.one("everything", "PrometheusRule", "--set", f"monitoring.rules.runbookBase={base}/")
+    links = [r["annotations"]["runbook_url"] for g in made["spec"]["groups"] for r in g["rules"] if "alert" in r]
+    assert len(links) > 20
+    assert all(link.startswith(f"{base}/docs/runbook.md#maru") for link in links)
+
+
 def test_each_dashboard_becomes_a_config_map_byte_by_byte(helm: Helm) -> None:
     files = {p.name: p.read_text() for p in (helm.chart / "files" / "grafana").glob("*.json")}
     assert files

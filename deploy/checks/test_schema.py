@@ -23,7 +23,7 @@ WRONG: list[tuple[str, Any]] = [
     ("state.hostPath", "/"), ("user", 0), ("user", "maru"), ("group", -1), ("prepare.enabled", "yes"),
     ("workers.socket.enabled", 1), ("workers.socket.hostPath", "run/maru"), ("workers.tcp.enabled", "true"),
     ("workers.tcp.port", 0), ("workers.tcp.port", 65536), ("workers.tcp.port", "5555"), ("workers.tcp.hostPort", -1),
-    ("workers.tcp.insecure", "no"), ("tls.secretName", "UPPER"), ("tls.workerSecretName", False),
+    ("monitoring.rules.runbookBase", "docs"), ("workers.tcp.insecure", "no"), ("tls.secretName", "UPPER"), ("tls.workerSecretName", False),
     ("token.secretName", 7), ("token.key", "a/b"), ("token.key", ""), ("http.port", 0), ("nodeSelector.disk", True),
     ("tolerations", {}), ("affinity", []),
     ("resources.requests.memory", "1.5Gi"), ("resources.requests.memory", 1000), ("resources.limits.memory", "0"),
