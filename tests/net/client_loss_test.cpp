@@ -13,7 +13,11 @@ namespace {
 using ClientLoss = client_fixture;
 
 client_options hasty(client_options o) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  o.timeout = 600ms;  // it has to open, too
+#else
   o.timeout = 200ms;
+#endif
   return o;
 }
 

@@ -9,7 +9,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <regex>
 
 #include "doors_fixture.hpp"
 #include "tests/support/temp_folder.hpp"
@@ -34,18 +33,18 @@ TEST(TlsDoors, AWrongCertificateIsRefusedOnBothSides) {
   };
   for (const auto& a :
        {attempt{"server", "ca", "expired-client", "ca", "its certificate is no good: certificate has expired",
-                "refused: .*shown a certificate that has expired"},
+                "shown a certificate that has expired"},
         attempt{"server", "ca", "foreign-client", "ca", "unable to get local issuer certificate",
-                "refused: .*does not know the CA"},
-        attempt{"server", "ca", "server", "ca", "unsuitable certificate purpose", "refused: .*refuses the cert"},
-        attempt{"foreign-server", "ca", "client", "ca", "does not know the CA",
-                "refused: .*unable to get local issuer"},
-        attempt{"client2", "ca", "client", "ca", "refused at", "refused: .*certificate purpose"},
-        attempt{"elsewhere", "ca", "client", "ca", "refuse", "refused: .*mismatch"}}) {
+                "does not know the CA"},
+        attempt{"server", "ca", "server", "ca", "unsuitable certificate purpose", "refuses the cert"},
+        attempt{"foreign-server", "ca", "client", "ca", "does not know the CA", "unable to get local issuer"},
+        attempt{"client2", "ca", "client", "ca", "refused at", "certificate purpose"},
+        attempt{"elsewhere", "ca", "client", "ca", "refuse", "mismatch"}}) {
     house h(with_tls(a.server, a.server_ca));
     auto one = dial(h.address(), client_with(a.client, a.client_ca));
     EXPECT_FALSE(one) << a.server << " and " << a.client;
-    EXPECT_TRUE(std::regex_search(refusal(one), std::regex{a.client_says})) << refusal(one);
+    EXPECT_TRUE(refusal(one).starts_with("refused: ")) << refusal(one);
+    EXPECT_NE(refusal(one).find(a.client_says), std::string::npos) << refusal(one);
     EXPECT_TRUE(h.says(a.server_says)) << h.log();
     EXPECT_EQ(h.refused("tls"), 1);
     EXPECT_EQ(h.inside(), 0u);
