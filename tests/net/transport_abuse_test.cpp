@@ -105,7 +105,7 @@ TEST(TransportAbuse, ExitLinkAndErrorMessagesEndNoActor) {
   for (const auto& [types, values] : commands) {
     for (std::uint64_t id = 1; id <= 40; ++id) {
       auto peer = greeted(*server);
-      peer.send(to_bytes({direct_message, message_bytes(types, values), async_id, 9, id}));
+      peer.send(to_bytes({direct_message, message_bytes(types, values), request_id(1), 9, id}));
       EXPECT_TRUE(peer.closes()) << types;
     }
   }
@@ -154,10 +154,10 @@ TEST(TransportAbuse, NestedMessagesAndHandlesAreRefused) {
   for (int depth = 0; depth < 50000; ++depth)
     nested += message_within("@message", "");
   nested += message_within("", "");
-  expect_refused(to_bytes({direct_message, message_bytes("@message", nested), async_id, 1, 4}), "forbidden");
+  expect_refused(to_bytes({direct_message, message_bytes("@message", nested), request_id(1), 1, 4}), "forbidden");
   auto handle = big_endian(std::uint64_t{3}) + node_bytes(1234);
   for (const char* type : {"@actor", "@addr", "@strong_actor_ptr", "@weak_actor_ptr", "@actorvec"})
-    expect_refused(to_bytes({direct_message, message_bytes(type, handle), async_id, 1, 4}), "forbidden");
+    expect_refused(to_bytes({direct_message, message_bytes(type, handle), request_id(1), 1, 4}), "forbidden");
 }
 
 TEST(TransportAbuse, StreamCategoriesAreRefused) {
