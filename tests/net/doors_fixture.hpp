@@ -108,6 +108,15 @@ inline result<net::wire> dial(const server_address& where, const tls_options& tl
   return net::dial(where, tls, std::chrono::steady_clock::now() + limit, [] { return false; });
 }
 
+// Connects many times and says nothing: the connections that were made.
+inline std::vector<net::wire> flood(const server_address& where, int times) {
+  std::vector<net::wire> made;
+  for (int i = 0; i < times; ++i)
+    if (auto one = dial(where))
+      made.push_back(*std::move(one));
+  return made;
+}
+
 inline std::string refusal(const result<net::wire>& dialled) {
   return dialled ? "connected" : to_string(dialled.error());
 }

@@ -135,10 +135,7 @@ TEST(Doors, OnePeerHasOnlySoManyConnections) {
   auto options = at("127.0.0.1:0,unix:" + folder / "m.sock");
   options.per_peer_max = 3;
   house h(std::move(options));
-  std::vector<net::wire> flood;
-  for (int i = 0; i < 100; ++i)
-    if (auto one = dial(h.address()))
-      flood.push_back(*std::move(one));
+  auto held = flood(h.address(), 100);
   EXPECT_TRUE(eventually([&] { return h.refused("peer") == 97; })) << h.refused("peer");
   EXPECT_EQ(h.inside(), 3u);
   EXPECT_TRUE(dial(h.address(1)) && eventually([&] { return h.inside() == 4; })) << "others still come in";
@@ -168,10 +165,7 @@ TEST(Doors, TcpLeavesRoomForUnixSockets) {
   auto options = at("127.0.0.1:0,unix:" + folder / "m.sock");
   options.connections_max = 8;
   house h(std::move(options));
-  std::vector<net::wire> flood;
-  for (int i = 0; i < 20; ++i)
-    if (auto one = dial(h.address()))
-      flood.push_back(*std::move(one));
+  auto held = flood(h.address(), 20);
   EXPECT_TRUE(eventually([&] { return h.refused("connections") == 13; })) << h.refused("connections");
   EXPECT_TRUE(dial(h.address(1)) && eventually([&] { return h.inside() == 8; }));
 }
@@ -180,10 +174,7 @@ TEST(Doors, AllTogetherHaveOnlySoManyConnections) {
   auto options = at("127.0.0.1:0");
   options.connections_max = 2;
   house h(std::move(options));
-  std::vector<net::wire> flood;
-  for (int i = 0; i < 10; ++i)
-    if (auto one = dial(h.address()))
-      flood.push_back(*std::move(one));
+  auto held = flood(h.address(), 10);
   EXPECT_TRUE(eventually([&] { return h.refused("connections") == 8; }));
   EXPECT_EQ(h.inside(), 2u);
 }

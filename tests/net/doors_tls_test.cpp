@@ -138,10 +138,7 @@ TEST(TlsDoors, StrangersDoNotKeepOthersOut) {
   auto options = with_tls();
   options.connections_max = 8;
   house h(std::move(options));
-  std::vector<net::wire> silent;
-  for (int i = 0; i < 20; ++i)
-    if (auto one = dial(h.address()))
-      silent.push_back(*std::move(one));
+  auto held = flood(h.address(), 20);
   EXPECT_TRUE(eventually([&] { return h.refused("tls") == 18; })) << "a quarter of the places is theirs";
   for (int i = 0; i < 5; ++i)
     EXPECT_TRUE(dial(h.address(), client_with("client"))) << h.log();
