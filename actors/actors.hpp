@@ -54,9 +54,11 @@ using store_worker_actor = caf::typed_actor<
   // Commits keys into pages granted to the session.
   answers<put_keys>::with<put_results>,
   // Deletes marked entries and frees their descriptors.
-  answers<forget_entries>::with<put_results>,
+  answers<forget_entries>::with<forgotten>,
   // Frees the descriptors of pages whose entries are forgotten already.
   hears<free_pages>,
+  // INTERNAL: those of them that workers still view.
+  hears<free_waiting>,
   // Looks at bytes that a worker found damaged, and has their entries go where it is so.
   answers<verify_payloads>::with<put_results>,
   // Makes a session known across restarts.
@@ -92,6 +94,8 @@ using index_shard_actor = caf::typed_actor<
   answers<evict_coldest>::with<evicted>,
   // Drops entries whose bytes are damaged, once nobody has them pinned.
   hears<condemn_entries>,
+  // INTERNAL: those of them that workers have pinned without a message.
+  hears<forget_condemned_again>,
   // Evicts given entries.
   answers<evict_entries>::with<evicted>,
   // Tells about one entry.
@@ -105,6 +109,12 @@ using index_shard_actor = caf::typed_actor<
 
 // PIN LEDGER: owns which session holds which pins.
 using pin_ledger_actor = caf::typed_actor<
+  // Begins to look at a session's table.
+  answers<open_session_table>::with<outcome>,
+  // Tells whether worker and marud see the same table.
+  answers<check_session_table>::with<outcome>,
+  // INTERNAL: counts what is held, one session a message.
+  hears<count_tables_again>,
   // Takes note of new pins.
   hears<record_pins>,
   // Exchanges all pins of a session that came back.

@@ -152,6 +152,8 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   // On disk before the answer: a marud that is killed right after it still knows whom to wait for.
   auto finish = [this, record, owner, reply, since, wire = m.wire](ec code) mutable {
     known_session known{record, {}, {}};
+    if (code != ec::ok)
+      env_->tables->remove(record.id);
     if (code == ec::ok) {
       known.handle = spawn_session({record, owner, {}, false, wire});
       auto& kept = sessions_[record.id] = known;
@@ -166,9 +168,17 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
     reply.deliver(std::move(answer));
     answered(code, since);
   };
-  request(to_.workers[0], caf::infinite, save_session{record})
-    .then([finish](const outcome& d) mutable { finish(d.code); },
-          [finish](const caf::error&) mutable { finish(ec::stopping); });
+  // And its table is looked at before its worker can write to it.
+  request(to_.ledger, caf::infinite, open_session_table{record.id, record.lock_path})
+    .then(
+      [this, record, finish](const outcome& opened) mutable {
+        if (opened.code != ec::ok)
+          return finish(opened.code);
+        request(to_.workers[0], caf::infinite, save_session{record})
+          .then([finish](const outcome& d) mutable { finish(d.code); },
+                [finish](const caf::error&) mutable { finish(ec::stopping); });
+      },
+      [finish](const caf::error&) mutable { finish(ec::stopping); });
 }
 
 std::string door::peer_at(const caf::node_id& node) const {
@@ -234,6 +244,9 @@ net::hello_reply door::reply_for(const known_session& s) const {
   r.lock_path = s.record.lock_path;
   r.checksums = static_cast<std::uint8_t>(env_->checksums);
   r.visibility = static_cast<std::uint8_t>(block.mode);
+  r.slot_bytes = block.slot_bytes;
+  r.index_nonce = bytes_of(env_->index_nonce.bytes);
+  r.pin_age_max_ms = env_->options.pin_age_max_ms;
   const auto& device = env_->pool->data_device();
   r.devices.push_back({bytes_of(block.device.bytes), device.path(), block.data_bytes, device.align()});
   return r;

@@ -75,6 +75,10 @@ private:
     auto d = env_.pool->descriptors().read(*slot);
     if (!d)
       return dropped_for::descriptor;
+    if (d->state == cxl::page_state::evicting && d->gen == e.where.gen && d->hash == e.hash && is_pinned(e)) {
+      env_.pool->descriptors().set_state(*slot, cxl::page_state::committed);
+      d->state = cxl::page_state::committed;
+    }
     if (d->state != cxl::page_state::committed)
       return dropped_for::state;
     if (d->gen != e.where.gen)
@@ -83,6 +87,10 @@ private:
       return dropped_for::hash;
     return std::nullopt;
   }
+
+  // marud was killed between the mark of an eviction and the look at the tables, and a worker has the entry pinned: the
+  // eviction steps back. The mark is older than this look, as the handshake wants it.
+  bool is_pinned(const stored_entry& e) const { return env_.tables->held(std::span{&e.where.page, 1}).front().by_key; }
 
   const environment& env_;
   std::vector<gathered> block_;

@@ -13,6 +13,7 @@
 
 #include "actors/accepted_tokens.hpp"
 #include "actors/region_directory.hpp"
+#include "actors/session_tables.hpp"
 #include "base/log.hpp"
 #include "base/options.hpp"
 #include "cxl/pool.hpp"
@@ -37,6 +38,8 @@ struct environment {
   net::payload_checksums checksums = net::payload_checksums::off;
   std::shared_ptr<cxl::pool> pool;
   std::shared_ptr<region_directory> regions;
+  std::shared_ptr<session_tables> tables = std::make_shared<session_tables>();
+  uuid index_nonce;  // of the index in the pool, made by each start
   std::shared_ptr<storage::metadata_store> store;
   std::shared_ptr<metrics::registry> metrics;
   // The time that records carry; tests have their own. Waiting is done by the actor clock.

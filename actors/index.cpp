@@ -74,6 +74,24 @@ void index::add_pin(std::uint32_t i, bool view) {
   ++pins_;
 }
 
+void index::touch(const key_hash& hash) {
+  auto i = locate(hash);
+  if (i != none && entries_[i].state == entry_state::live && entries_[i].pins == 0)
+    classes_[entries_[i].size_class].policy->touch(i);
+}
+
+void index::publish(std::uint32_t i) {
+  auto& e = entries_[i];
+  if (readers_ && !std::exchange(e.published, true))
+    readers_->publish(e.hash, e.slot);
+}
+
+void index::withdraw(std::uint32_t i) {
+  auto& e = entries_[i];
+  if (std::exchange(e.published, false))
+    readers_->withdraw(e.hash, e.slot);
+}
+
 bool index::contains(const key_hash& hash) const {
   auto i = locate(hash);
   return i != none && entries_[i].state == entry_state::live;
@@ -149,7 +167,7 @@ bool index::end_pin(const pin_id& pin) {
   return true;
 }
 
-ec index::insert(const key_hash& hash, const location& where, std::uint64_t page_bytes) {
+ec index::insert(const key_hash& hash, const location& where, std::uint64_t page_bytes, std::uint64_t slot) {
   if (locate(hash) != none)
     return ec::exists;
   if (free_ == none && used_ == capacity_)
@@ -173,8 +191,11 @@ ec index::insert(const key_hash& hash, const location& where, std::uint64_t page
                  bucket,
                  0,
                  entry_state::live,
-                 class_index};
+                 class_index,
+                 false,
+                 static_cast<std::uint32_t>(slot)};
   bucket = i + 1;
+  publish(i);
   ++classes_[class_index].entries;
   ++live_;
   bytes_ += where.length;
@@ -210,8 +231,10 @@ ec index::condemn(const victim& damaged, bool keep, victim& out) {
     return ec::missing;
   if (keep || entries_[i].pins > 0) {
     entries_[i].state = entry_state::condemned;
+    withdraw(i);
     return ec::pinned;
   }
+  withdraw(i);
   out = mark_at(i);
   return ec::ok;
 }
@@ -248,6 +271,7 @@ bool index::drop(const key_hash& hash) {
   auto i = *link - 1;
   auto& e = entries_[i];
   *link = e.next;
+  withdraw(i);
   bool held = e.pins > 0;
   if (held)
     detached_[{where(e).page, e.gen}] = e.pins;
@@ -274,12 +298,14 @@ std::vector<page_grant> index::take_unheld() {
   return out;
 }
 
-void index::restore(const key_hash& hash) {
+void index::restore(const key_hash& hash, bool condemned) {
   auto i = locate(hash);
   if (i == none || entries_[i].state != entry_state::evicting)
     return;
   auto& e = entries_[i];
-  e.state = entry_state::live;
+  e.state = condemned ? entry_state::condemned : entry_state::live;
+  if (!condemned)
+    publish(i);
   --evicting_;
   ++live_;
   bytes_ += e.length;

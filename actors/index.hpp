@@ -23,6 +23,7 @@
 #include "actors/lazy_array.hpp"
 #include "base/error.hpp"
 #include "base/types.hpp"
+#include "cxl/shared_index.hpp"
 #include "net/records.hpp"
 
 namespace maru::actors {
@@ -44,12 +45,19 @@ public:
     bool prefix_stop = false;
   };
 
+  // What is in the index is in the pool's, too, from here on: what a lookup would hit, and entries on their way out until
+  // they are gone (their readers ask). Call it before the first insert.
+  void publish_to(const cxl::index_writer& readers) { readers_ = readers; }
+
   // One item per hash, in order. Hits count as used, earlier ones more recently than later ones (a prefix cache cannot
   // use a block whose predecessor is gone). Entries on their way out are misses.
   std::vector<net::found> lookup(std::span<const key_hash> hashes, lookup_flags flags);
 
   // Has what find() and insert() look at first on its way.
   void prefetch(const key_hash& hash) const { buckets_.prefetch(bucket_of(hash)); }
+
+  // Counts as a use, where the entry may be evicted.
+  void touch(const key_hash& hash);
 
   // True where a lookup would hit. Does not count as use.
   bool contains(const key_hash& hash) const;
@@ -68,8 +76,8 @@ public:
   // counted in the return value (the ledger sees to it that there are none).
   std::size_t unpin(std::span<const pin_id> pins);
 
-  // Adds an entry, just used. `exists` when there is one. REQUIRES: page_bytes > 0.
-  ec insert(const key_hash& hash, const location& where, std::uint64_t page_bytes);
+  // Adds an entry, just used; `slot` is its page's descriptor's. `exists` when there is one. REQUIRES: page_bytes > 0.
+  ec insert(const key_hash& hash, const location& where, std::uint64_t page_bytes, std::uint64_t slot = 0);
 
   // Marks an entry evicting: a lookup misses from now on. ok, missing (or already going) or pinned (by key).
   ec mark(const key_hash& hash, victim& out);
@@ -90,8 +98,9 @@ public:
   void detach(const page_grant& page);
   // Detached pages that nobody holds any more; they are this index's no longer.
   std::vector<page_grant> take_unheld();
-  // Takes the mark back: forgetting failed, the entry stays. It counts as just used.
-  void restore(const key_hash& hash);
+  // Takes the mark back: forgetting failed, or a worker holds the page; the entry stays. It counts as just used.
+  // `condemned`: its bytes are damaged, as condemn() had it.
+  void restore(const key_hash& hash, bool condemned = false);
 
   std::size_t capacity() const { return capacity_; }
   std::size_t size() const { return live_; }  // without those marked
@@ -112,6 +121,8 @@ private:
     std::uint32_t views;  // of the pins: those of views
     entry_state state;
     std::uint8_t size_class;
+    bool published;  // in the pool's index
+    std::uint32_t slot;
   };
   static constexpr std::uint32_t none = UINT32_MAX;
 
@@ -123,6 +134,8 @@ private:
   bool end_pin(const pin_id& pin);
   location where(const entry& e) const;
   victim mark_at(std::uint32_t i);
+  void publish(std::uint32_t i);
+  void withdraw(std::uint32_t i);
   std::uint8_t class_of(std::uint64_t page_bytes);
   const eviction_policy* policy_of(std::uint64_t page_bytes) const;
 
@@ -141,6 +154,7 @@ private:
   };
   std::vector<size_class> classes_;
   std::string policy_name_;
+  std::optional<cxl::index_writer> readers_;
   std::vector<victim> ended_condemned_;
   std::unordered_map<page_grant, std::uint32_t> detached_;  // how many views hold it
   std::vector<page_grant> unheld_;                          // detached ones whose count reached 0

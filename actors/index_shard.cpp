@@ -1,15 +1,26 @@
 #include "actors/index_shard.hpp"
 
 #include <algorithm>
+#include <chrono>
 
 #include "actors/blobs.hpp"
 
 namespace maru::actors {
 
-index_shard::index_shard(caf::actor_config& cfg, environment_ptr env, std::shared_ptr<index> entries, bool grace,
-                         std::unordered_set<key_hash> keyless)
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto look_again_after = 1s;  // at damaged entries that workers have pinned
+constexpr int eviction_rounds_max = 16;
+constexpr std::size_t uses_per_call = 256, uses_per_victim = 16;
+
+}  // namespace
+
+index_shard::index_shard(caf::actor_config& cfg, environment_ptr env, std::size_t number,
+                         std::shared_ptr<index> entries, bool grace, std::unordered_set<key_hash> keyless)
     : observed(cfg, env->metrics, metrics::actor::index_shard),
       env_(std::move(env)),
+      number_(number),
       index_(std::move(entries)),
       grace_(grace),
       keyless_(std::move(keyless)) {
@@ -26,15 +37,13 @@ index_shard::behavior_type index_shard::make_behavior() {
     [this](const end_pins_on& m) { unpin(m.pins); },
     [this](const claim_keys& m) { return claim(m); },
     [this](const insert_entries& m) { return insert(m); },
-    [this](const evict_coldest& m) {
-      auto n = std::min<std::size_t>(m.count, bounds::slice_pages);
-      return evict(grace_ ? std::vector<victim>{} : index_->mark_coldest(m.page_bytes, n), 0, m.reason);
-    },
+    [this](const evict_coldest& m) { return evict(m); },
     [this](const condemn_entries& m) { condemn(m.entries); },
+    [this](const forget_condemned_again&) { forget_condemned_held(); },
     [this](const evict_entries& m) {
       std::uint32_t pinned = 0;
       auto victims = mark_all(m.entries, pinned);
-      return evict(std::move(victims), pinned, metrics::evicted_for::region);
+      return evict(std::move(victims), pinned);
     },
     [this](const ask_entry& m) { return entry_details{index_->find(m.hash)}; },
     [this](const ask_shard_status&) {
@@ -106,11 +115,11 @@ caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& 
   // removal in the same store_worker, even if there is nothing else to forget.
   if (victims.empty() && going) {
     this->request(worker_, caf::infinite, forget_entries{})
-      .then([promise, codes](const put_results&) mutable { promise.deliver(shard_blob{net::encode_codes(codes)}); },
+      .then([promise, codes](const forgotten&) mutable { promise.deliver(shard_blob{net::encode_codes(codes)}); },
             [promise](const caf::error& e) mutable { promise.deliver(e); });
     return promise;
   }
-  forget(std::move(victims), page_state::free,
+  forget(std::move(victims), page_state::free, forget_for::removal,
          [promise, codes = std::move(codes), positions = std::move(positions)](const std::vector<ec>& outcome) mutable {
            for (std::size_t n = 0; n < positions.size(); ++n)
              codes[positions[n]] = outcome[n];
@@ -135,7 +144,8 @@ claims index_shard::claim(const claim_keys& request) {
 outcome index_shard::insert(const insert_entries& request) {
   outcome out;
   for (const auto& item : request.items)
-    if (auto code = index_->insert(item.hash, item.where, item.page_bytes); code != ec::ok)
+    if (auto code = index_->insert(item.hash, item.where, item.page_bytes, env_->slot_of(item.where.page).value_or(0));
+        code != ec::ok)
       out.code = code;
   export_entries();
   return out;
@@ -157,6 +167,11 @@ std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, st
     out.push_back({wanted.hash, entry->where});
     pinned += grace_ || entry->pins > 0 ? 1 : 0;
   }
+  std::vector<page_ref> pages;
+  for (const auto& v : out)
+    pages.push_back(v.where.page);
+  for (const auto& hold : env_->tables->held(pages))  // what is held from now on shows when they are forgotten
+    pinned += hold.any() ? 1 : 0;
   if (pinned > 0)
     return {};
   for (auto& v : out)
@@ -164,15 +179,56 @@ std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, st
   return out;
 }
 
-caf::typed_response_promise<evicted> index_shard::evict(std::vector<victim> victims, std::uint32_t pinned,
-                                                        metrics::evicted_for reason) {
+caf::typed_response_promise<evicted> index_shard::evict(std::vector<victim> victims, std::uint32_t pinned) {
   auto promise = make_response_promise<evicted>();
-  forget(std::move(victims), page_state::free, [this, promise, pinned, reason](const std::vector<ec>& outcome) mutable {
-    auto gone = static_cast<std::uint32_t>(std::count(outcome.begin(), outcome.end(), ec::ok));
-    env_->metrics->evicted(reason, gone);
-    promise.deliver(evicted{gone, pinned});
-  });
+  forget(std::move(victims), page_state::free, forget_for::eviction,
+         [this, promise, pinned](const std::vector<ec>& outcome) mutable {
+           auto gone = static_cast<std::uint32_t>(std::count(outcome.begin(), outcome.end(), ec::ok));
+           auto held = static_cast<std::uint32_t>(std::count(outcome.begin(), outcome.end(), ec::pinned));
+           env_->metrics->evicted(metrics::evicted_for::region, gone);
+           promise.deliver(evicted{gone, pinned + held});
+         });
   return promise;
+}
+
+caf::typed_response_promise<evicted> index_shard::evict(const evict_coldest& request) {
+  auto e = std::make_shared<eviction>();
+  e->request = request;
+  e->request.count = std::min(e->request.count, static_cast<std::uint32_t>(bounds::slice_pages));
+  e->promise = make_response_promise<evicted>();
+  note_uses(e->request.count);
+  evict_some(e);
+  return e->promise;
+}
+
+void index_shard::evict_some(std::shared_ptr<eviction> e) {
+  auto victims =
+    grace_ ? std::vector<victim>{} : index_->mark_coldest(e->request.page_bytes, e->request.count - e->gone);
+  forget(std::move(victims), page_state::free, forget_for::eviction, [this, e](const std::vector<ec>& outcome) {
+    e->gone += static_cast<std::uint32_t>(std::count(outcome.begin(), outcome.end(), ec::ok));
+    bool held = std::find(outcome.begin(), outcome.end(), ec::pinned) != outcome.end();
+    // Those that are held are the most recently used ones now: each round has others, until it was round once.
+    if (held && e->gone < e->request.count && ++e->rounds < eviction_rounds_max)
+      return evict_some(e);
+    env_->metrics->evicted(e->request.reason, e->gone);
+    e->promise.deliver(evicted{e->gone, 0});
+  });
+}
+
+// As much of each log as can matter for so many victims: what is read is paid by evictions, not by lookups.
+void index_shard::note_uses(std::uint32_t victims) {
+  auto most = uses_per_call + uses_per_victim * victims;
+  auto tables = env_->tables->all();
+  if (uses_read_.size() > tables.size())
+    std::erase_if(uses_read_, [this](const auto& read) { return !env_->tables->find(read.first); });
+  for (const auto& [session, table] : tables)
+    for (auto slot : table->uses_since(uses_read_[session], most)) {
+      if (slot >= env_->pool->descriptors().slots())
+        continue;
+      auto d = env_->pool->descriptors().read(slot);
+      if (d && d->state == cxl::page_state::committed && shard_of(d->hash, env_->shards) == number_)
+        index_->touch(d->hash);
+    }
 }
 
 void index_shard::condemn(const std::vector<victim>& entries) {
@@ -191,31 +247,48 @@ void index_shard::condemn(const std::vector<victim>& entries) {
 void index_shard::forget_condemned(std::vector<victim> victims) {
   // A share of the pool at most: a worker that lies about its checksums must not use it up.
   bool room = condemned_pages_ + victims.size() <= index_->capacity() / bounds::condemned_share;
-  condemned_pages_ += room ? victims.size() : 0;
-  forget(std::move(victims), room ? page_state::quarantined : page_state::free, [this](const std::vector<ec>& outcome) {
-    env_->metrics->evicted(metrics::evicted_for::damage, std::count(outcome.begin(), outcome.end(), ec::ok));
-  });
+  auto marked = victims;
+  forget(std::move(victims), room ? page_state::quarantined : page_state::free, forget_for::damage,
+         [this, room, marked](const std::vector<ec>& outcome) {
+           auto gone = static_cast<std::size_t>(std::count(outcome.begin(), outcome.end(), ec::ok));
+           condemned_pages_ += room ? gone : 0;
+           env_->metrics->evicted(metrics::evicted_for::damage, gone);
+           if (gone < marked.size() && condemned_held_.empty())
+             delayed_send(this, look_again_after, forget_condemned_again{});
+           for (std::size_t i = 0; i < outcome.size(); ++i)
+             if (outcome[i] != ec::ok)
+               condemned_held_.push_back(marked[i]);
+         });
 }
 
-void index_shard::forget(std::vector<victim> victims, page_state to, std::function<void(const std::vector<ec>&)> then) {
+void index_shard::forget_condemned_held() {
+  std::vector<victim> victims;
+  for (const auto& damaged : std::exchange(condemned_held_, {}))
+    if (victim v; index_->condemn(damaged, false, v) == ec::ok)
+      victims.push_back(v);
+  forget_condemned(std::move(victims));
+}
+
+void index_shard::forget(std::vector<victim> victims, page_state to, forget_for why,
+                         std::function<void(const std::vector<ec>&)> then) {
   if (victims.empty()) {
     then({});
     return;
   }
   export_entries();  // without those that are marked
   auto marked = std::make_shared<std::vector<victim>>(victims);
-  auto finish = [this, to, marked, then = std::move(then)](const std::vector<ec>& codes) {
+  auto finish = [this, to, why, marked, then = std::move(then)](const forgotten& answer) {
     move_pages freed{{}, page_state::evicting, to};
-    free_pages left;  // by their views, meanwhile
+    free_pages left;  // by their views by message, meanwhile; or those never held it
     for (std::size_t i = 0; i < marked->size(); ++i) {
       const auto& v = (*marked)[i];
-      if (codes[i] != ec::ok) {
-        index_->restore(v.hash);
+      if (answer.codes[i] != ec::ok) {
+        index_->restore(v.hash, why == forget_for::damage);
         continue;
       }
       bool held = index_->drop(v.hash);
       keyless_.erase(v.hash);
-      if (!v.viewed)
+      if (answer.viewed[i] == 0)
         freed.pages.push_back(v.where.page);
       else if (!held)
         left.pages.push_back(v.where.as_grant());
@@ -225,11 +298,13 @@ void index_shard::forget(std::vector<victim> victims, page_state to, std::functi
       send(pool_, std::move(freed));
     if (!left.pages.empty())
       send(worker_, std::move(left));
-    then(codes);
+    then(answer.codes);
   };
-  request(worker_, caf::infinite, forget_entries{std::move(victims), to})
-    .then([finish](const put_results& r) { finish(r.codes); },
-          [finish, marked](const caf::error&) { finish(std::vector<ec>(marked->size(), ec::storage_failed)); });
+  request(worker_, caf::infinite, forget_entries{std::move(victims), to, why == forget_for::removal})
+    .then([finish](const forgotten& answer) { finish(answer); },
+          [finish, marked](const caf::error&) {
+            finish({std::vector<ec>(marked->size(), ec::storage_failed), std::string(marked->size(), 0)});
+          });
 }
 
 // Handles go in circles: each side lets go when it ends.

@@ -209,6 +209,10 @@ struct evict_coldest {
 struct condemn_entries {
   std::vector<victim> entries;
 };
+// Tries again to forget damaged entries that workers had pinned. INTERNAL.
+struct forget_condemned_again {
+  bool dummy = false;
+};
 // Evicts these entries where they still are at this page.
 struct evict_entries {
   std::vector<victim> entries;
@@ -247,12 +251,21 @@ struct put_keys {
 struct put_results {
   std::vector<ec> codes;
 };
-// Forgets marked entries for good: their pages' descriptors are free, or quarantined, when this is answered.
+// Forgets marked entries for good: their pages' descriptors are free, or quarantined, when this is answered. Where a worker
+// has a page pinned without a message its entry stays; for a removal views do not count, they only keep the page.
 struct forget_entries {
   std::vector<victim> victims;
   page_state to = page_state::free;
+  bool removal = false;
 };
-// Detached pages that no view holds any more: their descriptors become free, and the pool_manager is told.
+// A code per entry: ok, pinned: it stays, or storage_failed: it stays. `viewed`: a byte per entry, 1 where it is gone and its
+// page stays evicting, until free_pages.
+struct forgotten {
+  std::vector<ec> codes;
+  std::string viewed;
+};
+// Detached pages that no view holds by message any more: their descriptors become free, once no worker has a view without
+// a message either, and the pool_manager is told.
 struct free_pages {
   std::vector<page_grant> pages;
 };
@@ -260,6 +273,10 @@ struct free_pages {
 // exists: the bytes do fit; missing: there is no such entry any more.
 struct verify_payloads {
   std::vector<victim> entries;
+};
+// Looks again whether pages of free_pages are held. INTERNAL.
+struct free_waiting {
+  bool dummy = false;
 };
 struct save_session {
   storage::session_record record;
@@ -274,6 +291,20 @@ struct flush_group {
 
 // -- to the pin_ledger
 
+// Hands a session the table in which its worker says what it holds; before its hello is answered.
+struct open_session_table {
+  session_id session;
+  std::string path;
+};
+// Does the worker's memory have this nonce where its table has it? ok, or invalid.
+struct check_session_table {
+  session_id session;
+  uuid nonce;
+};
+// Counts what the next session's table says. INTERNAL.
+struct count_tables_again {
+  bool dummy = false;
+};
 struct record_pins {
   session_id session;
   std::vector<pin_id> pins;
@@ -326,6 +357,7 @@ struct ask_session_status {
   bool dummy = false;
 };
 struct session_status {
+  bool local_reads = false;  // it reads the index in the pool
   std::uint64_t id = 0, page_bytes = 0, grants = 0, pins = 0, in_flight = 0, shown_regions = 0, shown_pages = 0;
   std::uint64_t requests = 0;  // answered since its hello
   std::string instance, host, state;
@@ -408,6 +440,12 @@ MARU_LOCAL(verify_payloads)
 MARU_LOCAL(save_session)
 MARU_LOCAL(erase_session)
 MARU_LOCAL(flush_group)
+MARU_LOCAL(forgotten)
+MARU_LOCAL(free_waiting)
+MARU_LOCAL(forget_condemned_again)
+MARU_LOCAL(open_session_table)
+MARU_LOCAL(check_session_table)
+MARU_LOCAL(count_tables_again)
 MARU_LOCAL(record_pins)
 MARU_LOCAL(replace_pins)
 MARU_LOCAL(release_pins)

@@ -1,8 +1,19 @@
 #include "actors/pin_ledger.hpp"
 
+#include <algorithm>
+#include <chrono>
+
 #include "actors/blobs.hpp"
+#include "base/log.hpp"
 
 namespace maru::actors {
+
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto count_interval = 1s;
+
+}  // namespace
 
 pin_ledger::pin_ledger(caf::actor_config& cfg, environment_ptr env, std::vector<index_shard_actor> shards)
     : observed(cfg, env->metrics, metrics::actor::pin_ledger), env_(std::move(env)), shards_(std::move(shards)) {
@@ -10,7 +21,11 @@ pin_ledger::pin_ledger(caf::actor_config& cfg, environment_ptr env, std::vector<
 }
 
 pin_ledger::behavior_type pin_ledger::make_behavior() {
+  delayed_send(this, count_interval, count_tables_again{});
   return {
+    [this](const open_session_table& m) { return open_table(m); },
+    [this](const check_session_table& m) { return check_table(m); },
+    [this](const count_tables_again&) { count_tables(); },
     [this](const record_pins& m) {
       table_.record(m.session, m.pins);
       export_metrics();
@@ -24,9 +39,7 @@ pin_ledger::behavior_type pin_ledger::make_behavior() {
       export_metrics();
     },
     [this](const ask_pins& m) {
-      if (m.session != session_id::none)
-        return pin_counts{table_.pins_of(m.session), 0};
-      return pin_counts{table_.pins(), table_.pins_held_dead()};
+      return m.session == session_id::none ? count_pins() : pin_counts{table_.pins_of(m.session), 0};
     },
   };
 }
@@ -59,6 +72,11 @@ void pin_ledger::replace(const replace_pins& request) {
 caf::typed_response_promise<outcome> pin_ledger::end_session(session_id session) {
   auto promise = make_response_promise<outcome>();
   ending_[session] = promise;
+  // Its worker is gone, or has said that it holds nothing any more: what its table says is over at once.
+  if (auto table = env_->tables->find(session))
+    count_uses(session, table->counts());
+  env_->tables->remove(session);
+  tables_.erase(session);
   end_slice(session);
   return promise;
 }
@@ -79,9 +97,77 @@ void pin_ledger::end_slice(session_id session) {
   ending_.erase(at);
 }
 
+outcome pin_ledger::open_table(const open_session_table& request) {
+  auto added = env_->tables->add(request.session, request.path);
+  if (!added)
+    log::error({"session_table", value_of(request.session)}, "{}", to_string(added.error()));
+  return {added.code()};
+}
+
+outcome pin_ledger::check_table(const check_session_table& request) const {
+  auto table = env_->tables->find(request.session);
+  return {table && table->has_nonce(request.nonce) ? ec::ok : ec::invalid};
+}
+
+// One session a message: a table is some 30 KiB to read, and up to 4 MiB where very much is held.
+void pin_ledger::count_tables() {
+  if (to_count_.empty()) {
+    std::chrono::nanoseconds longest{0};
+    for (const auto& [session, t] : tables_)
+      longest = std::max(longest, t.holds.longest());
+    env_->metrics->longest_hold(std::chrono::duration<double>(longest).count());
+    export_metrics();
+    for (const auto& [session, table] : env_->tables->all())
+      to_count_.push_back(session);
+    delayed_send(this, count_interval, count_tables_again{});
+    return;
+  }
+  count_table(to_count_.back());
+  to_count_.pop_back();
+  send(this, count_tables_again{});
+}
+
+void pin_ledger::count_table(session_id session) {
+  auto table = env_->tables->find(session);
+  if (!table)
+    return;
+  tables_[session].holds.observe(table->all(), clock().now());
+  count_uses(session, table->counts());
+}
+
+// Pins by message are in their worker's table, too; what is more there was taken without one. Several pins of one page are
+// one in a table.
+pin_counts pin_ledger::count_pins() {
+  for (const auto& [session, table] : env_->tables->all())
+    count_table(session);
+  return counted();
+}
+
+pin_counts pin_ledger::counted() const {
+  pin_counts sum{table_.pins(), table_.pins_held_dead()};
+  for (const auto& [session, t] : tables_) {
+    auto by_message = table_.pins_of(session);
+    auto more = t.holds.size() - std::min<std::uint64_t>(t.holds.size(), by_message);
+    sum.pins += more;
+    sum.held_dead += table_.is_dead(session) ? more : 0;
+  }
+  return sum;
+}
+
+// A session's lookups without a message count as all others; a worker's word, so only what grew.
+void pin_ledger::count_uses(session_id session, const cxl::local_counts& now) {
+  auto& before = tables_[session].seen;
+  auto more = [](std::uint64_t n, std::uint64_t was) { return n > was ? n - was : 0; };
+  env_->metrics->lookups(more(now.hits, before.hits), more(now.misses, before.misses));
+  env_->metrics->local_keys(more(now.hits + now.misses, before.hits + before.misses), more(now.asked, before.asked));
+  env_->metrics->corrupted(metrics::corruption::bucket, more(now.damaged, before.damaged));
+  before = now;
+}
+
 void pin_ledger::export_metrics() {
-  env_->metrics->pins(table_.pins());
-  env_->metrics->pins_held_dead(table_.pins_held_dead());
+  auto now = counted();
+  env_->metrics->pins(now.pins);
+  env_->metrics->pins_held_dead(now.held_dead);
 }
 
 void pin_ledger::end_on_shards(const std::vector<pin_id>& pins) {

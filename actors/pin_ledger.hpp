@@ -1,10 +1,13 @@
-// Owns which session holds which pins, so that they end with it and none is released twice.
+// Owns which session holds which pins, so that they end with it and none is released twice. Those that workers take without
+// a message are in tables that the workers write; the ledger hands the tables out, counts what is in them, and takes them
+// away when a session is over.
 #pragma once
 
 #include <unordered_map>
 
 #include "actors/actors.hpp"
 #include "actors/environment.hpp"
+#include "actors/hold_times.hpp"
 #include "actors/observed.hpp"
 #include "actors/pin_table.hpp"
 
@@ -23,6 +26,13 @@ private:
   void replace(const replace_pins& request);
   caf::typed_response_promise<outcome> end_session(session_id session);
   void end_slice(session_id session);
+  outcome open_table(const open_session_table& request);
+  outcome check_table(const check_session_table& request) const;
+  void count_tables();
+  void count_table(session_id session);
+  pin_counts count_pins();
+  pin_counts counted() const;
+  void count_uses(session_id session, const cxl::local_counts& now);
   void export_metrics();
   // Has the shards end these pins.
   void end_on_shards(const std::vector<pin_id>& pins);
@@ -30,6 +40,13 @@ private:
   environment_ptr env_;
   std::vector<index_shard_actor> shards_;
   pin_table table_;
+  // What workers' tables say, looked at once a second, one session a message.
+  struct counted_table {
+    hold_times holds;
+    cxl::local_counts seen;
+  };
+  std::unordered_map<session_id, counted_table> tables_;
+  std::vector<session_id> to_count_;
   std::unordered_map<session_id, caf::typed_response_promise<outcome>> ending_;
 };
 

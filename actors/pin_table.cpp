@@ -65,6 +65,11 @@ void pin_table::add(holder& h, std::int64_t more) {
   held_dead_ += h.dead ? n : 0;
 }
 
+bool pin_table::is_dead(session_id session) const {
+  auto at = holders_.find(session);
+  return at != holders_.end() && at->second.dead;
+}
+
 std::uint64_t pin_table::pins_of(session_id session) const {
   auto at = holders_.find(session);
   return at == holders_.end() ? 0 : at->second.pins;

@@ -26,6 +26,7 @@ public:
   // finds none left.
   void set_dead(session_id session);
 
+  bool is_dead(session_id session) const;
   std::uint64_t pins() const { return pins_; }
   std::uint64_t pins_held_dead() const { return held_dead_; }
   std::uint64_t pins_of(session_id session) const;

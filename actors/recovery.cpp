@@ -14,7 +14,6 @@
 #include "base/kill_point.hpp"
 #include "base/log.hpp"
 #include "base/parallel.hpp"
-#include "cxl/pin_record.hpp"
 
 namespace maru::actors {
 
@@ -35,6 +34,7 @@ public:
     out_.keyless.resize(env_.shards);
     for (std::size_t i = 0; i < env_.shards; ++i)
       out_.shards.push_back(std::make_shared<index>(super.data_bytes / super.slot_bytes, env_.options.eviction));
+    publish_shards();
     if (auto added = add_regions(); !added)
       return added.error();
     if (auto lost = drop_what_is_lost(); !lost)
@@ -63,6 +63,14 @@ private:
   // The pool is one that RocksDB knows nothing of.
   bool unknown_pool() const { return env_.pool->how() == cxl::opened_as::opened && !store_knows_pool_; }
   bool rebuilding() const { return env_.options.rebuild && unknown_pool(); }
+
+  // Readers of before find the index closed until this marud serves; what they hold is in their tables.
+  void publish_shards() {
+    const auto& readers = env_.pool->index_for_readers();
+    cxl::index_writer::clear(readers, env_.shards);
+    for (auto& shard : out_.shards)
+      shard->publish_to(cxl::index_writer{readers, env_.shards});
+  }
 
   status add_regions() {
     for (const auto& row : env_.pool->regions()) {
@@ -131,10 +139,12 @@ private:
         repairs_.put_session(record);
         sessions_[record.id].record = std::move(record);
       }
+    // Before the first page is given up by anybody: workers hold pages by their own word, whether marud runs or not.
     for (const auto& [id, s] : sessions_)
       if (s.record.boot_id == host_boot_id())
-        for (const auto& pin : cxl::read_pin_record(s.record.lock_path))
-          pinned_.insert(pin);
+        if (auto added = env_.tables->add(id, s.record.lock_path); !added)
+          log::warn({"session_table", value_of(id), s.record.instance}, "what it holds is not known: {}",
+                    to_string(added.error()));
     return {};
   }
 
@@ -190,7 +200,7 @@ private:
       if (n + entries_ahead < order.size())
         into.prefetch(order[n + entries_ahead].entry->hash);
       const auto& e = *order[n].entry;
-      into.insert(e.hash, e.where, e.page_bytes);
+      into.insert(e.hash, e.where, e.page_bytes, env_.slot_of(e.where.page).value_or(0));
     }
   }
 
@@ -209,7 +219,7 @@ private:
           continue;
         auto s = shard_of(d->hash, env_.shards);
         // The same key twice: one commit was under way as marud ended, and nobody was told of it. Their bytes are equal.
-        if (out_.shards[s]->insert(d->hash, where, row.page_bytes) != ec::ok)
+        if (out_.shards[s]->insert(d->hash, where, row.page_bytes, *env_.slot_of(page)) != ec::ok)
           continue;
         out_.table->restore(page, page_state::committed);
         out_.keyless[s].insert(d->hash);
@@ -262,9 +272,7 @@ private:
     if (d->state == page_state::free)
       return;
     // Its entry is lost, and a worker may still read it: one that says so, or any where nothing is known of the pool.
-    bool read = unknown_pool() ? !sessions_.empty()
-                               : pinned_.contains({d->hash, {}}) || pinned_.contains({d->hash, {page, d->gen}});
-    if (read && d->state == page_state::committed) {
+    if (d->state == page_state::committed && (unknown_pool() ? !sessions_.empty() : is_held(page, slot))) {
       env_.pool->end_generation(slot, d->gen, page_state::quarantined);
       hold(page);
       return;
@@ -296,6 +304,12 @@ private:
     owner->second.granted.push_back({page, d->gen});
   }
 
+  // As an eviction looks: workers of before do not stop reading while marud starts.
+  bool is_held(page_ref page, std::uint64_t slot) {
+    env_.pool->descriptors().announce_eviction(std::span{&slot, 1});
+    return env_.tables->held(std::span{&page, 1}).front().any();
+  }
+
   void hold(page_ref page) {
     out_.table->restore(page, page_state::quarantined);
     out_.held.push_back(page);
@@ -313,7 +327,6 @@ private:
   bool store_knows_pool_;
   recovered_state out_;
   std::map<session_id, recovered_session> sessions_;
-  std::unordered_set<pin_id> pinned_;  // by what workers wrote into their sessions' files
   storage::write_batch repairs_;
 };
 

@@ -128,6 +128,7 @@ status make_folder(const std::string& path, unsigned mode, std::optional<gid_t> 
 service::service(const marud_options& options) : env_(std::make_shared<environment>()) {
   env_->options = options;
   env_->shards = shard_count(options.shards);
+  env_->index_nonce = random_uuid();
   env_->durability_host = options.durability == "host";
   env_->checksums = checksums_of(options.payload_checksums);
   env_->regions = std::make_shared<region_directory>();
@@ -249,7 +250,8 @@ status service::start_actors() {
   environment_ptr env = env_;
   bool grace = !state->sessions.empty();
   for (auto& entries : state->shards)
-    shards_.push_back(system_->spawn<index_shard>(env, entries, grace, std::move(state->keyless[shards_.size()])));
+    shards_.push_back(
+      system_->spawn<index_shard>(env, shards_.size(), entries, grace, std::move(state->keyless[shards_.size()])));
   preparer_ = system_->spawn<region_preparer, caf::detached>(env);
   pool_manager_ = system_->spawn<pool_manager>(env, state->table, std::move(state->shown), shards_, preparer_, grace,
                                                std::move(state->held));
@@ -286,6 +288,8 @@ status service::publish() {
     if (silent_actor(bounds::answer_max).empty())
       heard_ = std::chrono::steady_clock::now();
   });
+  // Workers that come back may read by themselves from here on; those of before know another epoch.
+  cxl::index_writer::open(env_->pool->index_for_readers(), env_->pool->epoch(), env_->index_nonce);
   // Last: whoever comes in finds a marud that stays.
   bool asks_for_token = env_->tokens->asked();  // from then on it is the door's
   auto doors = net::doors::open(*std::move(options));

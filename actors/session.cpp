@@ -1,6 +1,7 @@
 #include "actors/session.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "actors/session_scatter.hpp"
 
@@ -55,6 +56,7 @@ session::behavior_type session::make_behavior() {
     [this](const net::regions_request& m) { return regions(m); },
     [this](const net::show_region_request& m) { return show(m); },
     [this](const net::usage_request& m) { return usage(m); },
+    [this](const net::attach_request& m) { return attach(m); },
     [this](const net::close_request&) { return close(); },
     [this](const resume_session& m) { return resume(m); },
     [this](const ask_session_status&) { return status_now(); },
@@ -300,6 +302,24 @@ session::promise<net::renew_reply> session::renew(const net::renew_request& m) {
   ask_recall ask{record_.id, record_.page_bytes, static_cast<std::uint32_t>(granted_.size())};
   request(to_.pool, caf::infinite, ask)
     .then([finish](const recall& r) mutable { finish(r.count); }, [finish](const caf::error&) mutable { finish(0); });
+  return p;
+}
+
+session::promise<net::codes_reply> session::attach(const net::attach_request& m) {
+  check_session_table check{record_.id, {}};
+  auto code = m.nonce.size() == check.nonce.bytes.size() ? admit(0, 0) : ec::invalid;
+  if (code != ec::ok)
+    return refuse(metrics::op::attach, net::codes_reply{}, code);
+  std::memcpy(check.nonce.bytes.data(), m.nonce.data(), m.nonce.size());
+  auto p = make_response_promise<net::codes_reply>();
+  auto finish = [this, p, since = clock_type::now()](ec checked) mutable {
+    local_reads_ = checked == ec::ok;
+    p.deliver(net::codes_reply{static_cast<std::uint8_t>(checked), {}});
+    finished(metrics::op::attach, metrics::answer_of(checked), 1, since);
+  };
+  request(to_.ledger, caf::infinite, check)
+    .then([finish](const outcome& o) mutable { finish(o.code); },
+          [finish](const caf::error&) mutable { finish(ec::stopping); });
   return p;
 }
 

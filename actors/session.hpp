@@ -54,6 +54,7 @@ private:
   promise<net::codes_reply> unpin(const net::unpin_request& m);
   promise<net::codes_reply> remove(const net::remove_request& m);
   promise<net::renew_reply> renew(const net::renew_request& m);
+  promise<net::codes_reply> attach(const net::attach_request& m);
   net::close_reply close();
 
   // regions and what is used: session_regions.cpp
@@ -90,7 +91,6 @@ private:
   void lapse();
   void quarantine(const std::vector<page_grant>& grants);
   void settle_after_restart(bool may_touch);
-  void take_recorded_pins();
   void begin_end(metrics::ended_by reason);
   void continue_end();
   void return_pages();
@@ -112,9 +112,10 @@ private:
   session_neighbours to_;
   storage::session_record record_;
   caf::actor_addr owner_;
-  session_state state_;   // changed by enter()
-  bool leaving_ = false;  // its client was closed, views of it live
-  bool counted_ = false;  // as connected
+  session_state state_;       // changed by enter()
+  bool local_reads_ = false;  // its worker reads the index in the pool
+  bool leaving_ = false;      // its client was closed, views of it live
+  bool counted_ = false;      // as connected
   basic_lease<clock_type> lease_;
   clock_type::time_point opened_;
   std::unordered_map<page_ref, generation> granted_;

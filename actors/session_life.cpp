@@ -4,7 +4,6 @@
 #include "actors/session_scatter.hpp"
 #include "base/file_lock.hpp"
 #include "base/kill_point.hpp"
-#include "cxl/pin_record.hpp"
 
 namespace maru::actors {
 
@@ -66,7 +65,9 @@ void session::lapse() {
   for (const auto& [page, gen] : granted_)
     held.push_back({page, gen});
   quarantine(held);
-  take_recorded_pins();
+  // What it has pinned stays, by its table, until it is proven dead.
+  settle_after_restart(true);
+  send(to_.ledger, hold_pins{record_.id});
 }
 
 void session::quarantine(const std::vector<page_grant>& grants) {
@@ -80,25 +81,6 @@ void session::quarantine(const std::vector<page_grant>& grants) {
 void session::settle_after_restart(bool may_touch) {
   if (!std::exchange(settled_, true))
     send(to_.door, session_settled{record_.id, may_touch});
-}
-
-// The worker did not come back to say what it holds pinned. What it wrote into its session's file stays pinned until it is
-// proven dead; nothing old was evicted before this.
-void session::take_recorded_pins() {
-  if (settled_ || record_.boot_id != host_boot_id()) {
-    settle_after_restart(true);
-    send(to_.ledger, hold_pins{record_.id});
-    return;
-  }
-  auto wanted = by_shard(cxl::read_pin_record(record_.lock_path));
-  take_pins(wanted, 0, std::make_shared<pin_list>(), [this](pin_list taken) {
-    pins_ = taken.size();
-    send(to_.ledger, replace_pins{record_.id, std::move(taken)});
-    settle_after_restart(true);
-    send(to_.ledger, hold_pins{record_.id});
-    if (state_ == session_state::ending)  // the worker died meanwhile
-      continue_end();
-  });
 }
 
 // -- resume
@@ -290,11 +272,14 @@ session_status session::status_now() const {
   s.page_bytes = record_.page_bytes;
   s.grants = granted_.size() + committing_.size();
   s.pins = pins_;
+  if (auto table = env_->tables->find(record_.id))  // has those by message, too, each page once
+    s.pins = std::max<std::uint64_t>(s.pins, table->all().size());
   s.in_flight = in_flight_;
   s.requests = requests_;
   s.shown_regions = record_.shown.size();
   for (const auto& share : record_.shown)
     s.shown_pages += share.pages;
+  s.local_reads = local_reads_;
   s.instance = record_.instance;
   s.host = record_.host;
   s.state = to_string(state_);

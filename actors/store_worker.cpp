@@ -9,6 +9,9 @@ namespace maru::actors {
 
 namespace {
 
+using namespace std::chrono_literals;
+constexpr auto look_again_after = 100ms;  // at pages that workers view without a message
+
 metrics::checked result_of(ec damage) {
   using metrics::checked;
   return damage == ec::ok       ? checked::damaged
@@ -32,13 +35,10 @@ store_worker::behavior_type store_worker::make_behavior() {
   return {
     [this](put_keys& m) { return begin_put(std::move(m)); },
     [this](const forget_entries& m) { return begin_removal(m); },
-    [this](const free_pages& m) {
-      std::vector<page_ref> freed;
-      for (const auto& page : m.pages) {
-        end_generation(page, page_state::free);
-        freed.push_back(page.page);
-      }
-      tell_pool(std::move(freed), page_state::evicting, page_state::free);
+    [this](const free_pages& m) { free_unheld(m.pages); },
+    [this](const free_waiting&) {
+      free_scheduled_ = false;
+      free_unheld(std::exchange(still_viewed_, {}));
     },
     [this](const verify_payloads& m) { return verify(m); },
     [this](save_session& m) {
@@ -144,13 +144,33 @@ void store_worker::pass_on(const key_hash& hash, std::vector<put_item_ref>& agai
 
 // -- removals and sessions
 
-caf::typed_response_promise<put_results> store_worker::begin_removal(const forget_entries& request) {
-  auto promise = make_response_promise<put_results>();
+caf::typed_response_promise<forgotten> store_worker::begin_removal(const forget_entries& request) {
+  auto promise = make_response_promise<forgotten>();
   for (const auto& v : request.victims)
     table_.begin_removal(v.hash);
-  group_.removals.push_back({request, promise});
+  group_.removals.push_back({request, promise, {}});
   schedule_flush();
   return promise;
+}
+
+// Pages that were announced as evicting before.
+void store_worker::free_unheld(const std::vector<page_grant>& pages) {
+  std::vector<page_ref> freed;
+  for (const auto& page : pages)
+    freed.push_back(page.page);
+  auto held = env_->tables->held(freed);
+  freed.clear();
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    if (held[i].any()) {
+      still_viewed_.push_back(pages[i]);
+      continue;
+    }
+    end_generation(pages[i], page_state::free);
+    freed.push_back(pages[i].page);
+  }
+  tell_pool(std::move(freed), page_state::evicting, page_state::free);
+  if (!still_viewed_.empty() && !std::exchange(free_scheduled_, true))
+    delayed_send(this, look_again_after, free_waiting{});
 }
 
 put_results store_worker::verify(const verify_payloads& request) {
@@ -234,7 +254,40 @@ status store_worker::write(storage::write_batch batch, bool sync) {
   return written;
 }
 
-void store_worker::stage(const group& g, storage::write_batch& batch) {
+// Marks the victims' descriptors, then looks who holds their pages: the evictor's side of cxl/pin_handshake.hpp. Sets the
+// answers; who is pinned gets the mark taken back.
+void store_worker::announce(std::vector<removal>& removals) {
+  std::vector<std::uint64_t> slots;
+  std::vector<page_ref> pages;
+  for (const auto& r : removals)
+    for (const auto& v : r.request.victims) {
+      pages.push_back(v.where.page);
+      if (auto slot = env_->slot_of(v.where.page))
+        slots.push_back(*slot);
+    }
+  if (pages.empty())
+    return;
+  env_->pool->descriptors().announce_eviction(slots);
+  kill_point(kill_at::after_announce);
+  auto held = env_->tables->held(pages);
+  auto hold = held.begin();
+  for (auto& r : removals)
+    for (const auto& v : r.request.victims) {
+      bool stays = r.request.removal ? hold->by_key : hold->any();
+      if (stays)
+        set_state(v.where.page, page_state::committed);
+      r.answer.codes.push_back(stays ? ec::pinned : ec::ok);
+      r.answer.viewed.push_back(!stays && (v.viewed || hold->by_view) ? 1 : 0);
+      ++hold;
+    }
+}
+
+void store_worker::set_state(page_ref page, page_state state) {
+  if (auto slot = env_->slot_of(page))
+    env_->pool->descriptors().set_state(*slot, state);
+}
+
+void store_worker::stage(group& g, storage::write_batch& batch) {
   auto now = env_->unix_ms();
   batch.entries.reserve(g.commits.size());
   std::vector<page_ref> committed, evicting;
@@ -248,13 +301,13 @@ void store_worker::stage(const group& g, storage::write_batch& batch) {
     batch.put_entry(item.hash, {item.key, item.where, now, puts_.at(ref.put).request.owner});
     committed.push_back(item.where.page);
   }
+  announce(g.removals);
   for (const auto& r : g.removals)
-    for (const auto& v : r.request.victims) {
-      if (auto slot = env_->slot_of(v.where.page))
-        env_->pool->descriptors().set_state(*slot, page_state::evicting);
-      batch.delete_entry(v.hash);
-      evicting.push_back(v.where.page);
-    }
+    for (std::size_t i = 0; i < r.request.victims.size(); ++i)
+      if (r.answer.codes[i] == ec::ok) {
+        batch.delete_entry(r.request.victims[i].hash);
+        evicting.push_back(r.request.victims[i].where.page);
+      }
   for (const auto& [changes, promise] : g.sessions)
     batch.sessions.insert(batch.sessions.end(), changes.sessions.begin(), changes.sessions.end());
   tell_pool(std::move(committed), page_state::granted, page_state::committed);
@@ -272,6 +325,7 @@ void store_worker::write_descriptor(put_item_ref ref, page_state state) {
   d.session = puts_.at(ref.put).request.session;
   d.epoch = static_cast<std::uint32_t>(env_->pool->epoch());
   if (state == page_state::committed) {
+    d.page = item.where.page;
     d.hash = item.hash;
     d.length = item.where.length;
     d.checksum = item.where.checksum;
@@ -336,19 +390,21 @@ void store_worker::finish_removals(std::vector<removal>& removals, bool written)
   std::vector<put_item_ref> again;
   std::vector<page_ref> kept;
   for (auto& r : removals) {
-    put_results results;
-    for (const auto& v : r.request.victims) {
+    for (std::size_t i = 0; i < r.request.victims.size(); ++i) {
+      const auto& v = r.request.victims[i];
+      auto& code = r.answer.codes[i];
+      if (code != ec::ok)
+        continue;
       if (!written) {
-        if (auto slot = env_->slot_of(v.where.page))
-          env_->pool->descriptors().set_state(*slot, page_state::committed);
+        set_state(v.where.page, page_state::committed);
         kept.push_back(v.where.page);
-      } else if (!v.viewed) {
+        code = ec::storage_failed;
+      } else if (r.answer.viewed[i] == 0) {
         end_generation(v.where.as_grant(), r.request.to);
       }
-      results.codes.push_back(written ? ec::ok : ec::storage_failed);
     }
     kill_point(kill_at::after_free);
-    r.promise.deliver(std::move(results));
+    r.promise.deliver(std::move(r.answer));
     for (const auto& v : r.request.victims)
       pass_on(v.hash, again);
   }

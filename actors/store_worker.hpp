@@ -1,6 +1,8 @@
 // Owns the puts in flight of one shard and every write to RocksDB for its keys, grouped: whatever arrived while one
 // batch was written goes into the next.
 //
+// Before a page is given up it looks whether workers hold it by their own word (session_tables): an entry that one has
+// pinned stays, a page that one views is freed later.
 // A put: claim the keys (exists / mine / wait) -> descriptors committed -> one RocksDB batch -> insert into the shard ->
 // reply. A removal: descriptors evicting -> the same RocksDB batches -> descriptors free with the next generation ->
 // reply to the shard, which drops the entries. A kill between any two steps leaves what recovery drops or keeps whole.
@@ -34,7 +36,8 @@ private:
   };
   struct removal {
     forget_entries request;
-    caf::typed_response_promise<put_results> promise;
+    caf::typed_response_promise<forgotten> promise;
+    forgotten answer;
   };
   struct group {
     // Entries that are there already, under a key whose bytes were not known.
@@ -47,14 +50,17 @@ private:
   caf::typed_response_promise<put_results> begin_put(put_keys request);
   void ask_claims(std::vector<put_item_ref> items);
   void on_claims(const std::vector<put_item_ref>& items, const claims& answer);
-  caf::typed_response_promise<put_results> begin_removal(const forget_entries& request);
+  caf::typed_response_promise<forgotten> begin_removal(const forget_entries& request);
+  void free_unheld(const std::vector<page_grant>& pages);
   put_results verify(const verify_payloads& request);
   caf::typed_response_promise<outcome> write_session(storage::write_batch batch);
 
   void schedule_flush();
   void flush();
   status write(storage::write_batch batch, bool sync);
-  void stage(const group& g, storage::write_batch& batch);
+  void stage(group& g, storage::write_batch& batch);
+  void announce(std::vector<removal>& removals);
+  void set_state(page_ref page, page_state state);
   void finish_commits(std::vector<put_item_ref> commits, bool written);
   void inserted(const std::vector<put_item_ref>& commits);
   // What the page held under this generation is over.
@@ -79,6 +85,8 @@ private:
   std::size_t claims_to_join_ = 0;  // of these, the ones that were open when the group got its first member
   bool gathering_ = false;          // the group has one
   bool flush_scheduled_ = false;
+  std::vector<page_grant> still_viewed_;  // evicting, to be freed when the last worker lets go
+  bool free_scheduled_ = false;
 };
 
 }  // namespace maru::actors

@@ -23,11 +23,16 @@ enum class kill_at : std::uint8_t {
   after_descriptors,  // of a group of commits, before the RocksDB write
   after_record,       // the RocksDB write is done
   before_insert,      // the index does not know of the group yet
+  inside_bucket,      // a bucket of the index in the pool is half written
   before_reply,       // the index knows, the workers do not
   // a removal or an eviction
-  after_mark_evicting,   // the descriptors say evicting, RocksDB has the records
+  after_announce,        // the descriptors say evicting, nobody has looked who holds the pages
+  after_mark_evicting,   // nobody holds them, RocksDB has the records
   after_record_deleted,  // RocksDB has them no more, the descriptors still say evicting
   after_free,            // the descriptors are free, the pages are not returned yet
+  // a pin that a worker takes without a message
+  pin_named,    // its slot names the page, the page's state is not checked yet
+  pin_checked,  // the pin is taken, the caller does not know yet
   // a session that comes back
   resume_grants,  // its grants are settled, its pins are not
   resume_reply,   // all is settled, the reply is not sent

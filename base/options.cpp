@@ -96,6 +96,10 @@ const std::vector<row>& table() {
     number(behaviour, "resume-grace-ms", &options::resume_grace_ms, 100u, 3600000u,
            "Milliseconds that a restarted marud waits for sessions to come back before it evicts or removes; "
            "lease-ms where that is more"),
+    number(
+      behaviour, "pin-age-max-ms", &options::pin_age_max_ms, 0u, 86400000u,
+      "Milliseconds after which workers end a pin by key that nobody took again or ended. Whoever still reads what "
+      "it covered may find other bytes there. 0: never"),
     choice(behaviour, "log-level", &options::log_level, {log_level_words.begin(), log_level_words.end()},
            "Least serious message that is written to stderr. Changed without a restart by maructl log-level"),
     choice(behaviour, "log-format", &options::log_format, {"text", "json"},

@@ -54,6 +54,7 @@ struct marud_options {
   std::uint32_t sessions_max = bounds::sessions_max;
   std::uint32_t lease_ms = 10000;
   std::uint32_t resume_grace_ms = 30000;
+  std::uint32_t pin_age_max_ms = 0;  // 0: pins by key stay as long as their session
   std::string log_level = "info";
   std::string log_format = "text";
 };

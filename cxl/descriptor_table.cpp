@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "base/crc32c.hpp"
+#include "cxl/pin_handshake.hpp"
 
 namespace maru::cxl {
 
@@ -13,7 +14,7 @@ namespace {
 // A line as eight 64-bit words, each read and written as one atomic, so that a reader that meets a writer sees old or
 // new words and the crc tells it whether they belong together.
 using line_words = std::array<std::uint64_t, descriptor_bytes / sizeof(std::uint64_t)>;
-enum : std::size_t { w_state, w_hash_low, w_hash_high, w_checksum, w_session, w_length_epoch, w_zero, w_crc };
+enum : std::size_t { w_state, w_hash_low, w_hash_high, w_checksum, w_session, w_length_epoch, w_page, w_crc };
 
 constexpr int generation_shift = 16;
 constexpr std::uint64_t state_mask = 0xff;
@@ -50,6 +51,7 @@ std::optional<descriptor> descriptor_table::read(std::uint64_t slot) const {
   d.session = session_id{words[w_session]};
   d.length = static_cast<std::uint32_t>(words[w_length_epoch]);
   d.epoch = static_cast<std::uint32_t>(words[w_length_epoch] >> 32);
+  d.page = unpacked(words[w_page]);
   return d;
 }
 
@@ -61,19 +63,36 @@ generation descriptor_table::raw_generation(std::uint64_t slot) const {
   return word(line(slot), w_state).load(std::memory_order_acquire) >> generation_shift;
 }
 
+std::atomic_ref<std::uint64_t> descriptor_table::state_word(std::uint64_t slot) const {
+  return word(line(slot), w_state);
+}
+
+std::uint64_t descriptor_table::word_of(const descriptor& d) {
+  return (d.gen << generation_shift) | static_cast<std::uint64_t>(d.state);
+}
+
 void descriptor_table::write(std::uint64_t slot, const descriptor& d) {
   line_words words{};
-  words[w_state] = (d.gen << generation_shift) | static_cast<std::uint64_t>(d.state);
+  words[w_state] = word_of(d);
   words[w_hash_low] = d.hash.low;
   words[w_hash_high] = d.hash.high;
   words[w_checksum] = d.checksum;
   words[w_session] = value_of(d.session);
   words[w_length_epoch] = (std::uint64_t{d.epoch} << 32) | d.length;
+  words[w_page] = packed(d.page);
   words[w_crc] = std::uint64_t{crc_of(words)} << 32;
   auto* at = line(slot);
   for (std::size_t i = 1; i < words.size(); ++i)
     word(at, i).store(words[i], std::memory_order_relaxed);
   word(at, w_state).store(words[w_state], std::memory_order_release);
+}
+
+void descriptor_table::announce_eviction(std::span<const std::uint64_t> slots) {
+  for (auto slot : slots) {
+    auto w = state_word(slot);
+    announce(w, (w.load(std::memory_order_relaxed) & ~state_mask) | static_cast<std::uint64_t>(page_state::evicting));
+  }
+  shared_words::full_fence();
 }
 
 void descriptor_table::set_state(std::uint64_t slot, page_state state) {

@@ -1,10 +1,12 @@
 // The page descriptors of a device, in shared memory. Each line has one writer at a time (the protocol between the
-// actors sees to that); a reader sees a line's fields before its word.
+// actors sees to that); a reader, in marud or in a worker that maps the metadata, sees a line's fields before its word.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "cxl/layout.hpp"
 
@@ -31,11 +33,19 @@ public:
   page_state raw_state(std::uint64_t slot) const;
   generation raw_generation(std::uint64_t slot) const;
 
+  // The word as an atomic, for the handshake of pin_handshake.hpp, and what it reads for this descriptor.
+  std::atomic_ref<std::uint64_t> state_word(std::uint64_t slot) const;
+  static std::uint64_t word_of(const descriptor& d);
+
   // Writes fields and crc, then the word with release order.
   void write(std::uint64_t slot, const descriptor& d);
 
   // Changes the state alone: one store. REQUIRES: the slot was written before (an all-zero line has no crc that fits).
   void set_state(std::uint64_t slot, page_state state);
+
+  // Marks pages as on their way out, before it is looked who holds them: no pin can be taken of them from here on that is
+  // not to be seen in a table then. See pin_handshake.hpp. REQUIRES: as set_state.
+  void announce_eviction(std::span<const std::uint64_t> slots);
 
   // For tests that damage a line.
   std::byte* line(std::uint64_t slot) const { return base_ + slot * descriptor_bytes; }

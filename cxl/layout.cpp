@@ -6,6 +6,7 @@
 #include "base/codec.hpp"
 #include "base/crc32c.hpp"
 #include "base/size.hpp"
+#include "cxl/shared_index.hpp"
 
 namespace maru::cxl {
 
@@ -140,9 +141,14 @@ std::uint64_t default_extent_bytes(std::uint64_t data_bytes, std::uint64_t devic
   return std::max(align_up(data_bytes / bounds::regions_per_pool, least), least);
 }
 
-std::uint64_t metadata_bytes(std::uint64_t data_bytes, std::uint64_t slot_bytes) {
+std::uint64_t index_offset(std::uint64_t data_bytes, std::uint64_t slot_bytes) {
   auto slots = (data_bytes + slot_bytes - 1) / slot_bytes;
   return descriptors_offset + align_up(slots * descriptor_bytes, bounds::layout_align);
+}
+
+std::uint64_t metadata_bytes(std::uint64_t data_bytes, std::uint64_t slot_bytes) {
+  auto slots = (data_bytes + slot_bytes - 1) / slot_bytes;
+  return index_offset(data_bytes, slot_bytes) + align_up(shared_index_bytes(slots), bounds::layout_align);
 }
 
 }  // namespace maru::cxl

@@ -1,9 +1,10 @@
 // The pool's on-device format: structs, sizes, and their encoding. Pure functions over bytes, no I/O.
 //
-//   metadata:  [superblock A: 2 MiB block] [superblock B: 2 MiB block] [region table: 2 MiB] [page descriptors]
+//   metadata:  [superblock A: 2 MiB block] [superblock B: 2 MiB block] [region table: 2 MiB] [page descriptors] [index]
 //   data:      [region] [region] ...
 //
-// On file-backed pools metadata and data are two files (workers map the data only); every number is little-endian.
+// On file-backed pools metadata and data are two files (workers map the data for writing, the metadata for reading only);
+// every number is little-endian. The index is made anew by each start, see shared_index.hpp.
 #pragma once
 
 #include <array>
@@ -23,7 +24,7 @@ namespace maru::cxl {
 inline constexpr std::uint64_t layout_magic = 0x4c4f4f505552414dull;      // "MARUPOOL"
 inline constexpr std::uint64_t formatting_magic = 0x544d524f46554d41ull;  // "AMUFORMT": a format that did not finish
 inline constexpr std::uint16_t layout_major = 1;
-inline constexpr std::uint16_t layout_minor = 0;
+inline constexpr std::uint16_t layout_minor = 1;
 
 inline constexpr std::uint64_t superblock_a_offset = 0;
 inline constexpr std::uint64_t superblock_b_offset = bounds::layout_align;
@@ -77,8 +78,10 @@ enum class page_state : std::uint8_t { free = 0, granted = 1, committed = 2, evi
 std::string_view to_string(page_state state);
 
 // What a page holds, so that the index can be rebuilt from the pool itself. On the device: one 64-byte line
-//   word {generation 48, flags 8, state 8} | hash 16 | checksum 8 | session 8 | length 4 | epoch 4 | zero 12 | crc 4
+//   word {generation 48, flags 8, state 8} | hash 16 | checksum 8 | session 8 | length 4 | epoch 4 | page 8 | zero 4 | crc 4
 // The crc covers generation and all fields but state and flags, so that a change of state alone is one store.
+// Committed ones say which page of which region they describe, for readers that come by the index in the pool; those of
+// layout 1.0 do not.
 struct descriptor {
   page_state state = page_state::free;
   generation gen = 0;
@@ -87,6 +90,7 @@ struct descriptor {
   session_id session = session_id::none;
   std::uint32_t length = 0;
   std::uint32_t epoch = 0;
+  page_ref page;
   friend bool operator==(const descriptor&, const descriptor&) = default;
 };
 
@@ -94,7 +98,9 @@ inline constexpr std::size_t descriptor_bytes = 64;
 
 // Smallest region extent for a pool: 1/64 of it, at least max(device align, 2 MiB), a multiple of that.
 std::uint64_t default_extent_bytes(std::uint64_t data_bytes, std::uint64_t device_align);
-// Size of the metadata for a pool of `data_bytes` with slots of `slot_bytes`, rounded up to 2 MiB.
+// Where the index lies in the metadata of a pool of `data_bytes` with slots of `slot_bytes`: behind all of layout 1.0.
+std::uint64_t index_offset(std::uint64_t data_bytes, std::uint64_t slot_bytes);
+// Size of the metadata, rounded up to 2 MiB.
 std::uint64_t metadata_bytes(std::uint64_t data_bytes, std::uint64_t slot_bytes);
 
 }  // namespace maru::cxl

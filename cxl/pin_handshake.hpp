@@ -22,6 +22,11 @@ namespace maru::cxl {
 struct shared_words {
   using word = std::atomic_ref<std::uint64_t>;
   static_assert(word::is_always_lock_free);
+  // ThreadSanitizer knows no fences, but sees none of the loads that this one is for either: they are the kernel's.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"
+  static void full_fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+#pragma GCC diagnostic pop
 };
 
 // Reader: names the page in its slot; true where the page's state word is still `expected` then, and so the page stays
@@ -34,6 +39,12 @@ bool take_pin(typename Words::word slot, std::uint64_t page, typename Words::wor
     return true;
   slot.store(0, std::memory_order_release);
   return false;
+}
+
+// Evictor, of each victim; then a full fence, then it looks at the tables.
+template <class Word>
+void announce(Word state, std::uint64_t evicting) {
+  state.store(evicting, std::memory_order_release);
 }
 
 // Reader: its last load of the page's bytes is before this.

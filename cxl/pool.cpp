@@ -27,7 +27,8 @@ constexpr std::size_t data_probe_bytes = 64 * bounds::KiB;  // looked at, at bot
 
 std::string meta_path(const pool_options& o) { return o.path + ".meta"; }
 std::string lock_path(const pool_options& o) { return o.path + ".lock"; }
-constexpr unsigned owner_only(unsigned mode) { return mode & 0600u; }  // workers have no business in the metadata
+constexpr unsigned owner_only(unsigned mode) { return mode & 0600u; }
+constexpr unsigned for_readers(unsigned mode) { return mode & 0644u; }  // of the metadata: only marud writes it
 
 error refuse(const pool_options& o, ec code, const std::string& cause) {
   return {code, "failed to open pool " + o.path + ": " + cause};
@@ -108,7 +109,7 @@ std::optional<error> mismatch(const pool_options& o, const findings& f, const st
                   "it was formatted for " + std::string{to_string(sb.mode)} + " visibility, and "
                     + std::string{to_string(o.mode)} + " was asked for; give --visibility "
                     + std::string{to_string(sb.mode)} + ", or --format it anew");
-  auto meta = metadata_bytes(sb.data_bytes, sb.slot_bytes);
+  auto meta = index_offset(sb.data_bytes, sb.slot_bytes);  // what is behind is made anew by each start
   if (f.meta_bytes < meta)
     return refuse(o, ec::corrupt,
                   "its metadata was truncated to " + format_size(f.meta_bytes) + " of " + format_size(meta)
@@ -271,17 +272,9 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
   if (!data)
     return data.error();
   data_ = std::move(*data);
-  auto meta = open_file_device({meta_path(o), bytes, true, access::read_write, owner_only(o.file_mode)});
-  if (!meta)
-    return meta.error();
-  meta_ = std::move(*meta);
-  if (auto ok = meta_->reserve(0, bytes); !ok)
-    return ok;
   super_.extent_bytes = o.extent_bytes != 0 ? o.extent_bytes : default_extent_bytes(super_.data_bytes, data_->align());
-  auto map = meta_->map(0, bytes, access::read_write);
-  if (!map)
-    return map.error();
-  metadata_ = std::move(*map);
+  if (auto ok = map_metadata(o); !ok)
+    return ok;
   superblock_pair{metadata_.bytes()}.mark_formatting();
   made.keep();  // from here on a crash, too, leaves what the next start finishes
   if (auto ok = wipe_metadata(); !ok)
@@ -292,17 +285,8 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
 
 status pool::adopt(const pool_options& o, const superblock& found, bool contents_lost) {
   super_ = found;
-  auto bytes = metadata_bytes(super_.data_bytes, super_.slot_bytes);
-  auto meta = open_file_device({meta_path(o), bytes});
-  if (!meta)
-    return meta.error();
-  meta_ = std::move(*meta);
-  if (auto ok = meta_->reserve(0, bytes); !ok)  // a copied file may have become sparse
+  if (auto ok = map_metadata(o); !ok)
     return ok;
-  auto map = meta_->map(0, bytes, access::read_write);
-  if (!map)
-    return map.error();
-  metadata_ = std::move(*map);
   // Regions get storage before they are used: chunks in a file without any were in another one.
   contents_lost |= allocated_bytes(o.path) == 0 && holds_chunks();
   how_ = contents_lost ? opened_as::contents_lost : opened_as::opened;
@@ -323,6 +307,26 @@ status pool::adopt(const pool_options& o, const superblock& found, bool contents
   if (contents_lost)
     forget_data();
   return take_over();
+}
+
+// Opens the metadata, makes or grows its file where that is needed, and closes the index to readers.
+status pool::map_metadata(const pool_options& o) {
+  auto bytes = metadata_bytes(super_.data_bytes, super_.slot_bytes);
+  auto meta =
+    open_file_device({meta_path(o), bytes, true, access::read_write, for_readers(o.file_mode), 0, o.file_group});
+  if (!meta)
+    return meta.error();
+  meta_ = std::move(*meta);
+  if (auto ok = meta_->reserve(0, bytes); !ok)  // a copied file may have become sparse
+    return ok;
+  auto map = meta_->map(0, bytes, access::read_write);
+  if (!map)
+    return map.error();
+  metadata_ = std::move(*map);
+  auto begin = index_offset(super_.data_bytes, super_.slot_bytes);
+  index_ = shared_index{metadata_.bytes().subspan(begin), super_.data_bytes / super_.slot_bytes};
+  index_writer::close(index_);
+  return {};
 }
 
 // Does any descriptor say that its page holds a chunk?

@@ -15,6 +15,7 @@
 #include "cxl/descriptor_table.hpp"
 #include "cxl/device.hpp"
 #include "cxl/layout.hpp"
+#include "cxl/shared_index.hpp"
 
 namespace maru::cxl {
 
@@ -81,6 +82,10 @@ public:
     return (row.offset + value_of(page) * row.page_bytes) / super_.slot_bytes;
   }
 
+  // The index that workers read. Closed when the pool is opened: who opens it has made it anew.
+  const shared_index& index_for_readers() const { return index_; }
+  const std::string& metadata_path() const { return meta_->path(); }
+
   // Brings payloads and metadata, whoever wrote them, to stable storage; blocks. Any thread.
   status sync();
 
@@ -98,6 +103,7 @@ private:
   pool() = default;
   status format(const pool_options& options, const std::optional<known_pool>& known);
   status adopt(const pool_options& options, const superblock& found, bool contents_lost);
+  status map_metadata(const pool_options& options);
   bool holds_chunks() const;
   status take_over();
   status wipe_metadata();
@@ -116,6 +122,7 @@ private:
   std::unique_ptr<device> meta_;
   mapping metadata_;
   descriptor_table descriptors_;
+  shared_index index_;
   std::vector<region_row> regions_;
   std::vector<std::size_t> row_slots_;  // where in the table each of regions_ lies
   std::size_t damaged_rows_ = 0;

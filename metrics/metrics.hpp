@@ -28,9 +28,10 @@ enum class op : std::uint8_t {
   renew,
   show_region,
   usage,
+  attach,
   close
 };
-inline constexpr std::size_t op_count = 15;
+inline constexpr std::size_t op_count = 16;
 inline constexpr std::size_t batch_op_count = static_cast<std::size_t>(op::hello);
 std::string_view to_string(op o);
 
@@ -57,7 +58,7 @@ inline constexpr std::size_t actor_count = 8;
 enum class evicted_for : std::uint8_t { reserve, request, region, operator_, damage };
 enum class ended_by : std::uint8_t { close, death, lease, operator_, shutdown };
 enum class dropped_for : std::uint8_t { no_region, state, generation, hash, descriptor, record, contents_lost };
-enum class corruption : std::uint8_t { descriptor, superblock, region_row, record, payload };
+enum class corruption : std::uint8_t { descriptor, superblock, region_row, record, payload, bucket };
 enum class checked : std::uint8_t { intact, damaged, gone, unreadable };
 enum class aborted_by : std::uint8_t { given_back, session_end };
 enum class pin_ended_by : std::uint8_t { unpin, session_end };
@@ -88,6 +89,9 @@ public:
   void pins_ended(pin_ended_by reason, std::uint64_t n);
   void pins(std::uint64_t now);
   void pins_held_dead(std::uint64_t now);
+  void longest_hold(double seconds);
+  // Of the keys that workers looked up in the pool themselves: how many that answered, how many had to be asked for.
+  void local_keys(std::uint64_t answered, std::uint64_t asked);
 
   void pages(const page_counts& now);
   void pool_bytes(const page_counts& bytes);

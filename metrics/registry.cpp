@@ -77,6 +77,12 @@ void registry::pins_taken(std::uint64_t n) { impl_->count(id::pin, 0, n); }
 void registry::pins_ended(pin_ended_by reason, std::uint64_t n) { impl_->count(id::pin_ended, index_of(reason), n); }
 void registry::pins(std::uint64_t now) { impl_->set(id::pins, number(now)); }
 void registry::pins_held_dead(std::uint64_t now) { impl_->set(id::pins_held_dead, number(now)); }
+void registry::longest_hold(double seconds) { impl_->set(id::longest_hold, seconds); }
+
+void registry::local_keys(std::uint64_t answered, std::uint64_t asked) {
+  impl_->count(id::local_keys, 0, answered);
+  impl_->count(id::local_keys, 1, asked);
+}
 
 // -- memory
 

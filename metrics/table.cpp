@@ -11,9 +11,9 @@ namespace {
 using std::string_view;
 
 // Names of enumerators, in their order.
-constexpr std::array<string_view, op_count> op_names = {"grant", "give_back", "commit",      "lookup",  "exists",
-                                                        "pin",   "unpin",     "remove",      "regions", "report",
-                                                        "hello", "renew",     "show_region", "usage",   "close"};
+constexpr std::array<string_view, op_count> op_names = {
+  "grant",   "give_back", "commit", "lookup", "exists",      "pin",   "unpin",  "remove",
+  "regions", "report",    "hello",  "renew",  "show_region", "usage", "attach", "close"};
 constexpr std::array<string_view, answer_count> answer_names = {"ok",      "partial", "busy",
                                                                 "no_room", "refused", "failed"};
 constexpr std::array<string_view, actor_count> actor_names = {
@@ -22,7 +22,8 @@ constexpr std::array<string_view, 5> evicted_names = {"reserve", "request", "reg
 constexpr std::array<string_view, 5> ended_names = {"close", "death", "lease", "operator", "shutdown"};
 constexpr std::array<string_view, 7> dropped_names = {"no_region",  "state",  "generation",   "hash",
                                                       "descriptor", "record", "contents_lost"};
-constexpr std::array<string_view, 5> corruption_names = {"descriptor", "superblock", "region_row", "record", "payload"};
+constexpr std::array<string_view, 6> corruption_names = {"descriptor", "superblock", "region_row",
+                                                         "record",     "payload",    "bucket"};
 constexpr std::array<string_view, 4> check_names = {"intact", "damaged", "gone", "unreadable"};
 constexpr std::array<string_view, 2> aborted_names = {"given_back", "session_end"};
 constexpr std::array<string_view, 2> pin_end_names = {"unpin", "session_end"};
@@ -32,6 +33,7 @@ constexpr std::array<string_view, 6> page_states = {"free",     "granted",     "
 constexpr std::array<string_view, 3> put_results = {"ok", "exists", "failed"};
 constexpr std::array<string_view, 4> remove_results = {"removed", "missing", "pinned", "failed"};
 constexpr std::array<string_view, 2> lookup_results = {"hit", "miss"};
+constexpr std::array<string_view, 2> local_results = {"answered", "asked"};
 constexpr std::array<string_view, 2> write_results = {"ok", "failed"};
 constexpr std::array<string_view, 2> stall_kinds = {"slowdown", "stop"};
 
@@ -41,7 +43,7 @@ static_assert(actor_names.size() == static_cast<std::size_t>(actor::admin) + 1);
 static_assert(evicted_names.size() == static_cast<std::size_t>(evicted_for::damage) + 1);
 static_assert(ended_names.size() == static_cast<std::size_t>(ended_by::shutdown) + 1);
 static_assert(dropped_names.size() == static_cast<std::size_t>(dropped_for::contents_lost) + 1);
-static_assert(corruption_names.size() == static_cast<std::size_t>(corruption::payload) + 1);
+static_assert(corruption_names.size() == static_cast<std::size_t>(corruption::bucket) + 1);
 static_assert(check_names.size() == static_cast<std::size_t>(checked::unreadable) + 1);
 static_assert(aborted_names.size() == static_cast<std::size_t>(aborted_by::session_end) + 1);
 static_assert(pin_end_names.size() == static_cast<std::size_t>(pin_ended_by::session_end) + 1);
@@ -128,14 +130,25 @@ const std::vector<definition>& table() {
      }},
     {"Pins",
      {
-       gauge(id::pins, "maru_pins", "pins",
-             "Pins held now: entries that readers use and that cannot be evicted or removed."),
+       gauge(
+         id::pins, "maru_pins", "pins",
+         "Pins held now: entries that readers use and that cannot be evicted or removed. Those that workers take in "
+         "the pool, without a message, are counted once a second, a page of a session once."),
        gauge(id::pins_held_dead, "maru_pins_held_dead", "pins",
              "Pins of sessions whose lease is over but whose process is not proven dead. They wait for that proof; a "
              "value that stays above 0 needs an operator."),
-       counter(id::pin, "maru_pin_total", "pins", "Pins taken since the start."),
+       gauge(
+         id::longest_hold, "maru_longest_hold_seconds", "seconds",
+         "For how long a session has held the page that is held longest, without a break that a look a second would "
+         "see. A pin that nobody ends keeps its page for ever; --pin-age-max-ms ends those by key."),
+       counter(
+         id::local_keys, "maru_local_keys_total", "keys",
+         "Keys that workers looked up in the pool itself, by result. answered: without a message; asked: marud had "
+         "to be asked all the same.",
+         {{"result", local_results}}),
+       counter(id::pin, "maru_pin_total", "pins", "Pins taken by message since the start."),
        counter(id::pin_ended, "maru_pin_ended_total", "pins",
-               "Pins that ended, by what ended them. session_end: the worker closed or died and left them.",
+               "Pins by message that ended, by what ended them. session_end: the worker closed or died and left them.",
                {{"reason", pin_end_names}}),
      }},
     {"Memory",

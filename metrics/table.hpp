@@ -21,6 +21,8 @@ enum class id : std::uint8_t {
   entry_bytes,
   pins,
   pins_held_dead,
+  longest_hold,
+  local_keys,
   pin,
   pin_ended,
   pages,

@@ -11,16 +11,12 @@ namespace maru {
 // -- handles
 
 page_buffer::page_buffer(page_buffer&& other) noexcept
-    : owner_(std::move(other.owner_)),
-      life_(std::move(other.life_)),
-      grant_(other.grant_),
-      bytes_(std::exchange(other.bytes_, {})) {}
+    : line_(std::move(other.line_)), grant_(other.grant_), bytes_(std::exchange(other.bytes_, {})) {}
 
 page_buffer& page_buffer::operator=(page_buffer&& other) noexcept {
   if (this != &other) {
     net::client_impl::let_go(*this);
-    owner_ = std::move(other.owner_);
-    life_ = std::move(other.life_);
+    line_ = std::move(other.line_);
     grant_ = other.grant_;
     bytes_ = std::exchange(other.bytes_, {});
   }
@@ -35,19 +31,21 @@ void page_buffer::shrink(std::size_t size) {
 page_buffer::~page_buffer() { net::client_impl::let_go(*this); }
 
 view::view(view&& other) noexcept
-    : owner_(std::move(other.owner_)),
-      life_(std::move(other.life_)),
+    : line_(std::move(other.line_)),
       hash_(other.hash_),
       where_(other.where_),
+      held_(other.held_),
+      slot_(other.slot_),
       bytes_(std::exchange(other.bytes_, {})) {}
 
 view& view::operator=(view&& other) noexcept {
   if (this != &other) {
     net::client_impl::let_go(*this);
-    owner_ = std::move(other.owner_);
-    life_ = std::move(other.life_);
+    line_ = std::move(other.line_);
     hash_ = other.hash_;
     where_ = other.where_;
+    held_ = other.held_;
+    slot_ = other.slot_;
     bytes_ = std::exchange(other.bytes_, {});
   }
   return *this;
@@ -173,6 +171,8 @@ status client::unpin_later(std::span<const std::string_view> keys) { return net:
 result<std::span<const std::byte>> client::bytes(const location& where) { return impl_->bytes(where); }
 
 result<view> client::retrieve(std::string_view key) {
+  if (auto found = net::retrieve_locally(impl_, key))
+    return *std::move(found);
   auto views = retrieve_batch({&key, 1});
   if (!views)
     return views.error();

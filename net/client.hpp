@@ -47,10 +47,14 @@ struct client_options {
   std::size_t grant_batch = bounds::grant_batch;                // pages fetched ahead by one message
   bool verify_payloads = false;  // hold chunks against their checksums also where marud does not ask for it
   bool fetch_ahead = true;       // refill grants in the background before they run out
+  bool local_reads = true;  // look keys up and pin them in the pool itself, without a message, where this process may;
+                            // MARU_LOCAL_READS=0 turns it off, too
 };
 
 namespace net {
 class client_impl;
+struct lifeline;
+struct local_pin;
 struct session_life;
 template <class T>
 struct pending;
@@ -71,13 +75,12 @@ public:
   void shrink(std::size_t size);
   const page_grant& grant() const { return grant_; }
   // False when empty, moved from or committed.
-  explicit operator bool() const { return owner_ != nullptr; }
+  explicit operator bool() const { return line_ != nullptr; }
 
 private:
   friend class net::client_impl;
   friend class client;
-  std::shared_ptr<net::client_impl> owner_;
-  std::shared_ptr<const net::session_life> life_;
+  std::shared_ptr<const net::lifeline> line_;
   page_grant grant_;
   std::span<std::byte> bytes_;
 };
@@ -93,16 +96,18 @@ public:
 
   std::span<const std::byte> bytes() const { return bytes_; }
   const location& where() const { return where_; }
-  explicit operator bool() const { return owner_ != nullptr; }
+  explicit operator bool() const { return line_ != nullptr; }
 
 private:
   friend class net::client_impl;
   friend class client;
-  std::shared_ptr<net::client_impl> owner_;
-  std::shared_ptr<const net::session_life> life_;
+  static constexpr std::uint32_t by_message = UINT32_MAX;
+  std::shared_ptr<const net::lifeline> line_;
   pin_id pin() const { return pin_of(holding::view, hash_, where_); }
   key_hash hash_;
   location where_;
+  std::uint32_t held_ = by_message;  // where in the session's table
+  std::uint32_t slot_ = 0;           // of the page's descriptor
   std::span<const std::byte> bytes_;
 };
 
@@ -142,6 +147,8 @@ struct client_info {
   std::uint64_t damaged = 0;       // chunks read whose bytes did not fit their checksum: each was a miss
   std::size_t pages_in_doubt = 0;  // commits whose answer never came: never reused by this client
   bool connected = false;
+  bool local_reads = false;  // keys are looked up in the pool itself, without a message
+  std::string why_not_local;
 };
 
 // A region of the pool.

@@ -35,6 +35,7 @@ result<std::shared_ptr<client_impl>> client_impl::open(client_options options, p
   options.token_file = token.file;
   options.token = token.text;
   options.pool_path = or_variable(options.pool_path, "MARU_POOL_PATH");
+  options.local_reads = options.local_reads && or_variable("", "MARU_LOCAL_READS") != "0";
   options.grant_batch = std::clamp<std::size_t>(options.grant_batch, 1, bounds::batch_items_max);
   auto* made = new client_impl(std::move(options), *std::move(server), *std::move(owner), std::move(map));
   // In a forked child its threads are not there, so nothing of it can be taken down: it stays.
@@ -75,7 +76,10 @@ void client_impl::close() {
   if (connection_.forked())
     return;
   held_.unpin_keys();
+  if (auto s = connection_.latest(); s && s->life->holds)
+    s->life->holds->drop_keys_of();
   connection_.begin_close();
+  lines_.close();
   end_fetch();
   std::unique_lock lock(finish_mutex_);
   finish_changed_.wait_for(lock, 2 * close_wait, [this] { return finished_ || holds_ > 0; });
@@ -98,10 +102,12 @@ client_info client_impl::info() const {
     std::copy(s->life->pool->id.begin(), s->life->pool->id.end(), id.bytes.begin());
     out.session = s->id;
     out.epoch = s->epoch;
-    out.page_bytes = s->page_bytes;
+    out.page_bytes = s->life->page_bytes;
     out.pool = to_string(id);
     out.pool_path = s->life->pool->path;
     out.connected = s->wire->up();
+    out.local_reads = s->life->local != nullptr;
+    out.why_not_local = s->life->why_not_local;
   }
   out.grants_in_reserve = held_.idle();
   out.pages_in_doubt = held_.in_doubt();
@@ -111,58 +117,62 @@ client_info client_impl::info() const {
 
 // -- pages
 
-result<std::vector<page_buffer>> client_impl::alloc(std::size_t n, std::size_t size) {
-  if (connection_.forked())
-    return open_for_calls().error();
-  hold guard{*this};
+result<lifeline_ptr> client_impl::line() {
   if (auto open = open_for_calls(); !open)
     return open.error();
+  auto made = lines_.get(connection_.wire_number(), [this] {
+    auto s = connection_.latest();
+    return s ? std::make_shared<const lifeline>(shared_from_this(), s->life, s->wire_number) : nullptr;
+  });
+  if (!made)
+    return {ec::session_over, "the client was closed"};
+  return made;
+}
+
+result<std::vector<page_buffer>> client_impl::alloc(std::size_t n, std::size_t size) {
   if (n > bounds::batch_items_max)
     return {ec::too_large, "failed to allocate " + std::to_string(n) + " pages: a batch has at most "
                              + std::to_string(bounds::batch_items_max)};
   auto until = deadline();
   for (;;) {
+    auto line = this->line();
+    if (!line)
+      return line.error();
     if (auto may = connection_.usable(until); !may)
       return may.error();
-    auto s = connection_.latest();
-    if (!s)
-      return {ec::session_over, "the client was closed"};
-    if (size > s->page_bytes)
+    if (size > (*line)->life->page_bytes)
       return {ec::too_large, "failed to allocate " + std::to_string(size) + " bytes: pages of this client hold "
-                               + std::to_string(s->page_bytes)};
+                               + std::to_string((*line)->life->page_bytes)};
     if (auto taken = held_.take_pages(n)) {
-      if (taken->tenure != s->life->tenure) {  // the session changed in between
+      if (taken->tenure != (*line)->life->tenure) {  // the session changed in between
         for (auto& grant : taken->grants)
           held_.put_back(taken->tenure, grant);
         continue;
       }
       if (options_.fetch_ahead && held_.idle() < options_.grant_batch / 2)
         wake();
-      return make_pages(*s, *taken, size);
+      return make_pages(*line, *taken, size);
     }
     if (auto fetched = fetch(n, until); !fetched)
       return fetched.error();
   }
 }
 
-result<std::vector<page_buffer>> client_impl::make_pages(const session& s, const holdings::taken& taken,
+result<std::vector<page_buffer>> client_impl::make_pages(const lifeline_ptr& line, const holdings::taken& taken,
                                                          std::size_t size) {
-  std::vector<page_buffer> pages;
-  pages.reserve(taken.grants.size());
-  for (auto& grant : taken.grants) {
-    page_buffer page;
-    page.owner_ = shared_from_this();
-    page.life_ = s.life;
-    page.grant_ = grant;
-    ++holds_;
-    pages.push_back(std::move(page));
-    auto bytes = s.life->pool->regions->bytes(grant.page, size);
+  std::vector<page_buffer> pages(taken.grants.size());
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    pages[i].line_ = line;
+    pages[i].grant_ = taken.grants[i];
+  }
+  for (auto& page : pages) {
+    auto bytes = line->life->pool->regions->bytes(page.grant_.page, size);
     if (!bytes) {
       auto gone = ec::gone;
-      held_.settle(taken.tenure, {&grant, 1}, {&gone, 1});
+      held_.settle(taken.tenure, {&page.grant_, 1}, {&gone, 1});
       return bytes.error();
     }
-    pages.back().bytes_ = *bytes;
+    page.bytes_ = *bytes;
   }
   return pages;
 }
@@ -207,7 +217,7 @@ status client_impl::ask_for_pages(std::size_t n, time_point deadline) {
   if (!grants || grants->empty())
     return {ec::corrupt, "failed to get pages: marud's answer makes no sense"};
   auto& s = *ask.used();
-  auto mapped = map_regions(s, pages_of(*grants), deadline);
+  auto mapped = map_regions(*s.life, pages_of(*grants), deadline);
   if (mapped)
     held_.add_grants(s.wire_number, *grants);
   else
@@ -230,12 +240,12 @@ std::vector<page_ref> client_impl::pages_of(std::span<const page_grant> grants) 
   return pages;
 }
 
-status client_impl::map_regions(const session& s, std::span<const page_ref> pages, time_point deadline) {
-  auto& regions = *s.life->pool->regions;
+status client_impl::map_regions(const session_life& life, std::span<const page_ref> pages, time_point deadline) {
+  auto& regions = *life.pool->regions;
   auto ids = regions.unknown(pages);
   if (ids.empty())
     return {};
-  exchange<regions_request> ask(connection_, "find regions", regions_request{std::move(ids)}, deadline, s.life->tenure);
+  exchange<regions_request> ask(connection_, "find regions", regions_request{std::move(ids)}, deadline, life.tenure);
   auto reply = ask.finish();
   if (!reply) {
     ask.abandon([](outcome&) {});
@@ -253,43 +263,45 @@ result<std::span<const std::byte>> client_impl::bytes(const location& where) {
   auto s = connection_.latest();
   if (!s)
     return {ec::session_over, "the client was closed"};
-  if (auto mapped = map_regions(*s, {&where.page, 1}, until); !mapped)
+  if (auto mapped = map_regions(*s->life, {&where.page, 1}, until); !mapped)
     return mapped.error();
   auto found = s->life->pool->regions->bytes(where.page, where.length);
   if (!found)
     return found.error();
   s->life->pool->visible->acquire(*found);
-  if (!sound(*s, where, *found))
+  if (!sound(*s->life, where, *found))
     return {ec::missing, "failed to read a page: its bytes are damaged, as their checksum tells"};
   return std::span<const std::byte>{*found};
 }
 
-bool client_impl::sound(const session& s, const location& where, std::span<const std::byte> bytes) {
-  bool asked = options_.verify_payloads || s.checksums == payload_checksums::verify;
+bool client_impl::sound(const session_life& life, const location& where, std::span<const std::byte> bytes) {
+  bool asked = options_.verify_payloads || life.checksums == payload_checksums::verify;
   if (!asked || where.checksum == 0 || cxl::payload_checksum(bytes) == where.checksum)
     return true;
   ++damaged_;
   auto page = where.as_grant();
-  s.wire->post(report_request{encode_grants({&page, 1})}, [](outcome&) {});
+  if (auto s = connection_.now())
+    s->wire->post(report_request{encode_grants({&page, 1})}, [](outcome&) {});
   return false;
 }
 
-view client_impl::make_view(const session& s, const key_hash& hash, const location& where) {
+view client_impl::make_view(lifeline_ptr line, const key_hash& hash, const location& where, const local_pin& pinned) {
   view v;
-  v.owner_ = shared_from_this();
-  v.life_ = s.life;
+  v.line_ = std::move(line);
   v.hash_ = hash;
   v.where_ = where;
-  ++holds_;
+  v.held_ = pinned.held;
+  v.slot_ = static_cast<std::uint32_t>(pinned.slot);
   return v;
 }
 
-status client_impl::show(const session& s, view& v) {
-  auto bytes = v.life_->pool->regions->bytes(v.where_.page, v.where_.length);
+status client_impl::show(view& v) {
+  const auto& life = *v.line_->life;
+  auto bytes = life.pool->regions->bytes(v.where_.page, v.where_.length);
   if (!bytes)
     return bytes.error();
-  v.life_->pool->visible->acquire(*bytes);
-  if (!sound(s, v.where_, *bytes))
+  life.pool->visible->acquire(*bytes);
+  if (!sound(life, v.where_, *bytes))
     return {ec::corrupt, "the bytes do not fit their checksum"};
   v.bytes_ = *bytes;
   return {};
@@ -301,30 +313,30 @@ void client_impl::release_hold() {
 }
 
 void client_impl::let_go(page_buffer& page) {
-  auto owner = std::move(page.owner_);
-  if (!owner || owner->connection_.forked())
+  auto line = std::move(page.line_);
+  if (!line || line->owner->connection_.forked())
     return;
-  publish(page);
-  owner->held_.put_back(page.life_->tenure, page.grant_);
-  page.life_.reset();
-  owner->release_hold();
+  line->life->pool->visible->publish(page.bytes_);
+  line->owner->held_.put_back(line->life->tenure, page.grant_);
 }
 
 void client_impl::let_go(view& v) {
-  auto owner = std::move(v.owner_);
-  if (!owner || owner->connection_.forked())
+  auto line = std::move(v.line_);
+  if (!line || line->owner->connection_.forked())
     return;
-  owner->held_.drop_view(v.life_->tenure, v.pin());
-  v.life_.reset();
-  owner->release_hold();
-  owner->wake();
+  if (v.held_ != view::by_message) {
+    auto& table = *line->life->holds->table();
+    table.drop(v.held_);
+    table.log_drop(v.slot_);
+    return;
+  }
+  line->owner->held_.drop_view(line->life->tenure, v.pin());
+  line->owner->wake();
 }
 
 void client_impl::empty(page_buffer& page) {
-  auto owner = std::move(page.owner_);
-  page.life_.reset();
   page.bytes_ = {};
-  owner->release_hold();
+  page.line_.reset();
 }
 
 }  // namespace maru::net

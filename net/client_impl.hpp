@@ -16,6 +16,7 @@
 #include "net/deadline_mutex.hpp"
 #include "net/exchange.hpp"
 #include "net/holdings.hpp"
+#include "net/lifeline.hpp"
 #include "net/records.hpp"
 
 namespace maru::net {
@@ -48,24 +49,19 @@ public:
   result<region_info> region(region_id id);
   result<region_memory> region_bytes(region_id id, std::uint64_t first, std::uint64_t pages);
   // Maps the regions of these pages, as far as they exist.
-  status map_regions(const session& s, std::span<const page_ref> pages, time_point deadline);
-  // REQUIRES: the view's pin is in the book.
-  view make_view(const session& s, const key_hash& hash, const location& where);
-  // Gives a view its bytes; `corrupt` where they do not fit their checksum, which marud is told. REQUIRES: map_regions was
-  // asked for its page.
-  status show(const session& s, view& v);
+  status map_regions(const session_life& life, std::span<const page_ref> pages, time_point deadline);
+  // REQUIRES: the view's pin is in the book, or in the session's table where `pinned` says.
+  static view make_view(lifeline_ptr line, const key_hash& hash, const location& where, const local_pin& pinned);
+  // Gives a view its bytes; `missing`: map_regions was not asked for its page, or there is none. `corrupt` where they do not
+  // fit their checksum, which marud is told.
+  status show(view& v);
 
-  // Keeps the session from being ended while pages and views are made: take one, then ask whether the client is open.
-  class hold {
-  public:
-    explicit hold(client_impl& impl) : impl_(impl) { ++impl_.holds_; }
-    ~hold() { impl_.release_hold(); }
-    hold(const hold&) = delete;
-    hold& operator=(const hold&) = delete;
-
-  private:
-    client_impl& impl_;
-  };
+  // Keeps the client from being ended while pages and views are made, and is what they keep. `session_over` after close, in
+  // a child of the process that opened the client, and where there is no session yet.
+  result<lifeline_ptr> line();
+  // Of lifelines: the session is not ended before the last is released.
+  void take_hold() { ++holds_; }
+  void release_hold();
 
   // What handles do when they go.
   static void let_go(page_buffer& page);
@@ -73,9 +69,9 @@ public:
   // The page was committed, is gone or in doubt: empties the handle, the reserve knows the rest.
   static void empty(page_buffer& page);
   // Before its commit, and before anybody else may be granted it: see cxl/visibility.hpp.
-  static void publish(const page_buffer& page) { page.life_->pool->visible->publish(page.bytes_); }
-  static const session_life* life_of(const page_buffer& page) { return page.life_.get(); }
-  bool owns(const page_buffer& page) const { return page.owner_.get() == this; }
+  static void publish(const page_buffer& page) { page.line_->life->pool->visible->publish(page.bytes_); }
+  static const session_life* life_of(const page_buffer& page) { return page.line_ ? page.line_->life.get() : nullptr; }
+  bool owns(const page_buffer& page) const { return page.line_ && page.line_->owner.get() == this; }
 
   void wake() { jobs_->wake(); }
   // The outcome of a commit that nobody waits for.
@@ -87,6 +83,7 @@ private:
   void keep_house();
   time_point tend_holdings(const session& s);
   void send_unpins(const session& s);
+  void end_old_pins(const session& s);
   void give_back(const session& s, std::size_t n);
   void refill(const session& s);
   // Grants that came without a caller: maps their regions and puts them into the reserve, then calls `done`.
@@ -101,10 +98,9 @@ private:
   status ask_for_pages(std::size_t n, time_point deadline);
   void end_fetch();
   static std::vector<page_ref> pages_of(std::span<const page_grant> grants);
-  result<std::vector<page_buffer>> make_pages(const session& s, const holdings::taken& taken, std::size_t size);
+  result<std::vector<page_buffer>> make_pages(const lifeline_ptr& line, const holdings::taken& taken, std::size_t size);
   // False, and reported, where checksums are verified and the bytes do not fit theirs.
-  bool sound(const session& s, const location& where, std::span<const std::byte> bytes);
-  void release_hold();
+  bool sound(const session_life& life, const location& where, std::span<const std::byte> bytes);
   session_ptr session_of(std::uint64_t wire_number) const;
 
   const client_options options_;
@@ -112,7 +108,8 @@ private:
   const std::shared_ptr<runtime> runtime_;
   holdings held_;
   connection connection_;
-  std::atomic<std::size_t> holds_{0};  // page_buffers and views, alive or being made
+  std::atomic<std::size_t> holds_{0};  // lifelines
+  lifelines lines_;
 
   // Held while regions are shown, messages included. `shows_`: of the session `showing_tenure_`, as marud counts them.
   deadline_mutex show_mutex_;
@@ -135,6 +132,7 @@ private:
   // Of the housekeeping thread
   std::optional<time_point> unpins_sent_;
   time_point unpins_after_{};
+  time_point old_pins_after_{};
   time_point resend_after_{};
   time_point refill_after_{};
   std::unique_ptr<std::thread> keeper_;

@@ -163,7 +163,7 @@ result<std::shared_ptr<const mapped_pool>> client_impl::pool_with(region_id id) 
   if (!s)
     return {ec::session_over, "the client was closed"};
   page_ref page{id, {}};
-  if (auto mapped = map_regions(*s, {&page, 1}, deadline()); !mapped)
+  if (auto mapped = map_regions(*s->life, {&page, 1}, deadline()); !mapped)
     return mapped.error();
   if (!s->life->pool->regions->knows(id))
     return {ec::missing, failure("find a region", "there is no region " + std::to_string(value_of(id)))};

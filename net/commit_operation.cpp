@@ -113,7 +113,7 @@ pending_ptr<std::vector<ec>> start_commit(const impl_ptr& impl, key_list keys, s
     return answered<std::vector<ec>>(fits.error());
   auto tenure = impl->held().tenure();
   auto s = impl->wire().latest();
-  bool sums = s && s->checksums != payload_checksums::off;
+  bool sums = s && s->life->checksums != payload_checksums::off;
   std::vector<ec> codes(keys.size());
   std::vector<std::size_t> sent;
   std::vector<commit_item> items;

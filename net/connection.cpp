@@ -208,19 +208,19 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   reply.lock_path = local_path(options_, reply.lock_path);
   bool resumed = previous && previous->id == reply.session;
   auto life = std::make_shared<session_life>();
-  std::unique_ptr<cxl::pin_record> record;
   if (resumed && previous->life->lock_path == reply.lock_path) {
     life->alive = previous->life->alive;
+    life->holds = previous->life->holds;
   } else {
     auto alive = prove_alive(reply.lock_path, deadline);
     if (!alive)
       return alive.error();
     life->alive = *std::move(alive);
     if (life->alive) {
-      auto opened = cxl::pin_record::open(reply.lock_path);
-      if (!opened)
-        return opened.error();
-      record = *std::move(opened);
+      auto table = cxl::held_pages::open(reply.lock_path);
+      if (!table)
+        return table.error();
+      life->holds = std::make_shared<session_holds>(*std::move(table));
     }
   }
   life->lock_path = reply.lock_path;
@@ -232,16 +232,22 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
       return pool.error();
     life->pool = *std::move(pool);
   }
+  auto local = attach_locally(options_, reply, life->pool->path, life->holds.get(), *wire, deadline);
+  if (local)
+    life->local = *std::move(local);
+  else
+    life->why_not_local = local.error().message;
   auto made = std::make_shared<session>();
   made->wire = wire;
   made->wire_number = declared.wire;
   made->id = reply.session;
   made->resume_secret = reply.resume_secret;
-  std::memcpy(made->secret.data(), reply.secret.data(), made->secret.size());
+  std::memcpy(life->secret.data(), reply.secret.data(), life->secret.size());
   made->epoch = reply.epoch;
-  made->page_bytes = reply.page_bytes;
   made->lease = std::chrono::milliseconds{reply.lease_ms};
-  made->checksums = static_cast<payload_checksums>(reply.checksums);
+  life->page_bytes = reply.page_bytes;
+  life->pin_age_max = std::chrono::milliseconds{reply.pin_age_max_ms};
+  life->checksums = static_cast<payload_checksums>(reply.checksums);
   // Callers that find the new tenure must find the new session too: both change before this mutex is free.
   std::lock_guard lock(mutex_);
   if (resumed)
@@ -249,13 +255,15 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   else {
     // Pins by key of the session that is over: marud holds them while this process holds that session's lock, and the
     // caller may still read what they cover. So the lock is kept until the client closes.
-    if (held_.start_over(std::move(record)) && known)
+    bool by_key = held_.start_over(life->holds ? life->holds->table() : nullptr);
+    if (known && (by_key || (known->life->holds && known->life->holds->has_keys())))
       ended_lives_.push_back(known->life);
   }
   life->tenure = held_.tenure();
   made->life = std::move(life);
   trying_.reset();  // callers may have it from here on, and close: that is not to cut the link that says farewell
   current_ = made;
+  wire_number_.store(made->wire_number, std::memory_order_release);
   return session_ptr{std::move(made)};
 }
 
@@ -300,6 +308,7 @@ void connection::finish(time_point deadline) {
   {
     std::lock_guard lock(mutex_);
     last = std::exchange(current_, nullptr);
+    wire_number_.store(0, std::memory_order_release);
   }
   if (last)
     last->wire->shut_down();

@@ -36,6 +36,8 @@ public:
   session_ptr latest() const;
   // The session if it is connected, else null.
   session_ptr now() const;
+  // Of the latest session; 0 where there is none. Cheap: changes with each new connection only.
+  std::uint64_t wire_number() const { return wire_number_.load(std::memory_order_acquire); }
   // Waits for a connected session. `session_over`: closed, or forked. `unavailable`: none by the deadline.
   result<session_ptr> wait(time_point deadline) const;
   // Waits until pages and views may be handed out: immediately while the lease runs.
@@ -78,6 +80,7 @@ private:
   std::shared_ptr<link> trying_;  // while attempt() runs
   error last_error_;
   std::atomic<bool> closing_{false};
+  std::atomic<std::uint64_t> wire_number_{0};
   std::atomic<time_point::rep> lease_until_{0};
 
   // Of the housekeeping thread

@@ -21,12 +21,12 @@ void holdings::resume(const declaration& declared, std::span<const ec> kept) {
         grants_.forget(declared.grants[i]);
 }
 
-bool holdings::start_over(std::unique_ptr<cxl::pin_record> record) {
+bool holdings::start_over(std::shared_ptr<cxl::held_pages> table) {
   std::lock_guard lock(mutex_);
   ++tenure_;
   grants_.clear();
-  bool by_key = pins_.has_keys();  // asked, not dropped: their record stays with the session that is over
-  pins_ = pin_book{std::move(record)};
+  bool by_key = pins_.has_keys();  // asked, not dropped: they stay in the table of the session that is over
+  pins_ = pin_book{std::move(table)};
   unpins_.clear();
   resends_.clear();
   return by_key;
@@ -117,12 +117,12 @@ std::size_t holdings::in_doubt() const {
   return grants_.in_doubt();
 }
 
-bool holdings::add_pins(std::uint64_t wire, std::span<const pin_id> pins) {
+bool holdings::add_pins(std::uint64_t wire, std::span<const pin_id> pins, std::span<const page_ref> pages) {
   std::lock_guard lock(mutex_);
   if (wire != wire_)
     return false;
-  for (auto& pin : pins)
-    pins_.add(pin);
+  for (std::size_t i = 0; i < pins.size(); ++i)
+    pins_.add(pins[i], pages[i]);
   return true;
 }
 
@@ -149,9 +149,9 @@ void holdings::unpin_later(std::uint64_t wire, std::span<const pin_id> pins) {
     unpins_.insert(unpins_.end(), pins.begin(), pins.end());
 }
 
-void holdings::unpin_keys() {
+void holdings::unpin_keys(std::chrono::steady_clock::time_point before) {
   std::lock_guard lock(mutex_);
-  auto pins = pins_.drop_keys();
+  auto pins = pins_.drop_keys_of(before);
   unpins_.insert(unpins_.end(), pins.begin(), pins.end());
 }
 

@@ -43,9 +43,9 @@ public:
   // The session goes on; `kept` has a code per declared grant: all but `ok` are no longer ours. Grants in doubt stay:
   // their commit is asked again.
   void resume(const declaration& declared, std::span<const ec> kept);
-  // A new session begins with nothing; its pins are kept in `record` (may be null). What the record of the session before
+  // A new session begins with nothing; its pins are kept in `table` (may be null). What the table of the session before
   // holds stays there. True when pins by key, which no view stands for, were among what is given up.
-  bool start_over(std::unique_ptr<cxl::pin_record> record = nullptr);
+  bool start_over(std::shared_ptr<cxl::held_pages> table = nullptr);
   std::uint64_t tenure() const;
 
   // -- pages
@@ -73,8 +73,8 @@ public:
   std::size_t in_doubt() const;
 
   // -- pins, by key and by views
-  // False where the answer that granted the pins is void.
-  bool add_pins(std::uint64_t wire, std::span<const pin_id> pins);
+  // `pages`: where each is. False where the answer that granted the pins is void.
+  bool add_pins(std::uint64_t wire, std::span<const pin_id> pins, std::span<const page_ref> pages);
   // The view is gone: its pin is queued to be ended.
   void drop_view(std::uint64_t tenure, const pin_id& pin);
   struct dropped {
@@ -86,8 +86,8 @@ public:
   dropped drop_pins(std::span<const pin_id> pins);
   // Queues pins that are not in the book, granted over `wire`.
   void unpin_later(std::uint64_t wire, std::span<const pin_id> pins);
-  // Queues all pins by key.
-  void unpin_keys();
+  // Queues all pins by key; those that were not taken since `before`.
+  void unpin_keys(std::chrono::steady_clock::time_point before = std::chrono::steady_clock::time_point::max());
   // What is queued, up to `max`, for the connection `wire`.
   std::vector<pin_id> take_unpins(std::uint64_t wire, std::size_t max);
   bool unpins_waiting() const;

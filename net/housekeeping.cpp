@@ -56,6 +56,9 @@ time_point client_impl::tend_holdings(const session& s) {
     else
       next = std::min(next, unpins_after_);
   }
+  end_old_pins(s);
+  if (s.life->pin_age_max.count() > 0)
+    next = std::min(next, old_pins_after_);
   if (now >= resend_after_) {
     for (auto& commit : held_.take_resends()) {
       auto again = commit;
@@ -74,6 +77,18 @@ time_point client_impl::tend_holdings(const session& s) {
       next = std::min(next, refill_after_);
   }
   return next;
+}
+
+// Pins by key that marud's operator lets grow no older. The next look is soon enough to keep to the bound within a fourth.
+void client_impl::end_old_pins(const session& s) {
+  auto now = steady::now();
+  auto age = s.life->pin_age_max;
+  if (age.count() == 0 || now < old_pins_after_)
+    return;
+  old_pins_after_ = now + std::max<std::chrono::milliseconds>(age / 4, retry_pause);
+  held_.unpin_keys(now - age);
+  if (s.life->holds)
+    s.life->holds->drop_keys_of(now - age);
 }
 
 void client_impl::send_unpins(const session& s) {

@@ -267,6 +267,7 @@ template std::shared_ptr<call> link::send(renew_request);
 template std::shared_ptr<call> link::send(regions_request);
 template std::shared_ptr<call> link::send(show_region_request);
 template std::shared_ptr<call> link::send(usage_request);
+template std::shared_ptr<call> link::send(attach_request);
 template std::shared_ptr<call> link::send(close_request);
 
 }  // namespace maru::net

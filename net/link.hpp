@@ -80,6 +80,10 @@ struct answer_to<usage_request> {
   using type = usage_reply;
 };
 template <>
+struct answer_to<attach_request> {
+  using type = codes_reply;
+};
+template <>
 struct answer_to<close_request> {
   using type = close_reply;
 };

@@ -1,138 +1,199 @@
 #include "net/operations.hpp"
 
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "base/bounds.hpp"
+#include "net/local_reads.hpp"
 #include "net/request_checks.hpp"
 
 namespace maru::net {
 
 namespace {
 
-// The hashes of the keys under the pool's secret.
-result<std::vector<key_hash>> hash_keys(client_impl& impl, const char* what, key_list keys) {
-  if (auto open = impl.open_for_calls(); !open)
-    return open.error();
+// The keys as hashes under the pool's secret, and the session they are asked of.
+struct hashed_keys {
+  lifeline_ptr line;
+  std::vector<key_hash> hashes;
+};
+
+result<hashed_keys> hash_keys(client_impl& impl, const char* what, key_list keys) {
+  auto line = impl.line();
+  if (!line)
+    return line.error();
   if (auto fits = check_batch(what, keys.size()); !fits)
     return fits.error();
-  auto s = impl.wire().latest();
-  if (!s)
-    return {ec::session_over, failure(what, "the client was closed")};
-  std::vector<key_hash> hashes;
-  hashes.reserve(keys.size());
+  hashed_keys out{*std::move(line), {}};
+  out.hashes.reserve(keys.size());
   for (auto key : keys) {
     if (auto code = check_key(key); code != ec::ok)
       return {code, failure(what, "a key has 1 to " + std::to_string(bounds::key_bytes_max) + " bytes, not "
                                     + std::to_string(key.size()))};
-    hashes.push_back(hash_key(s->secret, key));
+    out.hashes.push_back(hash_key(out.line->life->secret, key));
   }
-  return hashes;
+  return out;
+}
+
+std::vector<key_hash> picked(std::span<const key_hash> hashes, std::span<const std::uint32_t> positions) {
+  std::vector<key_hash> out;
+  out.reserve(positions.size());
+  for (auto i : positions)
+    out.push_back(hashes[i]);
+  return out;
 }
 
 // -- lookups, with and without pins
 
+// Answers what it can in the pool itself, when it is made; asks marud for what is left open.
 class lookup_base {
 public:
-  lookup_base(impl_ptr impl, const char* what, std::vector<key_hash> hashes, holding takes, bool prefix_stop)
+  lookup_base(impl_ptr impl, const char* what, hashed_keys keys, holding takes, bool prefix_stop)
       : impl_(std::move(impl)),
         what_(what),
-        hashes_(std::move(hashes)),
+        line_(std::move(keys.line)),
+        hashes_(std::move(keys.hashes)),
         takes_(takes),
-        ask_(impl_->wire(), what, request_of(hashes_, takes, prefix_stop), impl_->deadline()) {}
+        prefix_stop_(prefix_stop),
+        deadline_(impl_->deadline()) {
+    begin();
+  }
 
   lookup_base(const lookup_base&) = delete;
   lookup_base& operator=(const lookup_base&) = delete;
 
   // Pins that are granted to nobody are ended.
   ~lookup_base() {
-    if (takes_ == holding::nothing || !ask_.used() || impl_->wire().forked())
+    if (takes_ == holding::nothing || impl_->wire().forked())
       return;
-    auto number = ask_.used()->wire_number;
-    ask_.abandon([impl = impl_.get(), number, hashes = std::move(hashes_), takes = takes_](outcome& o) {
+    if (!given_)
+      undo(*line_, hashes_, takes_, local_);
+    if (!ask_ || !ask_->used())
+      return;
+    auto number = ask_->used()->wire_number;
+    ask_->abandon([impl = impl_.get(), number, hashes = std::move(open_), takes = takes_](outcome& o) {
       if (o.code != ec::ok)
         return;
       if (auto items = decode_found(std::get<found_reply>(o.reply).items); items && items->size() == hashes.size())
-        impl->held().unpin_later(number, pins_of(hashes, *items, takes));
+        impl->held().unpin_later(number, pins_of(hashes, *items, takes).ids);
     });
   }
 
 protected:
-  // The answer, once `keep` took it. Where a reconnect has made its pins void it is asked for again.
+  // True when finish() will not wait for marud.
+  bool answered() { return !ask_ || ask_->ready(); }
+
+  // What the answer to the open keys is, once `keep` took it. Where a reconnect has made its pins void it is asked for again.
   template <class Keep>
-  result<std::vector<found>> finish(Keep keep) {
+  result<std::vector<found>> finish_open(Keep keep) {
     for (;;) {
-      auto reply = ask_.finish();
+      auto reply = ask_->finish();
       if (!reply)
         return reply.error();
       auto items = decode_found(reply->items);
-      if (!items || items->size() != hashes_.size())
+      if (!items || items->size() != open_.size())
         return nonsense(what_);
       if (keep(*items))
         return *std::move(items);
-      ask_.repeat();
+      ask_->repeat();
     }
   }
 
-  static std::vector<pin_id> pins_of(std::span<const key_hash> hashes, std::span<const found> items, holding takes) {
-    std::vector<pin_id> out;
+  // All of the answer; `open`: that of the open keys.
+  std::vector<found> joined(std::vector<found> open) {
+    given_ = true;
+    for (std::size_t n = 0; n < open.size(); ++n)
+      local_.items[local_.open[n]] = open[n];
+    return std::move(local_.items);
+  }
+
+  struct pinned {
+    std::vector<pin_id> ids;
+    std::vector<page_ref> pages;
+  };
+  static pinned pins_of(std::span<const key_hash> hashes, std::span<const found> items, holding takes) {
+    pinned out;
     for (std::size_t i = 0; i < items.size(); ++i)
-      if (items[i].code == ec::ok)
-        out.push_back(pin_of(takes, hashes[i], items[i].where));
+      if (items[i].code == ec::ok) {
+        out.ids.push_back(pin_of(takes, hashes[i], items[i].where));
+        out.pages.push_back(items[i].where.page);
+      }
     return out;
   }
   // Books what the answer took. False where the answer is void.
   bool book(std::span<const found> items) {
-    return impl_->held().add_pins(ask_.used()->wire_number, pins_of(hashes_, items, takes_));
+    auto taken = pins_of(open_, items, takes_);
+    return impl_->held().add_pins(ask_->used()->wire_number, taken.ids, taken.pages);
   }
 
-  // With the pins of the hits in the book as pins by key.
+  // With pins by key: those of the hits are in the book, or in the session's holds.
   result<std::vector<found>> finish_pinned() {
     for (;;) {
-      auto items = finish([this](std::span<const found> found) { return book(found); });
+      if (!ask_)
+        return joined({});
+      auto items = finish_open([this](std::span<const found> found) { return book(found); });
       if (!items)
         return items;
       auto counts = still_counts();
-      if (counts)
-        return items;
+      if (counts && ask_->used()->life->tenure == line_->life->tenure)
+        return joined(*std::move(items));
       if (counts.code() != ec::gone) {
-        auto given_up = impl_->held().drop_pins(pins_of(hashes_, *items, takes_));
+        auto given_up = impl_->held().drop_pins(pins_of(open_, *items, takes_).ids);
         impl_->held().unpin_later(given_up.wire, given_up.pins);
-        return counts.error();
+        if (!counts)
+          return counts.error();
       }
-      ask_.repeat();
+      // Another session: what the one before has pinned is not this one's.
+      undo(*line_, hashes_, takes_, local_);
+      local_ = {};
+      auto line = impl_->line();
+      if (!line)
+        return line.error();
+      line_ = *std::move(line);
+      begin();
     }
   }
 
   // Is what was booked last marud's view too? A process that stood still between the answer and the booking may find its
   // lease over: then it waits for the next one. gone: that is another session's.
   status still_counts() {
-    if (auto may = impl_->wire().usable(ask_.deadline()); !may)
+    if (auto may = impl_->wire().usable(deadline_); !may)
       return may;
-    if (impl_->held().tenure() != ask_.used()->life->tenure)
+    if (impl_->held().tenure() != ask_->used()->life->tenure)
       return {ec::gone, failure(what_, "its session is over")};
     return {};
   }
 
   impl_ptr impl_;
   const char* what_;
+  lifeline_ptr line_;
   std::vector<key_hash> hashes_;
   holding takes_;
-  exchange<lookup_request> ask_;
+  bool prefix_stop_;
+  time_point deadline_;
+  local_answers local_;
+  bool given_ = false;          // the local pins are the caller's
+  std::vector<key_hash> open_;  // the keys that marud is asked for
+  std::optional<exchange<lookup_request>> ask_;
 
 private:
-  static lookup_request request_of(std::span<const key_hash> hashes, holding takes, bool prefix_stop) {
-    return {flags_of(takes, prefix_stop), encode_hashes(hashes)};
+  void begin() {
+    local_ = read_locally(*line_, hashes_, takes_, prefix_stop_);
+    open_ = picked(hashes_, local_.open);
+    ask_.reset();
+    if (!open_.empty() || hashes_.empty())
+      ask_.emplace(impl_->wire(), what_, lookup_request{flags_of(takes_, prefix_stop_), encode_hashes(open_)},
+                   deadline_);
   }
 };
 
 class lookup_operation final : public pending<lookup_result>, private lookup_base {
 public:
   using lookup_base::lookup_base;
-  bool ready() override { return ask_.ready(); }
+  bool ready() override { return answered(); }
 
   result<lookup_result> get() override {
-    auto items = takes_ == holding::pin ? finish_pinned() : finish([](const auto&) { return true; });
+    auto items = takes_ == holding::pin ? finish_pinned() : finish_unpinned();
     if (!items)
       return items.error();
     lookup_result out(items->size());
@@ -141,12 +202,20 @@ public:
         out[i] = (*items)[i].where;
     return out;
   }
+
+private:
+  result<std::vector<found>> finish_unpinned() {
+    if (!ask_)
+      return joined({});
+    auto items = finish_open([](const auto&) { return true; });
+    return items ? joined(*std::move(items)) : items;
+  }
 };
 
 class pin_operation final : public pending<std::vector<bool>>, private lookup_base {
 public:
   using lookup_base::lookup_base;
-  bool ready() override { return ask_.ready(); }
+  bool ready() override { return answered(); }
 
   result<std::vector<bool>> get() override {
     auto items = finish_pinned();
@@ -161,44 +230,52 @@ public:
 
 class retrieve_operation final : public pending<std::vector<view>>, private lookup_base {
 public:
-  retrieve_operation(impl_ptr impl, std::vector<key_hash> hashes, bool prefix_stop)
-      : lookup_base(std::move(impl), "retrieve keys", std::move(hashes), holding::view, prefix_stop),
-        prefix_stop_(prefix_stop) {}
-  bool ready() override { return ask_.ready(); }
+  retrieve_operation(impl_ptr impl, hashed_keys keys, bool prefix_stop)
+      : lookup_base(std::move(impl), "retrieve keys", std::move(keys), holding::view, prefix_stop) {}
+  bool ready() override { return answered(); }
 
   result<std::vector<view>> get() override {
-    client_impl::hold guard{*impl_};
-    for (;;) {
-      if (auto open = impl_->open_for_calls(); !open)
-        return open.error();
-      auto items = finish([this](std::span<const found> found) { return book(found); });
+    if (auto open = impl_->open_for_calls(); !open)
+      return open.error();
+    std::vector<view> views(hashes_.size());
+    given_ = true;  // to views, which end them whatever happens
+    for (std::size_t i = 0; i < views.size(); ++i)
+      if (local_.items[i].code == ec::ok)
+        views[i] = client_impl::make_view(line_, hashes_[i], local_.items[i].where, local_.pins[i]);
+    while (ask_) {
+      auto items = finish_open([this](std::span<const found> found) { return book(found); });
       if (!items)
         return items.error();
-      auto views = make_views(*items);
-      if (views || views.code() != ec::gone)  // gone: the session ended meanwhile
-        return views;
-      ask_.repeat();
+      auto shown = make_open_views(*items, views);
+      if (shown)
+        break;
+      if (shown.code() != ec::gone)  // gone: the session ended meanwhile
+        return shown.error();
+      ask_->repeat();
     }
+    return show(std::move(views));
   }
 
 private:
   // REQUIRES: the hits' pins are in the book. Each belongs to its view from here on, whatever happens: the
   // views that go undo it.
-  result<std::vector<view>> make_views(std::span<const found> items) {
-    auto s = ask_.used();
-    std::vector<view> views(items.size());
-    std::vector<page_ref> pages;
-    for (std::size_t i = 0; i < views.size(); ++i)
-      if (auto& item = items[i]; item.code == ec::ok) {
-        views[i] = impl_->make_view(*s, hashes_[i], item.where);
-        pages.push_back(item.where.page);
-      }
-    if (auto counts = still_counts(); !counts)
-      return counts.error();
-    if (auto mapped = impl_->map_regions(*s, pages, ask_.deadline()); !mapped)
-      return mapped.error();
+  status make_open_views(std::span<const found> items, std::vector<view>& views) {
+    auto line = std::make_shared<const lifeline>(impl_, ask_->used()->life, ask_->used()->wire_number);
+    for (std::size_t n = 0; n < items.size(); ++n) {
+      auto i = local_.open[n];
+      views[i] = items[n].code == ec::ok ? client_impl::make_view(line, hashes_[i], items[n].where, {}) : view{};
+    }
+    return still_counts();
+  }
+
+  result<std::vector<view>> show(std::vector<view> views) {
     for (std::size_t i = 0; i < views.size(); ++i) {
-      auto shown = views[i] ? impl_->show(*s, views[i]) : status{};
+      auto shown = views[i] ? impl_->show(views[i]) : status{};
+      if (shown.code() == ec::missing) {
+        if (auto mapped = map_all(views); !mapped)
+          return mapped.error();
+        shown = impl_->show(views[i]);
+      }
       if (shown)
         continue;
       if (shown.code() != ec::corrupt)
@@ -209,7 +286,17 @@ private:
     return views;
   }
 
-  bool prefix_stop_;
+  // Asks for the regions of all pages that are not mapped yet.
+  status map_all(std::span<const view> views) {
+    std::vector<page_ref> pages;
+    for (const auto& v : views)
+      if (v)
+        pages.push_back(v.where().page);
+    // The session may be another one by now; the regions are the pool's.
+    auto s = impl_->wire().latest();
+    bool same = s && s->life->pool == line_->life->pool;
+    return impl_->map_regions(same ? *s->life : *line_->life, pages, deadline_);
+  }
 };
 
 // -- a code per key
@@ -248,18 +335,67 @@ private:
   exchange<Request> ask_;
 };
 
+// Asks marud for what the pool itself does not answer.
+class exists_operation final : public pending<std::vector<bool>> {
+public:
+  exists_operation(const impl_ptr& impl, const hashed_keys& keys) : local_(exist_locally(*keys.line, keys.hashes)) {
+    if (auto open = picked(keys.hashes, local_.open); !open.empty() || keys.hashes.empty())
+      ask_.emplace(impl, "ask for keys", open.size(), exists_request{0, encode_hashes(open)});
+  }
+  bool ready() override { return !ask_ || ask_->ready(); }
+
+  result<std::vector<bool>> get() override {
+    std::vector<bool> out(local_.items.size());
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = local_.items[i].code == ec::ok;
+    if (!ask_)
+      return out;
+    auto open = ask_->get();
+    if (!open)
+      return open.error();
+    for (std::size_t n = 0; n < local_.open.size(); ++n)
+      out[local_.open[n]] = (*open)[n];
+    return out;
+  }
+
+private:
+  local_answers local_;
+  std::optional<codes_operation<exists_request, bool>> ask_;
+};
+
 // -- unpin
+
+struct dropped_keys {
+  std::vector<bool> locally;     // per key: a pin that was taken without a message ended
+  holdings::dropped by_message;  // of the other keys
+};
+
+result<dropped_keys> drop_pins_by_key(client_impl& impl, key_list keys) {
+  auto hashed = hash_keys(impl, "unpin keys", keys);
+  if (!hashed)
+    return hashed.error();
+  dropped_keys out{unpin_locally(*hashed->line, hashed->hashes), {}};
+  std::vector<pin_id> others;
+  for (std::size_t i = 0; i < keys.size(); ++i)
+    if (!out.locally[i])
+      others.push_back({hashed->hashes[i], {}});
+  out.by_message = impl.held().drop_pins(others);
+  return out;
+}
 
 // A pin leaves the client's book before the message goes out, so it ends in any case: by the message, or with the
 // connection, since what is not in the book is not declared when the client comes back.
 class unpin_operation final : public pending<std::vector<bool>> {
 public:
-  unpin_operation(impl_ptr impl, holdings::dropped dropped)
-      : impl_(std::move(impl)), dropped_(std::move(dropped)), until_(impl_->deadline()) {
+  unpin_operation(impl_ptr impl, dropped_keys keys)
+      : impl_(std::move(impl)),
+        ended_(std::move(keys.locally)),
+        dropped_(std::move(keys.by_message)),
+        until_(impl_->deadline()) {
     auto s = impl_->wire().now();
     if (s && s->wire_number == dropped_.wire && !dropped_.pins.empty())
       call_ = s->wire->send(unpin_of(dropped_.pins));
-    if (!call_)
+    if (!call_ && !dropped_.pins.empty())
       queue();
   }
   ~unpin_operation() override {
@@ -272,17 +408,17 @@ public:
     if (auto open = impl_->open_for_calls(); !open)
       return open.error();
     if (!call_)
-      return dropped_.known;
+      return joined();
     if (!call_->wait_until(until_))
       return {ec::timeout, failure("unpin keys", "marud did not answer before the deadline")};
     auto answered_call = std::exchange(call_, nullptr);
     auto& o = answered_call->result();
     if (o.code != ec::ok)
-      return dropped_.known;
+      return joined();
     auto& reply = std::get<codes_reply>(o.reply);
     if (static_cast<ec>(reply.code) != ec::ok) {  // busy, or marud stops: with the connection the pin ends as well
       queue();
-      return dropped_.known;
+      return joined();
     }
     auto codes = decode_codes(reply.codes);
     if (!codes || codes->size() != dropped_.pins.size())
@@ -291,10 +427,18 @@ public:
     for (std::size_t i = 0; i < dropped_.known.size(); ++i)
       if (dropped_.known[i])
         dropped_.known[i] = (*codes)[next++] == ec::ok;
-    return dropped_.known;
+    return joined();
   }
 
 private:
+  // Those that ended locally, and of the others those that marud ended.
+  std::vector<bool> joined() {
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < ended_.size(); ++i)
+      if (!ended_[i])
+        ended_[i] = dropped_.known[next++];
+    return std::move(ended_);
+  }
   void queue() {
     impl_->held().unpin_later(dropped_.wire, dropped_.pins);
     impl_->wake();
@@ -307,51 +451,66 @@ private:
   }
 
   impl_ptr impl_;
+  std::vector<bool> ended_;
   holdings::dropped dropped_;
   time_point until_;
   std::shared_ptr<call> call_;
 };
 
-result<holdings::dropped> drop_pins_by_key(client_impl& impl, key_list keys) {
-  auto hashes = hash_keys(impl, "unpin keys", keys);
-  if (!hashes)
-    return hashes.error();
-  std::vector<pin_id> pins;
-  for (const auto& hash : *hashes)
-    pins.push_back({hash, {}});
-  return impl.held().drop_pins(pins);
-}
-
 }  // namespace
 
 pending_ptr<lookup_result> start_lookup(const impl_ptr& impl, key_list keys, lookup_flags flags) {
-  auto hashes = hash_keys(*impl, "look up keys", keys);
-  if (!hashes)
-    return answered<lookup_result>(hashes.error());
-  return std::make_unique<lookup_operation>(impl, "look up keys", *std::move(hashes),
+  auto hashed = hash_keys(*impl, "look up keys", keys);
+  if (!hashed)
+    return answered<lookup_result>(hashed.error());
+  return std::make_unique<lookup_operation>(impl, "look up keys", *std::move(hashed),
                                             flags.pin ? holding::pin : holding::nothing, flags.prefix_stop);
 }
 
 pending_ptr<std::vector<bool>> start_pin(const impl_ptr& impl, key_list keys, bool prefix_stop) {
-  auto hashes = hash_keys(*impl, "pin keys", keys);
-  if (!hashes)
-    return answered<std::vector<bool>>(hashes.error());
-  return std::make_unique<pin_operation>(impl, "pin keys", *std::move(hashes), holding::pin, prefix_stop);
+  auto hashed = hash_keys(*impl, "pin keys", keys);
+  if (!hashed)
+    return answered<std::vector<bool>>(hashed.error());
+  return std::make_unique<pin_operation>(impl, "pin keys", *std::move(hashed), holding::pin, prefix_stop);
 }
 
 pending_ptr<std::vector<view>> start_retrieve(const impl_ptr& impl, key_list keys, bool prefix_stop) {
-  auto hashes = hash_keys(*impl, "retrieve keys", keys);
-  if (!hashes)
-    return answered<std::vector<view>>(hashes.error());
-  return std::make_unique<retrieve_operation>(impl, *std::move(hashes), prefix_stop);
+  auto hashed = hash_keys(*impl, "retrieve keys", keys);
+  if (!hashed)
+    return answered<std::vector<view>>(hashed.error());
+  return std::make_unique<retrieve_operation>(impl, *std::move(hashed), prefix_stop);
+}
+
+std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_view key) {
+  auto line = impl->line();
+  if (!line || check_key(key) != ec::ok)
+    return std::nullopt;
+  const auto& life = *(*line)->life;
+  if (!life.local || !life.local->is_open())
+    return std::nullopt;
+  auto hash = hash_key(life.secret, key);
+  auto& table = *life.holds->table();
+  location where;
+  local_pin pinned;
+  auto seen = life.local->pin(hash, true, table, where, pinned);
+  if (seen == cxl::sight::miss) {
+    table.count({.misses = 1});
+    return result<view>{ec::missing, "failed to retrieve a key: it is not there"};
+  }
+  if (seen != cxl::sight::hit)
+    return std::nullopt;
+  auto made = client_impl::make_view(*std::move(line), hash, where, pinned);
+  if (!impl->show(made))
+    return std::nullopt;
+  table.count({.hits = 1});
+  return result<view>{std::move(made)};
 }
 
 pending_ptr<std::vector<bool>> start_exists(const impl_ptr& impl, key_list keys) {
-  auto hashes = hash_keys(*impl, "ask for keys", keys);
-  if (!hashes)
-    return answered<std::vector<bool>>(hashes.error());
-  return std::make_unique<codes_operation<exists_request, bool>>(impl, "ask for keys", keys.size(),
-                                                                 exists_request{0, encode_hashes(*hashes)});
+  auto hashed = hash_keys(*impl, "ask for keys", keys);
+  if (!hashed)
+    return answered<std::vector<bool>>(hashed.error());
+  return std::make_unique<exists_operation>(impl, *hashed);
 }
 
 pending_ptr<std::vector<bool>> start_unpin(const impl_ptr& impl, key_list keys) {
@@ -365,17 +524,18 @@ status queue_unpin(const impl_ptr& impl, key_list keys) {
   auto dropped = drop_pins_by_key(*impl, keys);
   if (!dropped)
     return dropped.error();
-  impl->held().unpin_later(dropped->wire, dropped->pins);
-  impl->wake();
+  impl->held().unpin_later(dropped->by_message.wire, dropped->by_message.pins);
+  if (!dropped->by_message.pins.empty())
+    impl->wake();
   return {};
 }
 
 pending_ptr<std::vector<ec>> start_remove(const impl_ptr& impl, key_list keys) {
-  auto hashes = hash_keys(*impl, "remove keys", keys);
-  if (!hashes)
-    return answered<std::vector<ec>>(hashes.error());
+  auto hashed = hash_keys(*impl, "remove keys", keys);
+  if (!hashed)
+    return answered<std::vector<ec>>(hashed.error());
   return std::make_unique<codes_operation<remove_request, ec>>(impl, "remove keys", keys.size(),
-                                                               remove_request{encode_hashes(*hashes)});
+                                                               remove_request{encode_hashes(hashed->hashes)});
 }
 
 }  // namespace maru::net

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,9 @@ using pending_ptr = std::unique_ptr<pending<T>>;
 pending_ptr<lookup_result> start_lookup(const impl_ptr& impl, key_list keys, lookup_flags flags);
 pending_ptr<std::vector<bool>> start_pin(const impl_ptr& impl, key_list keys, bool prefix_stop);
 pending_ptr<std::vector<view>> start_retrieve(const impl_ptr& impl, key_list keys, bool prefix_stop);
+// A view of one key with nothing in between, or that it is missing; empty where it takes more than the pool itself, or the
+// key is none: then start_retrieve knows what to do.
+std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_view key);
 pending_ptr<std::vector<bool>> start_exists(const impl_ptr& impl, key_list keys);
 pending_ptr<std::vector<bool>> start_unpin(const impl_ptr& impl, key_list keys);
 pending_ptr<std::vector<ec>> start_remove(const impl_ptr& impl, key_list keys);

@@ -4,10 +4,11 @@
 
 namespace maru::net {
 
-void pin_book::add(const pin_id& pin) {
+void pin_book::add(const pin_id& pin, page_ref page) {
   auto [at, first] = entries_.try_emplace(pin);
-  if (first && record_)
-    at->second.slot = record_->add(pin);
+  if (first && table_)
+    at->second.held = table_->add({page, pin.by_view()});
+  at->second.taken = std::chrono::steady_clock::now();
   ++at->second.count;
   ++size_;
   keys_ += pin.by_view() ? 0 : 1;
@@ -20,8 +21,8 @@ pin_book::entries::iterator pin_book::take(entries::iterator at, std::uint32_t n
   at->second.count -= n;
   if (at->second.count > 0)
     return std::next(at);
-  if (record_)
-    record_->drop(at->second.slot);
+  if (table_)
+    table_->drop(at->second.held);
   return entries_.erase(at);
 }
 
@@ -41,10 +42,12 @@ std::vector<pin_id> pin_book::all() const {
   return pins;
 }
 
-std::vector<pin_id> pin_book::drop_keys() {
+std::vector<pin_id> pin_book::drop_keys() { return drop_keys_of(std::chrono::steady_clock::time_point::max()); }
+
+std::vector<pin_id> pin_book::drop_keys_of(std::chrono::steady_clock::time_point before) {
   std::vector<pin_id> dropped;
   for (auto at = entries_.begin(); at != entries_.end();) {
-    if (at->first.by_view()) {
+    if (at->first.by_view() || at->second.taken >= before) {
       ++at;
       continue;
     }

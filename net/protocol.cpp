@@ -27,6 +27,7 @@ void add_protocol_types(caf::actor_system_config& cfg) {
     .add_message_type<show_region_reply>("srr")
     .add_message_type<usage_request>("us")
     .add_message_type<usage_reply>("usr")
+    .add_message_type<attach_request>("at")
     .add_message_type<close_request>("cl")
     .add_message_type<close_reply>("clr")
     .add_message_type<admin_request>("adm")

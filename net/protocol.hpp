@@ -20,7 +20,7 @@ class actor_system_config;
 
 namespace maru::net {
 
-inline constexpr std::uint32_t protocol_version = 3;
+inline constexpr std::uint32_t protocol_version = 4;
 
 // First message of a worker. `resume_session` != 0 asks to go on with a session known to the pool, proven by
 // `resume_secret`; `pinned` are the hashes it holds pinned (one per pin), `viewed` what its views hold, `grants` the pages
@@ -108,6 +108,11 @@ struct show_region_request {
 struct usage_request {
   bool totals = true;
 };
+// The worker has read `index_nonce` where it maps the index, and written this one (16 bytes) into its session's file: do
+// both sides see the same memory?
+struct attach_request {
+  std::string nonce;
+};
 struct close_request {
   std::uint8_t reason = 0;
 };
@@ -191,6 +196,8 @@ using session_actor = caf::typed_actor<
   caf::replies_to<show_region_request>::with<show_region_reply>,
   // Its regions, the pages that it has there, and totals.
   caf::replies_to<usage_request>::with<usage_reply>,
+  // ok: the worker may look keys up and pin them without a message. invalid: its memory is not marud's.
+  caf::replies_to<attach_request>::with<codes_reply>,
   // Ends the session: pins and grants end with it.
   caf::replies_to<close_request>::with<close_reply>>;
 
@@ -216,10 +223,13 @@ struct hello_reply {
   std::uint64_t page_bytes = 0;  // granted page size: asked for, rounded up
   std::uint32_t lease_ms = 0;
   std::uint32_t grants_max = 0;
-  std::string lock_path;        // file the worker locks to prove that it lives
-  std::uint8_t checksums = 0;   // a payload_checksums
-  std::uint8_t visibility = 0;  // cxl::coherence of the pool
-  std::string kept;             // resume: code per declared grant (ok, or gone: committed or lost)
+  std::string lock_path;             // file the worker locks to prove that it lives
+  std::uint8_t checksums = 0;        // a payload_checksums
+  std::uint8_t visibility = 0;       // cxl::coherence of the pool
+  std::uint64_t slot_bytes = 0;      // of the pool: where in the metadata its parts lie
+  std::string index_nonce;           // 16 bytes, to be found in the index of the pool's metadata
+  std::uint32_t pin_age_max_ms = 0;  // pins by key that are older end; 0: none does
+  std::string kept;                  // resume: code per declared grant (ok, or gone: committed or lost)
   std::vector<device_row> devices;
 };
 
@@ -263,6 +273,7 @@ MARU_INSPECT(renew_request, "rn", x.seen_epoch, x.leaving)
 MARU_INSPECT(regions_request, "rg", x.ids)
 MARU_INSPECT(show_region_request, "sr", x.index, x.pages)
 MARU_INSPECT(usage_request, "us", x.totals)
+MARU_INSPECT(attach_request, "at", x.nonce)
 MARU_INSPECT(close_request, "cl", x.reason)
 MARU_INSPECT(grant_reply, "grr", x.code, x.grants)
 MARU_INSPECT(codes_reply, "cdr", x.code, x.codes)
@@ -278,7 +289,7 @@ MARU_INSPECT(close_reply, "clr", x.code)
 MARU_INSPECT(device_row, "dev", x.id, x.path, x.size, x.align)
 MARU_INSPECT(hello_reply, "hellor", x.code, x.reason, x.server_version, x.session, x.handle, x.pool, x.incarnation,
              x.secret, x.resume_secret, x.epoch, x.page_bytes, x.lease_ms, x.grants_max, x.lock_path, x.checksums,
-             x.visibility, x.kept, x.devices)
+             x.visibility, x.slot_bytes, x.index_nonce, x.pin_age_max_ms, x.kept, x.devices)
 MARU_INSPECT(admin_request, "adm", x.verb, x.arguments)
 MARU_INSPECT(admin_reply, "admr", x.code, x.body)
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstring>
 #include <string_view>
 #include <thread>
 #include <tuple>
@@ -118,6 +119,32 @@ result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_poi
       return lock.error();
     std::this_thread::sleep_for(std::chrono::milliseconds{1});
   }
+}
+
+result<std::shared_ptr<const local_pool>> attach_locally(const client_options& options, const hello_reply& reply,
+                                                         const std::string& pool_path, session_holds* holds, link& wire,
+                                                         time_point deadline) {
+  if (!options.local_reads)
+    return {ec::bad_option, "this client was told not to (local_reads, MARU_LOCAL_READS)"};
+  uuid nonce;
+  if (reply.index_nonce.size() != nonce.bytes.size() || holds == nullptr)
+    return {ec::unavailable, "marud runs on another host, or does not offer it"};
+  std::memcpy(nonce.bytes.data(), reply.index_nonce.data(), nonce.bytes.size());
+  auto local = local_pool::open(pool_path, reply.devices.front().size, reply.slot_bytes, nonce, reply.epoch);
+  if (!local)
+    return local;
+  auto mine = random_uuid();
+  holds->table()->write_nonce(mine);
+  auto sent = wire.send(attach_request{bytes_of(mine)});
+  if (!sent || !sent->wait_until(deadline)) {
+    if (sent)
+      sent->abandon([](outcome&) {});
+    return {ec::timeout, "marud did not confirm in time that both see the same memory"};
+  }
+  auto& o = sent->result();
+  if (o.code != ec::ok || std::get<codes_reply>(o.reply).code != static_cast<std::uint8_t>(ec::ok))
+    return {ec::invalid, "marud does not see what this process writes: the session's file here is another one"};
+  return local;
 }
 
 std::string local_path(const client_options& options, const std::string& path) {

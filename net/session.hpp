@@ -16,7 +16,9 @@
 #include "net/client.hpp"
 #include "net/holdings.hpp"
 #include "net/link.hpp"
+#include "net/local_pool.hpp"
 #include "net/region_map.hpp"
+#include "net/session_holds.hpp"
 
 namespace maru::net {
 
@@ -36,6 +38,13 @@ struct session_life {
   std::shared_ptr<const mapped_pool> pool;
   std::shared_ptr<file_lock> alive;  // null where marud runs on another host
   std::string lock_path;
+  hash_secret secret{};
+  std::uint64_t page_bytes = 0;
+  std::chrono::milliseconds pin_age_max{};  // 0: pins by key may grow old
+  payload_checksums checksums = payload_checksums::off;
+  std::shared_ptr<session_holds> holds;     // null where there is no file for it
+  std::shared_ptr<const local_pool> local;  // null where keys are looked up by message, and then:
+  std::string why_not_local;
 };
 
 // A session over one connection. Never changes; a resumed session is a new object with the same id and tenure.
@@ -44,11 +53,8 @@ struct session {
   std::uint64_t wire_number = 0;  // see holdings
   std::uint64_t id = 0;
   std::string resume_secret;
-  hash_secret secret{};
   std::uint64_t epoch = 0;
-  std::uint64_t page_bytes = 0;
   std::chrono::milliseconds lease{};
-  payload_checksums checksums = payload_checksums::off;
   std::shared_ptr<const session_life> life;
 };
 using session_ptr = std::shared_ptr<const session>;
@@ -66,6 +72,12 @@ result<hello_reply> greet(link& wire, hello message, time_point deadline);
 // Locks the file that proves that this process lives. An empty pointer where it cannot be opened: marud runs on
 // another host. `in_use`: somebody else holds it.
 result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_point deadline);
+
+// Maps the pool's index for reading, and has marud confirm that both sides see the same memory. Errors say why keys are
+// looked up by message.
+result<std::shared_ptr<const local_pool>> attach_locally(const client_options& options, const hello_reply& reply,
+                                                         const std::string& pool_path, session_holds* holds, link& wire,
+                                                         time_point deadline);
 
 // Where this process sees a path that marud names.
 std::string local_path(const client_options& options, const std::string& path);
