@@ -220,7 +220,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
       auto table = cxl::held_pages::open(reply.lock_path);
       if (!table)
         return table.error();
-      life->holds = std::make_shared<session_holds>(*std::move(table));
+      life->holds = std::make_shared<session_holds>(*std::move(table), reply.pins_max);
     }
   }
   life->lock_path = reply.lock_path;
