@@ -234,6 +234,11 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   }
   auto made = std::make_shared<session>();
   made->wire = wire;
+  made->commits = std::make_shared<commit_queue>(
+    [to = wire.get()](commit_request request, std::shared_ptr<receiver> asker) {
+      return to->send(std::move(request), std::move(asker));
+    },
+    jobs_);
   made->wire_number = declared.wire;
   made->id = reply.session;
   made->resume_secret = reply.resume_secret;
