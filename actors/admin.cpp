@@ -166,7 +166,8 @@ json admin::stat(const json& arguments) {
   auto out = location_json(entry->details->where);
   out["found"] = true;
   out["hash"] = to_string(hash);
-  out["pins"] = entry->details->pins;
+  // Those by message are in their workers' tables as well.
+  out["pins"] = std::max<std::uint64_t>(entry->details->pins, env_->tables->holders(entry->details->where.page));
   out["state"] = entry->details->evicting ? "evicting" : "committed";
   if (auto record = env_->store->entry(hash); record && *record) {
     out["committed_ms"] = (*record)->committed_ms;

@@ -29,6 +29,16 @@ std::vector<std::pair<session_id, session_tables::table>> session_tables::all() 
   return {tables_.begin(), tables_.end()};
 }
 
+std::size_t session_tables::holders(page_ref page) const {
+  std::size_t n = 0;
+  std::shared_lock lock{mutex_};
+  for (const auto& [session, file] : tables_) {
+    hold held;
+    n += file->look_up(std::span{&page, 1}, std::span{&held, 1}) && held.any() ? 1 : 0;
+  }
+  return n;
+}
+
 std::vector<session_tables::hold> session_tables::held(std::span<const page_ref> pages) const {
   std::vector<hold> out(pages.size());
   if (pages.empty())
@@ -38,6 +48,7 @@ std::vector<session_tables::hold> session_tables::held(std::span<const page_ref>
   for (const auto& [session, file] : tables_)
     if (!file->look_up(pages, out))
       return std::vector<hold>(pages.size(), {true, true});
+  cxl::conclude();  // what those who held a page have read of it is read
   return out;
 }
 

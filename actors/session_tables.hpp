@@ -31,6 +31,8 @@ public:
   table find(session_id session) const;
   std::vector<std::pair<session_id, table>> all() const;
 
+  // How many sessions hold a page, as of now.
+  std::size_t holders(page_ref page) const;
   // What is held of each page by anybody. REQUIRES, for an answer that stays true: the caller has marked the pages and a
   // full fence is behind it (descriptor_table::announce). A file that cannot be read holds them all.
   std::vector<hold> held(std::span<const page_ref> pages) const;

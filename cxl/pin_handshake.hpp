@@ -3,14 +3,15 @@
 // handshake; E. W. Dijkstra, "Cooperating sequential processes", 1965).
 //
 //   reader (a worker)                         evictor (marud)
-//   slot := page                              state := evicting, of each victim
-//   fence                                     fence
-//   state as before? read the bytes,          page in any slot of any table? state := committed: step back
-//   then slot := 0                            else: forget the entry, state := free with the next generation
-//   else: slot := 0, ask by message
+//   take_pin: slot := page                    announce: state := evicting, of each victim
+//             fence                           settle:   fence
+//   state as before? read the bytes,          read all slots of all tables
+//   end_pin:  slot := 0                       conclude: the pins that were not seen are over
+//   else: slot := 0, ask by message           page in any slot? state := committed: step back
+//                                             else: forget the entry, state := free with the next generation
 //
 // Written over a `Words` policy, so that tests/cxl/handshake_model_test.cpp runs these very lines through every
-// interleaving, with stores that stay in a store buffer as long as the fences let them. docs/fast-path.md has the argument.
+// interleaving, over memory that is as weak as x86, Arm and C++20 allow. docs/fast-path.md has the argument.
 #pragma once
 
 #include <atomic>
@@ -24,13 +25,21 @@ namespace maru::cxl {
 struct shared_words {
   using word = std::atomic_ref<std::uint64_t>;
   static_assert(word::is_always_lock_free);
-  // ThreadSanitizer knows no fences, but sees none of the loads that this one is for either: they are the kernel's.
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wtsan"
   // The slot names the page: where a worker may die.
   static void named() { kill_point(kill_at::pin_named); }
+
+  // ThreadSanitizer has the fences made, but does not follow what they order, which GCC warns of. Nothing that it could
+  // take for a race hangs on them in marud, which reads the slots from files; a test that reads them in place for it
+  // loads with acquire order.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
   static void full_fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+  static void acquire_fence() { std::atomic_thread_fence(std::memory_order_acquire); }
+#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
+#endif
 };
 
 // Reader: names the page in its slot; true where the page's state word is still `expected` then, and so the page stays
@@ -46,16 +55,30 @@ bool take_pin(typename Words::word slot, std::uint64_t page, typename Words::wor
   return false;
 }
 
-// Evictor, of each victim; then a full fence, then it looks at the tables.
-template <class Word>
-void announce(Word state, std::uint64_t evicting) {
-  state.store(evicting, std::memory_order_release);
-}
-
 // Reader: its last load of the page's bytes is before this.
 template <class Words = shared_words>
 void end_pin(typename Words::word slot) {
   slot.store(0, std::memory_order_release);
+}
+
+// Evictor: marks a victim; `evicting` is its state word with that state. Nobody who looks at the word from now on pins.
+template <class Words = shared_words>
+void announce(typename Words::word state, std::uint64_t evicting) {
+  state.store(evicting, std::memory_order_release);
+}
+
+// Evictor: after the last victim of a batch was announced and before the first slot is read. A pin of a victim either
+// is in its slot for all reads from here on, or fails.
+template <class Words = shared_words>
+void settle() {
+  Words::full_fence();
+}
+
+// Evictor: after the last slot was read and before anything is done to a victim that no slot named: what those who held
+// it have read is read.
+template <class Words = shared_words>
+void conclude() {
+  Words::acquire_fence();
 }
 
 }  // namespace maru::cxl

@@ -130,11 +130,12 @@ std::vector<bool> unpin_locally(const lifeline& line, std::span<const key_hash> 
   if (!line.life->holds)
     return ended;
   std::vector<std::uint64_t> used;
-  for (auto i = hashes.size(); i-- > 0;)  // the first one counts as used last, as in a lookup
+  for (std::size_t i = 0; i < hashes.size(); ++i)
     if (auto slot = line.life->holds->drop_key(hashes[i])) {
       ended[i] = true;
       used.push_back(*slot);
     }
+  std::reverse(used.begin(), used.end());  // the first one counts as used last, as in a lookup
   line.life->holds->table()->log_use(used);
   return ended;
 }

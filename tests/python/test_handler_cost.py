@@ -47,8 +47,23 @@ def test_alloc_and_store_of_an_existing_grant_send_one_message(marud, connect, k
     assert costs.count({"commit": 1}) >= 5, costs
 
 
-def test_a_batch_is_one_message(marud, connect, key):
+def test_reads_in_the_pool_send_no_message(marud, connect, key):
     handler = connect(pool_size=16 * MIB)
+    settled(handler)
+    assert handler.get_stats()["local_reads"] == {"active": True, "reason": ""}
+    keys = [key(i) for i in range(16)]
+    assert handler.batch_store(keys, [b"x"] * 16) == [True] * 16
+
+    def work():
+        assert handler.batch_exists(keys) == handler.batch_pin(keys) == handler.batch_unpin(keys) == [True] * 16
+        assert all(info.view[:1] == b"x" for info in handler.batch_retrieve(keys))
+        assert handler.exists(key("none")) is False and handler.retrieve(key("none")) is None
+
+    assert messages(marud, work, background=("renew",)) == {}
+
+
+def test_a_batch_is_one_message(marud, connect, key):
+    handler = connect(pool_size=16 * MIB, local_reads=False)
     settled(handler)
     keys = [key(i) for i in range(16)]
     pages = [handler.alloc(1) for _ in keys]
@@ -60,7 +75,7 @@ def test_a_batch_is_one_message(marud, connect, key):
 
 
 def test_dropping_views_does_not_wait_and_shares_messages(marud, connect, key):
-    handler = connect(pool_size=4 * MIB)
+    handler = connect(pool_size=4 * MIB, local_reads=False)
     keys = [key(i) for i in range(32)]
     assert handler.batch_store(keys, [b"x"] * 32) == [True] * 32
     views = handler.batch_retrieve(keys)
@@ -93,7 +108,7 @@ def test_bytes_are_written_and_read_in_place(connect, key):
 
 
 def test_a_waiting_call_keeps_no_other_thread_from_python(marud, connect):
-    handler = connect(timeout_ms=1500)
+    handler = connect(timeout_ms=1500, local_reads=False)
     counted = 0
     marud.pause()
     try:

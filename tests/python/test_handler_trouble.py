@@ -32,8 +32,8 @@ def opened(server, **settings):
 
 @pytest.fixture(params=["stopped", "gone"])
 def silent(request, server):
-    """A handler, with key "a" stored and pinned, whose marud answers nothing."""
-    handler = opened(server)
+    """A handler that asks by message, with key "a" stored and pinned, whose marud answers nothing."""
+    handler = opened(server, local_reads=False)
     assert handler.store("a", data=b"1") and handler.pin("a")
     server.pause() if request.param == "stopped" else server.kill()
     yield handler
