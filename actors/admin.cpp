@@ -1,5 +1,6 @@
 #include "actors/admin.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "actors/audit.hpp"

@@ -49,8 +49,12 @@ std::atomic_ref<std::uint64_t> shared_index::bucket_word(std::uint64_t bucket, s
 
 // Each shard has a run of buckets: a bucket has one writer.
 shared_index::place shared_index::place_of(const key_hash& hash, std::uint64_t shards) const {
-  auto shard = hash.high % shards;
-  auto begin = buckets_ * shard / shards, n = buckets_ * (shard + 1) / shards - begin;
+  std::uint64_t begin = 0, n = buckets_;
+  if (shards > 1) {  // divisions are a good part of a lookup
+    auto shard = hash.high % shards;
+    begin = buckets_ * shard / shards;
+    n = buckets_ * (shard + 1) / shards - begin;
+  }
   auto first = below(hash.low, n), second = below((hash.low << 32) | (hash.low >> 32), n);
   if (second == first)
     second = first + 1 < n ? first + 1 : 0;

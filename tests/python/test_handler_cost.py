@@ -59,7 +59,7 @@ def test_reads_in_the_pool_send_no_message(marud, connect, key):
         assert all(info.view[:1] == b"x" for info in handler.batch_retrieve(keys))
         assert handler.exists(key("none")) is False and handler.retrieve(key("none")) is None
 
-    assert messages(marud, work, background=("renew",)) == {}
+    assert messages(marud, work) == {}
 
 
 def test_a_batch_is_one_message(marud, connect, key):
