@@ -222,6 +222,7 @@ json admin::sessions() {
                     {"page_bytes", s.page_bytes},
                     {"grants", s.grants},
                     {"pins", s.pins},
+                    {"local_reads", s.local_reads},
                     {"committed_bytes", filled[session_id{s.id}]},
                     {"requests", s.requests},
                     {"in_flight", s.in_flight},

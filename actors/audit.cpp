@@ -34,6 +34,7 @@ audit::audit(environment_ptr env, ask_states states, ask_index entries, std::vec
     : env_(std::move(env)), states_(std::move(states)), entries_(std::move(entries)), rows_(std::move(rows)) {
   for (const auto& row : rows_)
     total_pages_ += row.page_count();
+  readers_ = env_->pool->attach_reader(env_->index_nonce);
 }
 
 // Cursors: "p<page number>" while pages are looked at, "r<outcome>:<hash>" for records.
@@ -99,10 +100,23 @@ std::string audit::page_problem(const cxl::region_row& row, page_index page, pag
     return "committed, but the index has no entry for it";
   if (entry->where.page != page_ref{row.id, page} || entry->where.gen != d->gen)
     return "committed, but the index has its key elsewhere, at " + to_string(entry->where.page);
+  if (auto problem = reader_problem(d->hash, slot); !entry->condemned && !problem.empty())
+    return problem;
   auto record = env_->store->entry(d->hash);
   if (!record || !*record)
     return "committed, but RocksDB has no record of it";
   return (*record)->where == entry->where ? "" : "index and RocksDB disagree on where its key is";
+}
+
+// What a worker would find by itself.
+std::string audit::reader_problem(const key_hash& hash, std::uint64_t slot) const {
+  cxl::descriptor found;
+  std::uint64_t at = slot;
+  auto seen = readers_ ? readers_->find(hash, env_->pool->descriptors(), found, at) : cxl::sight::unclear;
+  if (seen == cxl::sight::damaged)
+    return "its bucket in the index that workers read is damaged: they ask for it by message";
+  bool wrong = seen == cxl::sight::miss || (seen == cxl::sight::hit && at != slot);
+  return wrong ? "committed, but the index that workers read does not have it there" : "";
 }
 
 audit::slice audit::check_records(const std::string& from, std::uint64_t done) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -43,11 +44,13 @@ private:
   // What is wrong with a page; empty when all agree.
   std::string page_problem(const cxl::region_row& row, page_index page, page_state state) const;
   std::string record_problem(const key_hash& hash, const storage::entry_record& record) const;
+  std::string reader_problem(const key_hash& hash, std::uint64_t slot) const;
 
   environment_ptr env_;
   ask_states states_;
   ask_index entries_;
   std::vector<cxl::region_row> rows_;
+  std::optional<cxl::index_reader> readers_;  // empty while the index is closed to workers
   std::uint64_t total_pages_ = 0;
 };
 

@@ -246,6 +246,7 @@ net::hello_reply door::reply_for(const known_session& s) const {
   r.visibility = static_cast<std::uint8_t>(block.mode);
   r.slot_bytes = block.slot_bytes;
   r.index_nonce = bytes_of(env_->index_nonce.bytes);
+  r.pins_max = env_->options.pins_max;
   r.pin_age_max_ms = env_->options.pin_age_max_ms;
   const auto& device = env_->pool->data_device();
   r.devices.push_back({bytes_of(block.device.bytes), device.path(), block.data_bytes, device.align()});

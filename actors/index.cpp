@@ -92,6 +92,13 @@ void index::withdraw(std::uint32_t i) {
     readers_->withdraw(e.hash, e.slot);
 }
 
+bool index::undecided(std::span<const key_hash> hashes) const {
+  return evicting_ > 0 && std::any_of(hashes.begin(), hashes.end(), [this](const key_hash& hash) {
+           auto i = locate(hash);
+           return i != none && entries_[i].state == entry_state::evicting;
+         });
+}
+
 bool index::contains(const key_hash& hash) const {
   auto i = locate(hash);
   return i != none && entries_[i].state == entry_state::live;

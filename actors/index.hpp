@@ -52,6 +52,8 @@ public:
   // One item per hash, in order. Hits count as used, earlier ones more recently than later ones (a prefix cache cannot
   // use a block whose predecessor is gone). Entries on their way out are misses.
   std::vector<net::found> lookup(std::span<const key_hash> hashes, lookup_flags flags);
+  // True where one of them is on its way out: whether it goes is not known yet.
+  bool undecided(std::span<const key_hash> hashes) const;
 
   // Has what find() and insert() look at first on its way.
   void prefetch(const key_hash& hash) const { buckets_.prefetch(bucket_of(hash)); }

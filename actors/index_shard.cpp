@@ -61,10 +61,39 @@ index_shard::behavior_type index_shard::make_behavior() {
   };
 }
 
-shard_blob index_shard::lookup(const shard_lookup& request) {
+index_shard::blob_promise index_shard::lookup(const shard_lookup& request) {
+  auto promise = make_response_promise<shard_blob>();
+  answer(request, promise);
+  return promise;
+}
+
+index_shard::blob_promise index_shard::exists(const shard_exists& request) {
+  auto promise = make_response_promise<shard_blob>();
+  answer(request, promise);
+  return promise;
+}
+
+void index_shard::answer(const shard_lookup& request, blob_promise promise) {
   auto hashes = hashes_of(request.hashes);
+  if (index_->undecided(hashes))
+    return answer_later(request, promise);
   auto found = index_->lookup(hashes, {net::holding_of(request.flags), (request.flags & net::flag_prefix_stop) != 0});
-  return {net::encode_found(found)};
+  promise.deliver(shard_blob{net::encode_found(found)});
+}
+
+void index_shard::answer(const shard_exists& request, blob_promise promise) {
+  auto hashes = hashes_of(request.hashes);
+  if (index_->undecided(hashes))
+    return answer_later(request, promise);
+  std::string codes;
+  for (const auto& hash : hashes)
+    codes.push_back(static_cast<char>(index_->contains(hash) ? ec::ok : ec::missing));
+  promise.deliver(shard_blob{std::move(codes)});
+}
+
+template <class Request>
+void index_shard::answer_later(const Request& request, blob_promise promise) {
+  undecided_.push_back([this, request, promise] { answer(request, promise); });
 }
 
 void index_shard::unpin(const std::vector<pin_id>& pins) {
@@ -82,13 +111,6 @@ void index_shard::free_unheld() {
     send(worker_,
          free_pages{{begin, begin + static_cast<std::ptrdiff_t>(std::min(bounds::slice_pages, pages.size() - at))}});
   }
-}
-
-shard_blob index_shard::exists(const shard_exists& request) const {
-  std::string codes;
-  for (const auto& hash : hashes_of(request.hashes))
-    codes.push_back(static_cast<char>(index_->contains(hash) ? ec::ok : ec::missing));
-  return {std::move(codes)};
 }
 
 caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& request) {
@@ -277,18 +299,18 @@ void index_shard::forget(std::vector<victim> victims, page_state to, forget_for 
   }
   export_entries();  // without those that are marked
   auto marked = std::make_shared<std::vector<victim>>(victims);
-  auto finish = [this, to, why, marked, then = std::move(then)](const forgotten& answer) {
+  auto finish = [this, to, why, marked, then = std::move(then)](const forgotten& outcome) {
     move_pages freed{{}, page_state::evicting, to};
     free_pages left;  // by their views by message, meanwhile; or those never held it
     for (std::size_t i = 0; i < marked->size(); ++i) {
       const auto& v = (*marked)[i];
-      if (answer.codes[i] != ec::ok) {
+      if (outcome.codes[i] != ec::ok) {
         index_->restore(v.hash, why == forget_for::damage);
         continue;
       }
       bool held = index_->drop(v.hash);
       keyless_.erase(v.hash);
-      if (answer.viewed[i] == 0)
+      if (outcome.viewed[i] == 0)
         freed.pages.push_back(v.where.page);
       else if (!held)
         left.pages.push_back(v.where.as_grant());
@@ -298,10 +320,12 @@ void index_shard::forget(std::vector<victim> victims, page_state to, forget_for 
       send(pool_, std::move(freed));
     if (!left.pages.empty())
       send(worker_, std::move(left));
-    then(answer.codes);
+    then(outcome.codes);
+    for (auto& again : std::exchange(undecided_, {}))
+      again();
   };
   request(worker_, caf::infinite, forget_entries{std::move(victims), to, why == forget_for::removal})
-    .then([finish](const forgotten& answer) { finish(answer); },
+    .then([finish](const forgotten& outcome) { finish(outcome); },
           [finish, marked](const caf::error&) {
             finish({std::vector<ec>(marked->size(), ec::storage_failed), std::string(marked->size(), 0)});
           });
@@ -311,6 +335,7 @@ void index_shard::forget(std::vector<victim> victims, page_state to, forget_for 
 void index_shard::on_exit() {
   worker_ = nullptr;
   pool_ = nullptr;
+  undecided_.clear();
 }
 
 }  // namespace maru::actors

@@ -22,11 +22,17 @@ public:
   void on_exit() override;
 
 private:
-  shard_blob lookup(const shard_lookup& request);
+  // Answers that depend on an entry on its way out wait until it is gone or stays: a worker may have pinned it.
+  using blob_promise = caf::typed_response_promise<shard_blob>;
+  blob_promise lookup(const shard_lookup& request);
+  blob_promise exists(const shard_exists& request);
+  void answer(const shard_lookup& request, blob_promise promise);
+  void answer(const shard_exists& request, blob_promise promise);
+  template <class Request>
+  void answer_later(const Request& request, blob_promise promise);
   void unpin(const std::vector<pin_id>& pins);
   // Has detached pages freed that nobody holds.
   void free_unheld();
-  shard_blob exists(const shard_exists& request) const;
   caf::typed_response_promise<shard_blob> remove(const shard_remove& request);
   claims claim(const claim_keys& request);
   outcome insert(const insert_entries& request);
@@ -60,6 +66,7 @@ private:
   std::shared_ptr<index> index_;
   bool grace_;
   std::unordered_set<key_hash> keyless_;
+  std::vector<std::function<void()>> undecided_;  // answers that wait
   std::vector<victim> condemned_in_grace_;
   std::int64_t counted_entries_ = 0, counted_bytes_ = 0;
   std::size_t condemned_pages_ = 0;                          // in quarantine for their bytes

@@ -52,6 +52,8 @@ inline constexpr auto admission_timeout = 10s;  // a connection that by then sho
 inline constexpr std::size_t admin_arguments_bytes_max = 64 * KiB;
 inline constexpr std::size_t questions_max = 16;  // of operators, at the same time
 inline constexpr std::size_t grant_batch = 64;    // pages fetched ahead by one grant request
+inline constexpr std::size_t commits_apart = 2;   // messages under way before further commits wait to be joined
+inline constexpr auto commit_delay_max = 200us;   // how long they wait at most
 
 // Metrics
 inline constexpr std::size_t run_scan_pages = 1 << 20;  // looked at for the longest free run, a second

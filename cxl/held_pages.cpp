@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/bounds.hpp"
+#include "base/kill_point.hpp"
 #include "base/size.hpp"
 #include "base/thread_number.hpp"
 
@@ -157,6 +158,7 @@ held_pages::position held_pages::pin(const page_hold& hold, std::atomic_ref<std:
   if (!taken)
     return refused;
   ++count;
+  kill_point(kill_at::pin_checked);
   return at;
 }
 

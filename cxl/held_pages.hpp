@@ -2,7 +2,7 @@
 // lives) and read by marud: before a page is evicted or reused, to count pins, and after a restart. So a worker that maps
 // the pool pins without a message, and what it has pinned survives a marud that is killed.
 //
-// Form:  [header: 4 KiB] [use log: 64 KiB] [level 0: 32 KiB] [level 1: 64 KiB] ... [level 6]
+// Form:  [header: 4 KiB] [use log: 64 KiB] [level 0: 32 KiB] [level 1: 64 KiB] ... [level 5]
 // A level is an array of lines of 64 bytes, each of eight slots; a slot is one word that names a page and how it is held, or
 // 0. A page has one line in each level, chosen by its hash: marud reads a line a level, not the table. A level is used where
 // the line of the one before is full. Pins of one page are counted in the process: the slot is there once.
@@ -51,7 +51,7 @@ class held_pages_file {
 public:
   static constexpr std::size_t header_bytes = 4096;
   static constexpr std::size_t log_entries = 16384;  // 4 bytes each
-  static constexpr std::size_t slots_per_line = 8, lines_first = 512, levels_max = 7;
+  static constexpr std::size_t slots_per_line = 8, lines_first = 512, levels_max = 6;
   static constexpr std::size_t line_bytes = 64;
   static constexpr std::size_t counter_lines = 8;  // threads count in different ones
 
@@ -73,7 +73,7 @@ protected:
 
 // The worker's side.
 // Concurrency: all members from any thread.
-// Limits: about 500,000 pages held at the same time, and 2^32 - 1 pins of one of them. The file takes its storage step by
+// Limits: 258,048 pages held at the same time, and 2^32 - 1 pins of one of them. The file takes its storage step by
 // step, ahead of the stores; where there is none left a page finds no place: it is pinned by message then.
 class held_pages : public held_pages_file {
 public:

@@ -16,6 +16,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/kill_point.hpp"
+
 namespace maru::cxl {
 
 // The words of memory that processes share. 64-bit atomics are free of locks, and so of addresses, on all our machines.
@@ -25,6 +27,8 @@ struct shared_words {
   // ThreadSanitizer knows no fences, but sees none of the loads that this one is for either: they are the kernel's.
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wtsan"
+  // The slot names the page: where a worker may die.
+  static void named() { kill_point(kill_at::pin_named); }
   static void full_fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 #pragma GCC diagnostic pop
 };
@@ -35,6 +39,7 @@ template <class Words = shared_words>
 bool take_pin(typename Words::word slot, std::uint64_t page, typename Words::word state, std::uint64_t expected) {
   // Both sequentially consistent: they are in one total order with the evictor's fence, and the load is after the store.
   slot.store(page, std::memory_order_seq_cst);
+  Words::named();
   if (state.load(std::memory_order_seq_cst) == expected)
     return true;
   slot.store(0, std::memory_order_release);

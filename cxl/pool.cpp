@@ -323,10 +323,17 @@ status pool::map_metadata(const pool_options& o) {
   if (!map)
     return map.error();
   metadata_ = std::move(*map);
-  auto begin = index_offset(super_.data_bytes, super_.slot_bytes);
-  index_ = shared_index{metadata_.bytes().subspan(begin), super_.data_bytes / super_.slot_bytes};
+  index_ = shared_index{index_section(), super_.data_bytes / super_.slot_bytes};
   index_writer::close(index_);
   return {};
+}
+
+std::span<std::byte> pool::index_section() const {
+  return metadata_.bytes().subspan(index_offset(super_.data_bytes, super_.slot_bytes));
+}
+
+std::optional<index_reader> pool::attach_reader(const uuid& nonce) const {
+  return index_reader::attach(index_section(), super_.data_bytes / super_.slot_bytes, nonce);
 }
 
 // Does any descriptor say that its page holds a chunk?

@@ -84,6 +84,8 @@ public:
 
   // The index that workers read. Closed when the pool is opened: who opens it has made it anew.
   const shared_index& index_for_readers() const { return index_; }
+  // As a worker reads it; empty while it is closed.
+  std::optional<index_reader> attach_reader(const uuid& nonce) const;
   const std::string& metadata_path() const { return meta_->path(); }
 
   // Brings payloads and metadata, whoever wrote them, to stable storage; blocks. Any thread.
@@ -103,6 +105,7 @@ private:
   pool() = default;
   status format(const pool_options& options, const std::optional<known_pool>& known);
   status adopt(const pool_options& options, const superblock& found, bool contents_lost);
+  std::span<std::byte> index_section() const;
   status map_metadata(const pool_options& options);
   bool holds_chunks() const;
   status take_over();

@@ -18,8 +18,8 @@ namespace maru::cxl {
 //   * who was granted a page and does not commit it publishes what it may have written before anybody else can be
 //     granted the page: a dirty line is written back some day, and must not fall on the bytes of the next writer;
 //   * a line has one writer: nobody else stores to a page between its grant and its reuse.
-// Payloads only: descriptors, superblocks and the region table are read and written by the service alone.
-// It reads a payload only to look at one that was reported as damaged, and acquires it first, as everybody does.
+// Payloads only: the metadata is written by the service alone, and read by workers of its own host only.
+// The service reads a payload only to look at one that was reported as damaged, and acquires it first, as everybody does.
 // Concurrency: all members from any thread.
 class visibility {
 public:

@@ -93,12 +93,7 @@ void client::close() { impl_->close(); }
 client_info client::info() const { return impl_->info(); }
 bool client::connected() const { return !impl_->wire().forked() && impl_->wire().now() != nullptr; }
 
-result<page_buffer> client::alloc(std::size_t size) {
-  auto pages = impl_->alloc(1, size);
-  if (!pages)
-    return pages.error();
-  return std::move(pages->front());
-}
+result<page_buffer> client::alloc(std::size_t size) { return impl_->alloc(size); }
 
 result<std::vector<page_buffer>> client::alloc_batch(std::size_t n, std::size_t size) { return impl_->alloc(n, size); }
 

@@ -78,8 +78,8 @@ void client_impl::close() {
   held_.unpin_keys();
   if (auto s = connection_.latest(); s && s->life->holds)
     s->life->holds->drop_keys_of();
+  lines_.close();  // first: what is ended has no page and no view made in it any more
   connection_.begin_close();
-  lines_.close();
   end_fetch();
   std::unique_lock lock(finish_mutex_);
   finish_changed_.wait_for(lock, 2 * close_wait, [this] { return finished_ || holds_ > 0; });
@@ -129,22 +129,56 @@ result<lifeline_ptr> client_impl::line() {
   return made;
 }
 
+result<lifeline_ptr> client_impl::line_for(std::size_t size, time_point deadline) {
+  auto line = this->line();
+  if (!line)
+    return line;
+  if (auto may = connection_.usable(deadline); !may)
+    return may.error();
+  if (size > (*line)->life->page_bytes)
+    return {ec::too_large, "failed to allocate " + std::to_string(size) + " bytes: pages of this client hold "
+                             + std::to_string((*line)->life->page_bytes)};
+  return line;
+}
+
+result<page_buffer> client_impl::alloc(std::size_t size) {
+  auto until = deadline();
+  for (;;) {
+    auto line = line_for(size, until);
+    if (!line)
+      return line.error();
+    auto taken = held_.take_page();
+    if (!taken) {
+      if (auto fetched = fetch(1, until); !fetched)
+        return fetched.error();
+      continue;
+    }
+    if (taken->tenure != (*line)->life->tenure) {  // the session changed in between
+      held_.put_back(taken->tenure, taken->grant);
+      continue;
+    }
+    if (options_.fetch_ahead && taken->left < options_.grant_batch / 2)
+      wake();
+    page_buffer page;
+    page.line_ = *std::move(line);
+    page.grant_ = taken->grant;
+    if (auto found = find_bytes(page, size); !found)
+      return found.error();
+    return page;
+  }
+}
+
 result<std::vector<page_buffer>> client_impl::alloc(std::size_t n, std::size_t size) {
   if (n > bounds::batch_items_max)
     return {ec::too_large, "failed to allocate " + std::to_string(n) + " pages: a batch has at most "
                              + std::to_string(bounds::batch_items_max)};
   auto until = deadline();
   for (;;) {
-    auto line = this->line();
+    auto line = line_for(size, until);
     if (!line)
       return line.error();
-    if (auto may = connection_.usable(until); !may)
-      return may.error();
-    if (size > (*line)->life->page_bytes)
-      return {ec::too_large, "failed to allocate " + std::to_string(size) + " bytes: pages of this client hold "
-                               + std::to_string((*line)->life->page_bytes)};
     if (auto taken = held_.take_pages(n)) {
-      if (taken->tenure != (*line)->life->tenure) {  // the session changed in between
+      if (taken->tenure != (*line)->life->tenure) {
         for (auto& grant : taken->grants)
           held_.put_back(taken->tenure, grant);
         continue;
@@ -158,6 +192,19 @@ result<std::vector<page_buffer>> client_impl::alloc(std::size_t n, std::size_t s
   }
 }
 
+// A page without bytes is not this client's to use: it is forgotten.
+status client_impl::find_bytes(page_buffer& page, std::size_t size) {
+  const auto& life = *page.line_->life;
+  auto bytes = life.pool->regions->bytes(page.grant_.page, size);
+  if (!bytes) {
+    auto gone = ec::gone;
+    held_.settle(life.tenure, {&page.grant_, 1}, {&gone, 1});
+    return bytes.error();
+  }
+  page.bytes_ = *bytes;
+  return {};
+}
+
 result<std::vector<page_buffer>> client_impl::make_pages(const lifeline_ptr& line, const holdings::taken& taken,
                                                          std::size_t size) {
   std::vector<page_buffer> pages(taken.grants.size());
@@ -165,15 +212,9 @@ result<std::vector<page_buffer>> client_impl::make_pages(const lifeline_ptr& lin
     pages[i].line_ = line;
     pages[i].grant_ = taken.grants[i];
   }
-  for (auto& page : pages) {
-    auto bytes = line->life->pool->regions->bytes(page.grant_.page, size);
-    if (!bytes) {
-      auto gone = ec::gone;
-      held_.settle(taken.tenure, {&page.grant_, 1}, {&gone, 1});
-      return bytes.error();
-    }
-    page.bytes_ = *bytes;
-  }
+  for (auto& page : pages)
+    if (auto found = find_bytes(page, size); !found)
+      return found.error();
   return pages;
 }
 
@@ -325,9 +366,7 @@ void client_impl::let_go(view& v) {
   if (!line || line->owner->connection_.forked())
     return;
   if (v.held_ != view::by_message) {
-    auto& table = *line->life->holds->table();
-    table.drop(v.held_);
-    table.log_drop(v.slot_);
+    line->life->holds->drop_view(v.held_, v.slot_);
     return;
   }
   line->owner->held_.drop_view(line->life->tenure, v.pin());

@@ -41,6 +41,7 @@ public:
   status open_for_calls() const;
   client_info info() const;
 
+  result<page_buffer> alloc(std::size_t size);
   result<std::vector<page_buffer>> alloc(std::size_t n, std::size_t size);
   result<std::span<const std::byte>> bytes(const location& where);
   // Regions: client_regions.cpp
@@ -98,6 +99,9 @@ private:
   status ask_for_pages(std::size_t n, time_point deadline);
   void end_fetch();
   static std::vector<page_ref> pages_of(std::span<const page_grant> grants);
+  // The line, where the lease runs and pages hold so much.
+  result<lifeline_ptr> line_for(std::size_t size, time_point deadline);
+  status find_bytes(page_buffer& page, std::size_t size);
   result<std::vector<page_buffer>> make_pages(const lifeline_ptr& line, const holdings::taken& taken, std::size_t size);
   // False, and reported, where checksums are verified and the bytes do not fit theirs.
   bool sound(const session_life& life, const location& where, std::span<const std::byte> bytes);

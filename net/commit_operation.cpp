@@ -11,6 +11,15 @@ namespace maru::net {
 
 namespace {
 
+// A blocking call waits for its answer next, so its items may wait for others'. A future may be left alone for long.
+struct joined {
+  std::size_t items;
+  commit_queue::pace pace;
+  std::shared_ptr<call> operator()(const session& s, const commit_request& request) const {
+    return s.commits->send(request, items, pace);
+  }
+};
+
 class commit_operation final : public pending<std::vector<ec>> {
 public:
   commit_operation(impl_ptr impl, std::vector<ec> codes, std::span<page_buffer> pages, bool hand_back,
@@ -23,7 +32,8 @@ public:
     for (auto i : sent_)
       grants_.push_back(pages_[i].grant());
     if (!sent_.empty())
-      ask_.emplace(impl_->wire(), "commit keys", std::move(request), impl_->deadline(), tenure_);
+      ask_.emplace(impl_->wire(), "commit keys", std::move(request), impl_->deadline(), tenure_,
+                   joined{sent_.size(), hand_back ? commit_queue::pace::may_wait : commit_queue::pace::at_once});
   }
   ~commit_operation() override {
     if (!finished_ && ask_ && ask_->used() && !impl_->wire().forked())
@@ -96,7 +106,7 @@ private:
   std::vector<std::size_t> sent_;   // the items that marud is asked for
   std::vector<page_grant> grants_;  // theirs
   std::uint64_t tenure_;
-  std::optional<exchange<commit_request>> ask_;
+  std::optional<exchange<commit_request, joined>> ask_;
   bool finished_ = false;
 };
 

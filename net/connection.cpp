@@ -220,7 +220,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
       auto table = cxl::held_pages::open(reply.lock_path);
       if (!table)
         return table.error();
-      life->holds = std::make_shared<session_holds>(*std::move(table));
+      life->holds = std::make_shared<session_holds>(*std::move(table), reply.pins_max);
     }
   }
   life->lock_path = reply.lock_path;
@@ -239,6 +239,11 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
     life->why_not_local = local.error().message;
   auto made = std::make_shared<session>();
   made->wire = wire;
+  made->commits = std::make_shared<commit_queue>(
+    [to = wire.get()](commit_request request, std::shared_ptr<receiver> asker) {
+      return to->send(std::move(request), std::move(asker));
+    },
+    jobs_);
   made->wire_number = declared.wire;
   made->id = reply.session;
   made->resume_secret = reply.resume_secret;

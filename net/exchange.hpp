@@ -18,18 +18,31 @@ inline std::string failure(const char* what, const std::string& cause) {
   return std::string{"failed to "} + what + ": " + cause;
 }
 
+// How a request goes out: by itself.
+struct alone {
+  template <class Request>
+  std::shared_ptr<call> operator()(const session& s, const Request& request) const {
+    return s.wire->send(request);
+  }
+};
+
 // Sends at once where there is a connection; otherwise finish() waits for one. Until the deadline it is sent again: after
 // `busy` or `stopping`, with a back-off; after `session_over`, on the session that the client opens next; and when the
 // connection was lost before the answer came, on the next one. So every request must bear to be served again: pins and
 // grants of an answer that got lost end with its connection, and a commit is answered by its page's state.
 // Concurrency: one thread at a time.
-template <class Request>
+template <class Request, class Send = alone>
 class exchange {
 public:
   // `what` names the request in errors: "look up keys". With a `tenure` the request makes sense in that session only.
   exchange(connection& where, const char* what, Request request, time_point deadline,
-           std::optional<std::uint64_t> tenure = std::nullopt)
-      : connection_(where), what_(what), request_(std::move(request)), deadline_(deadline), tenure_(tenure) {
+           std::optional<std::uint64_t> tenure = std::nullopt, Send how = Send())
+      : connection_(where),
+        what_(what),
+        request_(std::move(request)),
+        deadline_(deadline),
+        tenure_(tenure),
+        send_(std::move(how)) {
     send(connection_.now());
   }
 
@@ -114,7 +127,7 @@ private:
   bool send(const session_ptr& s) {
     if (!s || (tenure_ && s->life->tenure != *tenure_))
       return false;
-    call_ = s->wire->send(request_);
+    call_ = send_(*s, request_);
     if (call_)
       used_ = s;
     return call_ != nullptr;
@@ -122,7 +135,7 @@ private:
 
   static bool lost(const outcome& o) { return o.code == ec::unavailable; }
   void drop_lost() {
-    in_doubt_ = true;
+    in_doubt_ = in_doubt_ || call_->result().sent;
     call_ = nullptr;
     if (used_->wire->up())  // an answer that made no sense: not to be asked for in a hot loop
       connection_.lose(*used_);
@@ -135,6 +148,7 @@ private:
   Request request_;
   time_point deadline_;
   std::optional<std::uint64_t> tenure_;
+  Send send_;
   std::shared_ptr<call> call_;
   session_ptr used_;
   bool in_doubt_ = false;

@@ -53,6 +53,12 @@ std::optional<holdings::taken> holdings::take_pages(std::size_t n) {
   return taken{tenure_, *std::move(grants)};
 }
 
+std::optional<holdings::taken_page> holdings::take_page() {
+  std::lock_guard lock(mutex_);
+  auto grant = grants_.take_one();
+  return grant ? std::optional{taken_page{tenure_, *grant, grants_.idle()}} : std::nullopt;
+}
+
 void holdings::put_back(std::uint64_t tenure, const page_grant& grant) {
   std::lock_guard lock(mutex_);
   if (tenure == tenure_)

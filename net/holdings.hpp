@@ -57,6 +57,13 @@ public:
   bool add_grants(std::uint64_t wire, std::span<const page_grant> grants);
   // `n` pages from the reserve, all or none.
   std::optional<taken> take_pages(std::size_t n);
+  // One of them, and how many are left.
+  struct taken_page {
+    std::uint64_t tenure = 0;
+    page_grant grant;
+    std::size_t left = 0;
+  };
+  std::optional<taken_page> take_page();
   void put_back(std::uint64_t tenure, const page_grant& grant);
   bool holds(std::uint64_t tenure, const page_grant& grant) const;
   // The answer of a commit, one code per page. ok, gone and not_granted: no longer ours. Others: the page stays as it

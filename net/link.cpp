@@ -83,7 +83,8 @@ caf::actor_companion& as_companion(const caf::strong_actor_ptr& ptr) {
 // What the I/O thread touches: owned by the companion's callback and by the link, owns neither.
 struct link::core {
   struct entry {
-    std::shared_ptr<call> waiting;
+    std::shared_ptr<receiver> waiting;
+    decoder decode;
     caf::actor_addr target;
   };
 
@@ -110,7 +111,7 @@ struct link::core {
   }
 
   void answer(std::uint64_t id, caf::message content) {
-    std::shared_ptr<call> waiting;
+    entry asked;
     {
       std::lock_guard lock(mutex);
       if (id == connecting) {
@@ -120,20 +121,20 @@ struct link::core {
       auto it = pending.find(id);
       if (it == pending.end())
         return;
-      waiting = std::move(it->second.waiting);
+      asked = std::move(it->second);
       pending.erase(it);
     }
     outcome o;
-    if (waiting->decode(content, o.reply))
+    if (asked.decode(content, o.reply))
       o.code = ec::ok;
     else if (content.match_elements<caf::error>() && content.get_as<caf::error>(0) == caf::sec::unexpected_message)
       o.code = ec::version_mismatch;
-    waiting->finish(std::move(o));
+    asked.waiting->finish(std::move(o));
   }
 
   // The actor at `source` is gone: what was asked of it gets no answer.
   void lose(const caf::actor_addr& source) {
-    std::vector<std::shared_ptr<call>> lost;
+    std::vector<std::shared_ptr<receiver>> lost;
     {
       std::lock_guard lock(mutex);
       if (source == session)
@@ -149,8 +150,8 @@ struct link::core {
         }
       }
     }
-    for (auto& c : lost)
-      c->finish({});
+    for (auto& r : lost)
+      r->finish({});
     late_jobs->wake();
   }
 };
@@ -198,21 +199,21 @@ void link::disconnect() {
 
 bool link::up() const { return !core_->down; }
 
-std::shared_ptr<call> link::send_to(const caf::strong_actor_ptr& target, caf::message&& content, call::decoder decode) {
-  auto sent = std::make_shared<call>(decode, core_->late_jobs);
+bool link::send_to(const caf::strong_actor_ptr& target, caf::message&& content, decoder decode,
+                   std::shared_ptr<receiver> to) {
   std::uint64_t id = 0;
   {
     std::lock_guard lock(core_->mutex);
     auto address = caf::actor_cast<caf::actor_addr>(target);
     if (core_->down || !target || address == core_->gone)
-      return nullptr;
+      return false;
     id = ++core_->last_id;
-    core_->pending.emplace(id, core::entry{sent, std::move(address)});
+    core_->pending.emplace(id, core::entry{std::move(to), decode, std::move(address)});
     if (decode == decode_door)
       core_->connecting = id;
   }
   target->enqueue(companion_, caf::make_message_id(id), std::move(content), nullptr);
-  return sent;
+  return true;
 }
 
 status link::connect(const server_address& server, const tls_options& tls, time_point deadline) {
@@ -223,8 +224,8 @@ status link::connect(const server_address& server, const tls_options& tls, time_
   if (!dialled)
     return dialled.error();
   auto& system = runtime_->system();
-  auto sent = send_to(greeter(system), greeting(system, *std::move(dialled)), decode_door);
-  if (!sent)
+  auto sent = std::make_shared<call>(core_->late_jobs);
+  if (!send_to(greeter(system), greeting(system, *std::move(dialled)), decode_door, sent))
     return failed("the client is closing");
   if (!sent->wait_until(deadline)) {
     sent->abandon([](outcome&) {});
@@ -249,15 +250,22 @@ void link::adopt(const session_actor& session) {
 }
 
 template <class Request>
-std::shared_ptr<call> link::send(Request request) {
+bool link::send(Request request, std::shared_ptr<receiver> to) {
   auto& target = std::is_same_v<Request, hello> ? door_ : session_;
-  return send_to(target, caf::make_message(std::move(request)), decode_reply<reply_of<Request>>);
+  return send_to(target, caf::make_message(std::move(request)), decode_reply<reply_of<Request>>, std::move(to));
+}
+
+template <class Request>
+std::shared_ptr<call> link::send(Request request) {
+  auto sent = std::make_shared<call>(core_->late_jobs);
+  return send(std::move(request), sent) ? sent : nullptr;
 }
 
 template std::shared_ptr<call> link::send(hello);
 template std::shared_ptr<call> link::send(grant_request);
 template std::shared_ptr<call> link::send(give_back_request);
 template std::shared_ptr<call> link::send(commit_request);
+template bool link::send(commit_request, std::shared_ptr<receiver>);
 template std::shared_ptr<call> link::send(lookup_request);
 template std::shared_ptr<call> link::send(exists_request);
 template std::shared_ptr<call> link::send(unpin_request);

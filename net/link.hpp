@@ -95,32 +95,38 @@ using any_reply = std::variant<std::monostate, hello_reply, grant_reply, codes_r
                                regions_reply, show_region_reply, usage_reply, close_reply, caf::strong_actor_ptr>;
 
 // How a call ended. ok: `reply` is what was asked for. unavailable: the connection or the session went away, the
-// request may or may not have been served. version_mismatch: the other side does not know the message.
+// request may or may not have been served; not, where it was never `sent`. version_mismatch: the other side does not know
+// the message.
 struct outcome {
   ec code = ec::unavailable;
   any_reply reply;
+  bool sent = true;
+};
+
+// Who is told how a request ended: once, by the I/O thread or by whoever shuts the link down.
+struct receiver {
+  virtual ~receiver() = default;
+  virtual void finish(outcome o) = 0;
 };
 
 // A request under way.
-// Concurrency: one waiter; finish() comes from the I/O thread or from whoever shuts the link down.
-class call {
+// Concurrency: one waiter.
+class call : public receiver {
 public:
   using late_handler = std::function<void(outcome&)>;
-  using decoder = bool (*)(caf::message&, any_reply&);
 
-  call(decoder how, std::shared_ptr<job_queue> late_jobs) : decode_(how), late_jobs_(std::move(late_jobs)) {}
+  explicit call(std::shared_ptr<job_queue> late_jobs) : late_jobs_(std::move(late_jobs)) {}
 
   bool done() const;
   // False where the time came first.
-  bool wait_until(time_point deadline);
+  virtual bool wait_until(time_point deadline);
   // REQUIRES: done().
   outcome& result() { return outcome_; }
   // Nobody waits any more: `late` is run on the housekeeping thread with the outcome, at once or when it comes.
   // It must not own anything that owns the client.
-  void abandon(late_handler late);
+  virtual void abandon(late_handler late);
 
-  void finish(outcome o);
-  bool decode(caf::message& content, any_reply& reply) const { return decode_(content, reply); }
+  void finish(outcome o) override;
 
 private:
   void hand_over();
@@ -130,7 +136,6 @@ private:
   bool done_ = false;
   outcome outcome_;
   late_handler late_;
-  decoder decode_;
   std::shared_ptr<job_queue> late_jobs_;
 };
 
@@ -154,6 +159,9 @@ public:
   // Sends to the session (hello: to the front door). Null where the link is down: nothing was sent.
   template <class Request>
   std::shared_ptr<call> send(Request request);
+  // The same for who is not a call. False where the link is down: nothing was sent, and `to` hears nothing.
+  template <class Request>
+  bool send(Request request, std::shared_ptr<receiver> to);
   // Sends without a waiter; `late` is run on the housekeeping thread. False where the link is down: it never is.
   template <class Request>
   bool post(Request request, call::late_handler late) {
@@ -169,7 +177,9 @@ public:
 private:
   struct core;
   void disconnect();
-  std::shared_ptr<call> send_to(const caf::strong_actor_ptr& target, caf::message&& content, call::decoder decode);
+  using decoder = bool (*)(caf::message&, any_reply&);
+  bool send_to(const caf::strong_actor_ptr& target, caf::message&& content, decoder decode,
+               std::shared_ptr<receiver> to);
 
   std::shared_ptr<runtime> runtime_;
   std::shared_ptr<core> core_;

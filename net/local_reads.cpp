@@ -22,6 +22,10 @@ public:
 
   local_answers run(bool prefix_stop) {
     bool pins = takes_ != holding::nothing;
+    if (pins && !holds_.reserve(hashes_.size())) {
+      out_.too_many = true;
+      return std::move(out_);
+    }
     if (takes_ == holding::view)
       holds_.table()->log_request();
     for (std::size_t i = 0; i < std::min(hashes_.size(), keys_ahead); ++i)
@@ -41,6 +45,8 @@ public:
         break;
       }
     }
+    if (pins)
+      holds_.release(hashes_.size() - counts_.hits);
     counts_.asked = out_.open.size();
     counts_.misses = hashes_.size() - counts_.hits - counts_.asked;
     if (!is_use_)
@@ -115,7 +121,7 @@ void undo(const lifeline& line, std::span<const key_hash> hashes, holding takes,
     if (takes == holding::pin)
       line.life->holds->drop_key(hashes[i]);
     else
-      line.life->holds->table()->drop(answers.pins[i].held);
+      line.life->holds->drop_view(answers.pins[i].held, answers.pins[i].slot);
   }
 }
 

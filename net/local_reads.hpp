@@ -16,6 +16,7 @@ struct local_answers {
   std::vector<found> items;         // one a key; `missing` where it is open
   std::vector<local_pin> pins;      // one a key where pins were asked for: of the hits
   std::vector<std::uint32_t> open;  // keys that marud has to be asked for, in order
+  bool too_many = false;            // pins of this session: none was taken, and nothing is to be asked
 };
 
 // Looks the keys up, as a lookup_request would. With `prefix_stop` all from the first one on that cannot be answered are

@@ -126,9 +126,15 @@ protected:
     return impl_->held().add_pins(ask_->used()->wire_number, taken.ids, taken.pages);
   }
 
+  error too_many() const {
+    return {ec::busy, failure(what_, "its session has as many pins as marud's --pins-max allows")};
+  }
+
   // With pins by key: those of the hits are in the book, or in the session's holds.
   result<std::vector<found>> finish_pinned() {
     for (;;) {
+      if (local_.too_many)
+        return too_many();
       if (!ask_)
         return joined({});
       auto items = finish_open([this](std::span<const found> found) { return book(found); });
@@ -181,7 +187,7 @@ private:
     local_ = read_locally(*line_, hashes_, takes_, prefix_stop_);
     open_ = picked(hashes_, local_.open);
     ask_.reset();
-    if (!open_.empty() || hashes_.empty())
+    if (!open_.empty() || (hashes_.empty() && !local_.too_many))
       ask_.emplace(impl_->wire(), what_, lookup_request{flags_of(takes_, prefix_stop_), encode_hashes(open_)},
                    deadline_);
   }
@@ -237,6 +243,8 @@ public:
   result<std::vector<view>> get() override {
     if (auto open = impl_->open_for_calls(); !open)
       return open.error();
+    if (local_.too_many)
+      return too_many();
     std::vector<view> views(hashes_.size());
     given_ = true;  // to views, which end them whatever happens
     for (std::size_t i = 0; i < views.size(); ++i)
@@ -490,9 +498,13 @@ std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_v
     return std::nullopt;
   auto hash = hash_key(life.secret, key);
   auto& table = *life.holds->table();
+  if (!life.holds->reserve(1))
+    return std::nullopt;
   location where;
   local_pin pinned;
   auto seen = life.local->pin(hash, true, table, where, pinned);
+  if (seen != cxl::sight::hit)
+    life.holds->release(1);
   if (seen == cxl::sight::miss) {
     table.count({.misses = 1});
     return result<view>{ec::missing, "failed to retrieve a key: it is not there"};
@@ -500,7 +512,10 @@ std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_v
   if (seen != cxl::sight::hit)
     return std::nullopt;
   auto made = client_impl::make_view(*std::move(line), hash, where, pinned);
-  if (!impl->show(made))
+  auto shown = impl->show(made);
+  if (shown.code() == ec::corrupt)
+    return result<view>{ec::missing, "failed to retrieve a key: its bytes are damaged"};
+  if (!shown)
     return std::nullopt;
   table.count({.hits = 1});
   return result<view>{std::move(made)};

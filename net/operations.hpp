@@ -17,7 +17,8 @@ using key_list = std::span<const std::string_view>;
 template <class T>
 using pending_ptr = std::unique_ptr<pending<T>>;
 
-// All send before they return, where there is a connection; bad keys and batches are refused without sending.
+// All send before they return, where there is a connection (a commit with `hand_back` may wait for others, see
+// commit_queue.hpp); bad keys and batches are refused without sending.
 pending_ptr<lookup_result> start_lookup(const impl_ptr& impl, key_list keys, lookup_flags flags);
 pending_ptr<std::vector<bool>> start_pin(const impl_ptr& impl, key_list keys, bool prefix_stop);
 pending_ptr<std::vector<view>> start_retrieve(const impl_ptr& impl, key_list keys, bool prefix_stop);

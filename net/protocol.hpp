@@ -228,6 +228,7 @@ struct hello_reply {
   std::uint8_t visibility = 0;       // cxl::coherence of the pool
   std::uint64_t slot_bytes = 0;      // of the pool: where in the metadata its parts lie
   std::string index_nonce;           // 16 bytes, to be found in the index of the pool's metadata
+  std::uint32_t pins_max = 0;        // of a session
   std::uint32_t pin_age_max_ms = 0;  // pins by key that are older end; 0: none does
   std::string kept;                  // resume: code per declared grant (ok, or gone: committed or lost)
   std::vector<device_row> devices;
@@ -289,7 +290,7 @@ MARU_INSPECT(close_reply, "clr", x.code)
 MARU_INSPECT(device_row, "dev", x.id, x.path, x.size, x.align)
 MARU_INSPECT(hello_reply, "hellor", x.code, x.reason, x.server_version, x.session, x.handle, x.pool, x.incarnation,
              x.secret, x.resume_secret, x.epoch, x.page_bytes, x.lease_ms, x.grants_max, x.lock_path, x.checksums,
-             x.visibility, x.slot_bytes, x.index_nonce, x.pin_age_max_ms, x.kept, x.devices)
+             x.visibility, x.slot_bytes, x.index_nonce, x.pins_max, x.pin_age_max_ms, x.kept, x.devices)
 MARU_INSPECT(admin_request, "adm", x.verb, x.arguments)
 MARU_INSPECT(admin_reply, "admr", x.code, x.body)
 

@@ -1,7 +1,6 @@
 #include "net/region_map.hpp"
 
 #include <algorithm>
-#include <mutex>
 #include <string>
 
 #include "base/bounds.hpp"
@@ -9,10 +8,41 @@
 
 namespace maru::net {
 
-bool region_map::knows(region_id id) const {
-  std::shared_lock lock(mutex_);
-  return regions_.contains(id);
+namespace {
+
+constexpr std::size_t slots_first = 64;
+
+}  // namespace
+
+std::atomic<const region_map::region*>& region_map::table::slot_of(region_id id) {
+  auto mask = slots.size() - 1;
+  for (auto i = (value_of(id) * 0x9e3779b97f4a7c15ull >> 32) & mask;; i = (i + 1) & mask)
+    if (auto* found = slots[i].load(std::memory_order_acquire); !found || found->id == id)
+      return slots[i];
 }
+
+region_map::region_map(std::shared_ptr<const cxl::device> device) : device_(std::move(device)) {
+  tables_.push_back(std::make_unique<table>(slots_first));
+  table_ = tables_.back().get();
+}
+
+const region_map::region* region_map::lookup(region_id id) const {
+  return table_.load(std::memory_order_acquire)->slot_of(id).load(std::memory_order_acquire);
+}
+
+// REQUIRES: adding_ is held, and the region is not there.
+void region_map::insert(const region& made) {
+  if (regions_.size() * 2 > tables_.back()->slots.size()) {
+    auto larger = std::make_unique<table>(tables_.back()->slots.size() * 2);
+    for (const auto& r : regions_)
+      larger->slot_of(r.id).store(&r, std::memory_order_relaxed);
+    tables_.push_back(std::move(larger));
+    table_.store(tables_.back().get(), std::memory_order_release);
+  }
+  tables_.back()->slot_of(made.id).store(&made, std::memory_order_release);
+}
+
+bool region_map::knows(region_id id) const { return lookup(id) != nullptr; }
 
 std::vector<std::uint32_t> region_map::unknown(std::span<const page_ref> pages) const {
   std::vector<std::uint32_t> ids;
@@ -47,53 +77,48 @@ status region_map::add(const region_row& row) {
   auto memory = device_->map(begin, end - begin, cxl::access::read_write);
   if (!memory)
     return memory.error();
-  region made;
+  std::lock_guard lock(adding_);
+  // Another thread may have been faster: its mapping stays, spans into it are in use.
+  if (knows(static_cast<region_id>(row.id)))
+    return {};
+  auto& made = regions_.emplace_back();
+  made.id = static_cast<region_id>(row.id);
   made.pages = memory->bytes().subspan(row.offset - begin, row.length);
   made.page_bytes = row.page_bytes;
   made.memory = *std::move(memory);
-  std::unique_lock lock(mutex_);
-  // Another thread may have been faster: its mapping stays, spans into it are in use.
-  regions_.try_emplace(static_cast<region_id>(row.id), std::move(made));
+  insert(made);
   return {};
 }
 
 std::optional<region_info> region_map::find(region_id id) const {
-  std::shared_lock lock(mutex_);
-  auto it = regions_.find(id);
-  if (it == regions_.end())
-    return std::nullopt;
-  auto& r = it->second;
-  return region_info{id, r.pages.size() / r.page_bytes, r.page_bytes};
+  const auto* r = lookup(id);
+  return r ? std::optional{region_info{id, r->pages.size() / r->page_bytes, r->page_bytes}} : std::nullopt;
 }
 
 result<std::span<std::byte>> region_map::range(region_id id, std::uint64_t first, std::uint64_t pages) const {
   auto missing = [&](const char* cause) {
     return error{ec::missing, "failed to find pages of region " + std::to_string(value_of(id)) + ": " + cause};
   };
-  std::shared_lock lock(mutex_);
-  auto it = regions_.find(id);
-  if (it == regions_.end())
+  const auto* r = lookup(id);
+  if (!r)
     return missing("it is not mapped");
-  auto& r = it->second;
-  auto all = r.pages.size() / r.page_bytes;
+  auto all = r->pages.size() / r->page_bytes;
   if (first > all || pages > all - first)
     return missing("it has fewer");
-  return r.pages.subspan(first * r.page_bytes, pages * r.page_bytes);
+  return r->pages.subspan(first * r->page_bytes, pages * r->page_bytes);
 }
 
 result<std::span<std::byte>> region_map::bytes(page_ref page, std::uint64_t length) const {
-  std::shared_lock lock(mutex_);
-  auto it = regions_.find(page.region);
-  if (it == regions_.end())
+  const auto* r = lookup(page.region);
+  if (!r)
     return {ec::missing, "failed to find page " + to_string(page) + ": its region is not mapped"};
-  auto& r = it->second;
-  auto offset = value_of(page.page) * r.page_bytes;
-  if (offset + r.page_bytes > r.pages.size())
+  auto offset = value_of(page.page) * r->page_bytes;
+  if (offset + r->page_bytes > r->pages.size())
     return {ec::missing, "failed to find page " + to_string(page) + ": its region has fewer pages"};
-  if (length > r.page_bytes)
+  if (length > r->page_bytes)
     return {ec::too_large,
             "failed to find page " + to_string(page) + ": " + std::to_string(length) + " bytes are more than it holds"};
-  return r.pages.subspan(offset, length);
+  return r->pages.subspan(offset, length);
 }
 
 }  // namespace maru::net

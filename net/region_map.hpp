@@ -1,13 +1,14 @@
 // The regions of a pool as this process has them mapped.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
-#include <shared_mutex>
 #include <span>
-#include <unordered_map>
 #include <vector>
 
 #include "base/error.hpp"
@@ -19,12 +20,13 @@
 namespace maru::net {
 
 // Maps each region when its row is added, in a mapping of its own, and keeps it as long as the map lives: region ids
-// are never used twice, so a row never changes.
+// are never used twice, so a row never changes. Readers take no lock: regions are found in a hash table that only grows,
+// and tables that were outgrown stay.
 // Concurrency: all members from any thread.
 // Limits: mappings of regions that the pool took back stay until the map goes; they cost address space only.
 class region_map {
 public:
-  explicit region_map(std::shared_ptr<const cxl::device> device) : device_(std::move(device)) {}
+  explicit region_map(std::shared_ptr<const cxl::device> device);
 
   bool knows(region_id id) const;
   // The regions of these pages that have no row yet, each once.
@@ -42,14 +44,26 @@ public:
 
 private:
   struct region {
+    region_id id = region_id::none;
     cxl::mapping memory;
     std::span<std::byte> pages;  // in `memory`, whose offset is aligned down
     std::uint64_t page_bytes = 0;
   };
+  // Open addressing; a slot is empty or has its region for good.
+  struct table {
+    explicit table(std::size_t size) : slots(size) {}
+    std::atomic<const region*>& slot_of(region_id id);
+    std::vector<std::atomic<const region*>> slots;  // a power of two of them, half of them empty
+  };
+
+  const region* lookup(region_id id) const;
+  void insert(const region& made);
 
   std::shared_ptr<const cxl::device> device_;
-  mutable std::shared_mutex mutex_;
-  std::unordered_map<region_id, region> regions_;
+  std::mutex adding_;
+  std::deque<region> regions_;
+  std::vector<std::unique_ptr<table>> tables_;  // the last one is in use
+  std::atomic<table*> table_;
 };
 
 }  // namespace maru::net

@@ -14,6 +14,7 @@
 #include "base/key_hash.hpp"
 #include "cxl/visibility.hpp"
 #include "net/client.hpp"
+#include "net/commit_queue.hpp"
 #include "net/holdings.hpp"
 #include "net/link.hpp"
 #include "net/local_pool.hpp"
@@ -50,6 +51,7 @@ struct session_life {
 // A session over one connection. Never changes; a resumed session is a new object with the same id and tenure.
 struct session {
   std::shared_ptr<link> wire;
+  std::shared_ptr<commit_queue> commits;
   std::uint64_t wire_number = 0;  // see holdings
   std::uint64_t id = 0;
   std::string resume_secret;

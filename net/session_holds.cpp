@@ -38,6 +38,7 @@ std::optional<std::uint64_t> session_holds::drop_key(const key_hash& hash) {
     return std::nullopt;
   auto slot = at->second.slot;
   table_->drop(at->second.held);
+  release(1);
   if (--at->second.count == 0)
     p.pins.erase(at);
   return slot;
@@ -53,6 +54,7 @@ std::size_t session_holds::drop_keys_of(std::chrono::steady_clock::time_point be
         return false;
       for (std::uint32_t i = 0; i < old.count; ++i)
         table_->drop(old.held);
+      release(old.count);
       return true;
     });
   }

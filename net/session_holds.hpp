@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "base/bounds.hpp"
 #include "base/types.hpp"
 #include "cxl/held_pages.hpp"
 
@@ -18,10 +20,30 @@ namespace maru::net {
 // Concurrency: all members from any thread.
 class session_holds {
 public:
-  explicit session_holds(std::unique_ptr<cxl::held_pages> table) : table_(std::move(table)) {}
+  // `pins_max`: of this session without a message, nested ones too; the table's own bound where that is no less.
+  session_holds(std::unique_ptr<cxl::held_pages> table, std::size_t pins_max)
+      : table_(std::move(table)), pins_max_(pins_max < bounds::pins_max ? pins_max : 0) {}
 
   // Shared with the book of pins that were taken by message.
   const std::shared_ptr<cxl::held_pages>& table() const { return table_; }
+
+  // Makes room for so many more pins; false where they are too many. Each that is not taken, or ends, is released.
+  bool reserve(std::size_t n) {
+    if (pins_max_ == 0 || pins_.fetch_add(n, std::memory_order_relaxed) + n <= pins_max_)
+      return true;
+    release(n);
+    return false;
+  }
+  void release(std::size_t n) {
+    if (pins_max_ != 0)
+      pins_.fetch_sub(n, std::memory_order_relaxed);
+  }
+  // A view's hold ends; `slot`: of the page's descriptor.
+  void drop_view(cxl::held_pages::position held, std::uint64_t slot) {
+    table_->drop(held);
+    table_->log_drop(slot);
+    release(1);
+  }
 
   // A pin by key that the table holds at `held`; `slot`: of the page's descriptor.
   void add_key(const key_hash& hash, cxl::held_pages::position held, std::uint64_t slot);
@@ -46,6 +68,8 @@ private:
   part& part_of(const key_hash& hash) { return parts_[hash.high % parts]; }
 
   std::shared_ptr<cxl::held_pages> table_;
+  const std::size_t pins_max_;  // 0: as many as the table has room for
+  std::atomic<std::size_t> pins_{0};
   std::array<part, parts> parts_;
 };
 

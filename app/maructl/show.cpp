@@ -124,13 +124,14 @@ string show_sessions(const json& answer) {
               {"shown", right},
               {"grants", right},
               {"pins", right},
+              {"reads", left},
               {"age", right},
               {"lease left", right}}};
   for (const auto& s : answer.at("sessions")) {
     auto left_ms = s.at("lease_left_ms").get<std::int64_t>();
     rows.add({std::to_string(number(s, "id")), text(s, "instance"), s.value("peer", ""), text(s, "state"),
               size(s, "page_bytes"), count(s, "shown_pages"), count(s, "grants"), count(s, "pins"),
-              duration_text(number(s, "age_ms")),
+              s.value("local_reads", false) ? "locally" : "by message", duration_text(number(s, "age_ms")),
               left_ms <= 0 ? "over" : duration_text(static_cast<std::uint64_t>(left_ms))});
   }
   return rows.empty() ? "no sessions\n" : rows.text();

@@ -166,7 +166,13 @@ overview = Dashboard(
 cache = Dashboard(
     "cache", "Maru: cache efficiency", "What is found, what is stored, what goes, and how much room it takes.",
     {
-        "Found": [hit_rates, lookups],
+        "Found": [
+            hit_rates,
+            lookups,
+            Panel("Looked up without a message", "percentunit",
+                  {WHERE: rate("maru_local_keys_total", 'result="answered"') + " / " + rate("maru_local_keys_total")},
+                  "Of the keys that workers looked up in the pool itself: the share that needed no question to marud."),
+        ],
         "Stored": [
             Panel("Commits", "ops", {"{{result}}": rate("maru_commit_total", by="result") + " > 0"},
                   "Keys committed a second, by result. exists: two workers computed the same block.", stacked=True),
@@ -305,6 +311,9 @@ workers = Dashboard(
                   "Both rates are the same in the long run, or workers forget to unpin."),
             Panel("Pins of lost workers", "short", {WHERE: "maru_pins_held_dead{HERE}"},
                   "They wait for the proof that their process is dead.", NONE_IS_GOOD),
+            Panel("Longest hold", "s", {WHERE: "maru_longest_hold_seconds{HERE}"},
+                  "For how long a session has held one page without a break. One that only grows is a pin that nobody "
+                  "ends: its page is never free again while that worker lives."),
             quarantine,
         ],
         "Doors": [

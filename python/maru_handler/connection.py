@@ -94,6 +94,7 @@ class Connection:
                 tls_server_name=config.tls_server_name or "",
                 path_map=list(config.pool_path_map.items()),
                 timeout_ms=config.timeout_ms,
+                local_reads=config.local_reads,
             )
         except TypeError:
             # The text of this one repeats all arguments, the token too.

@@ -271,7 +271,7 @@ class MaruHandler(Connection, AsyncOperations):
         """Whether marud answers in time."""
         client = self._require()
         try:
-            client.exists([""])
+            client.usage(False)  # exists() would be answered without marud
         except _maru.Error as error:
             self._no_answer(client, "healthcheck", error)
             return False
@@ -285,11 +285,11 @@ class MaruHandler(Connection, AsyncOperations):
             usage = client.usage(True)
         except _maru.Error as error:
             self._no_answer(client, "get_stats", error)
-            return assemble({}, {}, clients)
+            return assemble({}, {}, clients, client.info())
         if regions is None:
             raise RuntimeError(self._refusal)
         regions.sync(usage)
-        return assemble(usage, regions.numbers(), clients)
+        return assemble(usage, regions.numbers(), clients, client.info())
 
     def get_buffer_view(self, region_id: int, offset: int, size: int) -> memoryview | None:
         """`size` bytes of a region, writable, or None where there are none. `offset` counts in chunks, as if they lay

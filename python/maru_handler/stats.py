@@ -72,9 +72,9 @@ class CallStats:
 
 
 def assemble(
-    usage: Mapping[str, int], regions: dict[str, Any], clients: dict[str, Any]
+    usage: Mapping[str, int], regions: dict[str, Any], clients: dict[str, Any], session: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """All sections. `usage` and `regions` may be empty: then their numbers are 0."""
+    """All sections. `usage` and `regions` may be empty: then their numbers are 0. `session`: the client's `info`."""
     regions = regions or dict(NO_REGIONS)
     shown = regions["regions"]
     return {
@@ -88,4 +88,5 @@ def assemble(
         "store_regions": regions,
         "allocator": dict(shown[0]) if shown else dict(NO_PAGES),
         "cxl_pool": {"total_size": usage.get("pool_bytes", 0), "free_size": usage.get("pool_free_bytes", 0)},
+        "local_reads": {"active": session["local_reads"], "reason": session["why_not_local"]},
     }

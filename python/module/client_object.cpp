@@ -288,6 +288,8 @@ py::dict client_object::info() const {
   out["damaged"] = now.damaged;
   out["pages_in_doubt"] = now.pages_in_doubt;
   out["connected"] = now.connected;
+  out["local_reads"] = now.local_reads;
+  out["why_not_local"] = now.why_not_local;
   return out;
 }
 

@@ -221,7 +221,7 @@ private:
     environment_ptr env = pool.env;
     bool grace = !state.sessions.empty();
     for (auto& i : indexes)
-      shards.push_back(spawn<index_shard>(env, i, grace));
+      shards.push_back(spawn<index_shard>(env, shards.size(), i, grace));
     preparer = spawn<region_preparer>(env);
     manager = spawn<pool_manager>(env, table, std::move(state.shown), shards, preparer, grace, std::move(state.held));
     for (auto& shard : shards) {

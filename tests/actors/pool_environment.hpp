@@ -170,6 +170,7 @@ private:
     ASSERT_TRUE(pool) << pool.error().message;
     env->pool = std::move(*pool);
     env->regions = std::make_shared<region_directory>();
+    env->tables = std::make_shared<session_tables>();
     env->metrics = std::make_shared<metrics::registry>("test", "test");
   }
 

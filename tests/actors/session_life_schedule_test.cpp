@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "cxl/pin_record.hpp"
+#include "cxl/held_pages.hpp"
 #include "tests/actors/session_fixture.hpp"
 
 namespace maru::actors {
@@ -314,9 +314,9 @@ TEST_F(session_lives, Invariant6_ADetachedPageThatOneLetGoWaitsForTheOthersOfBef
 TEST_F(session_lives, Invariant6_AStoppedWorkersViewOfARemovedKeyOutlivesTheGrace) {
   worker anna{in}, ben{in};
   auto page = ben.put({"a"})[0];
-  auto record = cxl::pin_record::open(anna.hello.lock_path);
-  ASSERT_TRUE(record);
-  (*record)->add(anna.view({"a"})[0]);
+  auto table = cxl::held_pages::open(anna.hello.lock_path);
+  ASSERT_TRUE(table);
+  (*table)->add({anna.view({"a"})[0].page.page, true});
   EXPECT_EQ(ben.remove({"a"}), codes{ec::ok});
   in.restart();
   ben.die();

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cxl/pin_record.hpp"
+#include "cxl/held_pages.hpp"
 #include "tests/actors/house.hpp"
 #include "tests/crash/truth.hpp"
 
@@ -48,7 +48,7 @@ struct player {
     std::size_t key = 0;
     location where;
     bool view = false;
-    std::uint32_t slot = cxl::pin_record::none;
+    cxl::held_pages::position held = cxl::held_pages::none;
   };
 
   std::uint64_t page_bytes = 0;
@@ -58,7 +58,7 @@ struct player {
   std::string secret;
   session_actor handle;
   file_lock lock;
-  std::unique_ptr<cxl::pin_record> record;
+  std::unique_ptr<cxl::held_pages> table;
   std::uint64_t hellos = 0;
   std::uint32_t shown = 0;         // regions that it knows to be its own
   std::vector<page_grant> grants;  // to write into

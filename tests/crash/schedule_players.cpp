@@ -71,9 +71,9 @@ void schedule::welcomed(player& p, const net::hello& m, std::chrono::millisecond
   auto lock = file_lock::acquire(r.lock_path);
   ASSERT_TRUE(lock) << lock.error().message;
   p.lock = std::move(*lock);
-  auto record = cxl::pin_record::open(r.lock_path);
-  ASSERT_TRUE(record) << record.error().message;
-  p.record = std::move(*record);
+  auto table = cxl::held_pages::open(r.lock_path);
+  ASSERT_TRUE(table) << table.error().message;
+  p.table = std::move(*table);
 }
 
 void schedule::resumed(player& p, std::string_view kept) {
@@ -205,7 +205,7 @@ void schedule::pin(player& p) {
                              EXPECT_FALSE(missed && prefix) << "a hit after the first miss";
                              ++hits;
                              auto& pin = p.pins.emplace_back(player::pin{wanted[i], (*found)[i].where, view});
-                             pin.slot = p.record->add(id_of(pin));
+                             pin.held = p.table->add({pin.where.page, pin.view});
                            }
                            look();
                          });
@@ -214,7 +214,7 @@ void schedule::pin(player& p) {
 void schedule::unpin(player& p) {
   auto at = p.pins.begin() + static_cast<long>(random_.below(p.pins.size()));
   auto pin = id_of(*at);
-  p.record->drop(at->slot);
+  p.table->drop(at->held);
   p.pins.erase(at);
   send<net::codes_reply>(p, net::unpin_of({&pin, 1}),
                          [](const net::codes_reply& r) { EXPECT_EQ(worker::codes(r), std::vector{ec::ok}); });

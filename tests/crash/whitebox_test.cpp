@@ -27,7 +27,9 @@ constexpr place places[] = {
   {kill_at::after_descriptors, 400},
   {kill_at::after_record, 400},
   {kill_at::before_insert, 400},
+  {kill_at::inside_bucket, 2000},
   {kill_at::before_reply, 400},
+  {kill_at::after_announce, 200},
   {kill_at::after_mark_evicting, 200},
   {kill_at::after_record_deleted, 200},
   {kill_at::after_free, 200},
@@ -39,7 +41,8 @@ constexpr place places[] = {
   {kill_at::before_repairs, 1, true},
   {kill_at::after_repairs, 1, true},
 };
-static_assert(std::size(places) == static_cast<std::size_t>(kill_at::last_) + 1, "a point is missing");
+constexpr std::size_t of_workers = 2;  // pin_named, pin_checked
+static_assert(std::size(places) + of_workers == static_cast<std::size_t>(kill_at::last_) + 1, "a point is missing");
 
 class whitebox {
 public:

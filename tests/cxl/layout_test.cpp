@@ -69,7 +69,7 @@ TEST(Superblock, FieldsLieWhereVersionOneHasThem) {
   auto bytes = encode(sb);
   EXPECT_EQ(std::memcmp(bytes.data(), "MARUPOOL", 8), 0);
   EXPECT_EQ(at<std::uint16_t>(bytes, 8), 1);
-  EXPECT_EQ(at<std::uint16_t>(bytes, 10), 0);
+  EXPECT_EQ(at<std::uint16_t>(bytes, 10), 1);
   EXPECT_EQ(at<std::uint64_t>(bytes, 16), sb.sequence);
   EXPECT_EQ(at<uuid>(bytes, 24), sb.pool);
   EXPECT_EQ(at<uuid>(bytes, 40), sb.device);
@@ -200,11 +200,13 @@ TEST(Extent, IsAFractionOfThePoolAndNeverBelowTheAlignment) {
     EXPECT_LE(align_down(mib * bounds::MiB, bounds::MiB) / default_extent_bytes(mib * bounds::MiB, 4096), 64u);
 }
 
-TEST(Metadata, HoldsALineForEverySlot) {
-  EXPECT_EQ(metadata_bytes(64 * bounds::KiB, 64 * bounds::KiB), 8 * bounds::MiB);
-  EXPECT_EQ(metadata_bytes(2048 * bounds::MiB, 64 * bounds::KiB), 8 * bounds::MiB);
-  EXPECT_EQ(metadata_bytes(2048 * bounds::MiB + 1, 64 * bounds::KiB), 10 * bounds::MiB);
-  EXPECT_EQ(metadata_bytes(4096 * bounds::MiB, 4096), 70 * bounds::MiB);
+TEST(Metadata, HoldsALineForEverySlotAndTheIndexBehind) {
+  EXPECT_EQ(index_offset(64 * bounds::KiB, 64 * bounds::KiB), 8 * bounds::MiB);
+  EXPECT_EQ(index_offset(2048 * bounds::MiB, 64 * bounds::KiB), 8 * bounds::MiB);
+  EXPECT_EQ(index_offset(2048 * bounds::MiB + 1, 64 * bounds::KiB), 10 * bounds::MiB);
+  EXPECT_EQ(index_offset(4096 * bounds::MiB, 4096), 70 * bounds::MiB);
+  EXPECT_EQ(metadata_bytes(64 * bounds::KiB, 64 * bounds::KiB), 10 * bounds::MiB);
+  EXPECT_EQ(metadata_bytes(4096 * bounds::MiB, 4096), 104 * bounds::MiB);
 }
 
 TEST(PageState, EveryStateHasAName) {

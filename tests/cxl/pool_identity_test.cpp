@@ -331,11 +331,25 @@ TEST_F(pool_identity, AnotherRegionSizeIsRefusedWithBothValues) {
 TEST_F(pool_identity, TruncatedMetadataIsCorrupt) {
   auto known = make_pool();
   auto full = std::filesystem::file_size(meta());
-  for (auto size : {full - 1, full - 2 * MiB, 4 * MiB, 3 * MiB, 300ul}) {
+  auto index = index_offset(32 * MiB, 64 * bounds::KiB);
+  ASSERT_LT(index, full);
+  for (auto size : {index - 1, index - 2 * MiB, 4 * MiB, 3 * MiB, 300ul}) {
     std::filesystem::resize_file(meta(), size);
     expect_refused(pool::open(options(), known), ec::corrupt, {"truncated", "--format"});
     EXPECT_EQ(std::filesystem::file_size(meta()), size);
   }
+}
+
+// That of an older layout ends there, and what is behind is made anew by each start.
+TEST_F(pool_identity, MetadataThatEndsBeforeTheIndexGetsOne) {
+  auto known = make_pool();
+  auto full = std::filesystem::file_size(meta());
+  std::filesystem::resize_file(meta(), index_offset(32 * MiB, 64 * bounds::KiB));
+  auto p = pool::open(options(), known);
+  ASSERT_TRUE(p) << p.error().message;
+  EXPECT_EQ((*p)->how(), opened_as::opened);
+  EXPECT_EQ(std::filesystem::file_size(meta()), full);
+  EXPECT_EQ((*p)->index_for_readers().open_epoch(), 0u);
 }
 
 TEST_F(pool_identity, TruncatedDataIsCorrupt) {
@@ -396,7 +410,7 @@ TEST_F(pool_identity, SizeIsHeldAgainstTheFileSystemTogetherWithTheMetadata) {
     if (::unshare(CLONE_NEWNS) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
       return 77;
     ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
-    if (::mount("tmpfs", folder.path().c_str(), "tmpfs", 0, "size=40m") != 0)
+    if (::mount("tmpfs", folder.path().c_str(), "tmpfs", 0, "size=42m") != 0)
       return 77;
     if (pool::open(options(33 * MiB), {}).code() != ec::no_space)
       return 1;

@@ -51,12 +51,12 @@ TEST_F(pool_test, MetadataThatBecameSparseIsReservedAgain) {
   EXPECT_GE(allocated(meta()), size);
 }
 
-TEST_F(pool_test, WorkersMayHaveTheDataAndNotTheMetadata) {
+TEST_F(pool_test, WorkersMayWriteTheDataAndOnlyReadTheMetadata) {
   auto o = options();
   o.file_mode = 0660;
   must_open(o);
   EXPECT_EQ(mode_of(data()), 0660u);
-  EXPECT_EQ(mode_of(meta()), 0600u);
+  EXPECT_EQ(mode_of(meta()), 0640u);
   EXPECT_EQ(mode_of(folder / "pool.lock"), 0600u);
 }
 

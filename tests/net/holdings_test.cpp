@@ -16,6 +16,9 @@ namespace {
 
 pin_id key(std::uint64_t n) { return {{n, n}, {}}; }
 pin_id view(std::uint64_t n) { return {{n, n}, {{static_cast<region_id>(1), static_cast<page_index>(n)}, 1}}; }
+bool add_pins(holdings& held, std::uint64_t wire, const std::vector<pin_id>& pins) {
+  return held.add_pins(wire, pins, std::vector<page_ref>(pins.size(), page_ref{region_id{1}, {}}));
+}
 
 page_grant grant(std::uint32_t index, generation gen = 1) {
   return {{static_cast<region_id>(1), static_cast<page_index>(index)}, gen};
@@ -38,8 +41,8 @@ using Holdings = holdings_test;
 
 TEST_F(Holdings, DeclareWhatTheClientHas) {
   held.add_grants(wire, std::vector{grant(1), grant(2)});
-  held.add_pins(wire, std::vector{key(1), key(1)});
-  held.add_pins(wire, std::vector{view(2)});
+  add_pins(held, wire, {key(1), key(1)});
+  add_pins(held, wire, {view(2)});
   auto out = held.take_pages(1);
   held.doubt(tenure, out->grants);
   auto declared = held.declare();
@@ -50,15 +53,15 @@ TEST_F(Holdings, DeclareWhatTheClientHas) {
 
 TEST_F(Holdings, AnswersOfAnEarlierWireAreVoid) {
   held.declare();
-  EXPECT_FALSE(held.add_pins(wire, std::vector{key(1)}));
-  EXPECT_FALSE(held.add_pins(wire, std::vector{view(1)}));
+  EXPECT_FALSE(add_pins(held, wire, {key(1)}));
+  EXPECT_FALSE(add_pins(held, wire, {view(1)}));
   EXPECT_FALSE(held.add_grants(wire, std::vector{grant(1)}));
   EXPECT_EQ(held.pins(), 0u);
   EXPECT_EQ(held.idle(), 0u);
 }
 
 TEST_F(Holdings, QueuedUnpinsOfBeforeADeclarationAreNotSentAfterIt) {
-  held.add_pins(wire, std::vector{view(1), view(1)});
+  add_pins(held, wire, {view(1), view(1)});
   held.drop_view(tenure, view(1));
   auto next = held.declare();
   EXPECT_EQ(next.pins.size(), 1u);
@@ -69,7 +72,7 @@ TEST_F(Holdings, QueuedUnpinsOfBeforeADeclarationAreNotSentAfterIt) {
 }
 
 TEST_F(Holdings, ViewsDroppedWhileTheDeclarationIsUnderWayAreUnpinnedAfterIt) {
-  held.add_pins(wire, std::vector{view(1)});
+  add_pins(held, wire, {view(1)});
   auto next = held.declare();
   held.drop_view(tenure, view(1));
   EXPECT_TRUE(held.take_unpins(wire, 10).empty()) << "the old wire is dead";
@@ -92,8 +95,8 @@ TEST_F(Holdings, UnpinsAreTakenInOrderAndBounded) {
 }
 
 TEST_F(Holdings, DropPinsTellsWhichItKnew) {
-  held.add_pins(wire, std::vector{key(1)});
-  held.add_pins(wire, std::vector{view(2)});
+  add_pins(held, wire, {key(1)});
+  add_pins(held, wire, {view(2)});
   auto dropped = held.drop_pins(std::vector{key(1), key(1), key(2), key(3)});
   EXPECT_EQ(dropped.known, (std::vector<bool>{true, false, false, false}));
   EXPECT_EQ(dropped.pins, std::vector{key(1)});
@@ -149,7 +152,7 @@ TEST_F(Holdings, ARefusedCommitLeavesThePageOut) {
 
 TEST_F(Holdings, ANewSessionForgetsTheOldOne) {
   held.add_grants(wire, std::vector{grant(1), grant(2)});
-  held.add_pins(wire, std::vector{view(1)});
+  add_pins(held, wire, {view(1)});
   auto out = held.take_pages(1);
   held.declare();
   held.start_over();
@@ -221,7 +224,7 @@ TEST_F(Holdings, ClientAndServerAgreeOnPinsWhateverIsCut) {
           arrived.pop_back();
           std::vector<pin_id> one{a.pin};
           if (random() % 3 < 2)
-            client[a.pin] += held.add_pins(a.wire, one);
+            client[a.pin] += add_pins(held, a.wire, one);
           else
             held.unpin_later(a.wire, one);  // its caller had given up
         }

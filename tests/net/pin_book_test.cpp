@@ -20,7 +20,7 @@ pin_id view(std::uint64_t n, generation gen = 1) {
 
 TEST(PinBook, AnUnpinByKeyNeverEndsAViewsPin) {
   pin_book book;
-  book.add(view(1));
+  book.add(view(1), {});
   EXPECT_FALSE(book.drop(key(1)));
   EXPECT_EQ(book.size(), 1u);
   EXPECT_TRUE(book.drop(view(1)));
@@ -30,8 +30,8 @@ TEST(PinBook, AnUnpinByKeyNeverEndsAViewsPin) {
 
 TEST(PinBook, ViewsOfOneKeyOnTwoPagesAreTwo) {
   pin_book book;
-  book.add(view(1, 1));
-  book.add(view(1, 2));  // the key was removed and committed again
+  book.add(view(1, 1), {});
+  book.add(view(1, 2), {});  // the key was removed and committed again
   EXPECT_TRUE(book.drop(view(1, 2)));
   EXPECT_FALSE(book.drop(view(1, 2)));
   EXPECT_EQ(book.all(), std::vector{view(1, 1)});
@@ -39,10 +39,10 @@ TEST(PinBook, ViewsOfOneKeyOnTwoPagesAreTwo) {
 
 TEST(PinBook, DeclaresOneEntryPerPin) {
   pin_book book;
-  book.add(key(1));
-  book.add(key(1));
-  book.add(view(1));
-  book.add(view(2));
+  book.add(key(1), {});
+  book.add(key(1), {});
+  book.add(view(1), {});
+  book.add(view(2), {});
   auto all = book.all();
   EXPECT_EQ(std::count(all.begin(), all.end(), key(1)), 2);
   EXPECT_EQ(std::count(all.begin(), all.end(), view(1)), 1);
@@ -51,10 +51,10 @@ TEST(PinBook, DeclaresOneEntryPerPin) {
 
 TEST(PinBook, DroppingThePinsByKeyLeavesTheViews) {
   pin_book book;
-  book.add(key(1));
-  book.add(key(2));
-  book.add(key(2));
-  book.add(view(2));
+  book.add(key(1), {});
+  book.add(key(2), {});
+  book.add(key(2), {});
+  book.add(view(2), {});
   EXPECT_TRUE(book.has_keys());
   EXPECT_EQ(book.drop_keys().size(), 3u);
   EXPECT_FALSE(book.has_keys());
@@ -71,7 +71,7 @@ TEST(PinBook, CountsAsAMultisetDoes) {
     auto n = random() % 8;
     auto pin = random() % 2 == 0 ? key(n) : view(n, random() % 2);
     if (random() % 2 == 0) {
-      book.add(pin);
+      book.add(pin, {});
       ++want[pin];
       ++total;
     } else {

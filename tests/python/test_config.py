@@ -44,6 +44,7 @@ def test_defaults_are_the_interface():
         "tls_cert": None,
         "tls_key": None,
         "tls_server_name": None,
+        "local_reads": True,
         "pool_path_map": {},
     }
 
@@ -101,7 +102,10 @@ def test_any_positive_chunk_size_is_taken(chunk):
 
 
 @pytest.mark.parametrize("text, value", [("1", True), ("true", True), ("ON", True), ("0", False), ("False", False)])
-@pytest.mark.parametrize("variable, name", [("MARU_EAGER_MAP", "eager_map"), ("MARU_STAT", "enable_stats")])
+@pytest.mark.parametrize(
+    "variable, name",
+    [("MARU_EAGER_MAP", "eager_map"), ("MARU_STAT", "enable_stats"), ("MARU_LOCAL_READS", "local_reads")],
+)
 def test_flags_of_the_environment_go_before_keywords(monkeypatch, variable, name, text, value):
     monkeypatch.setenv(variable, text)
     assert getattr(MaruConfig(**{name: not value}), name) is value
