@@ -26,6 +26,8 @@ constexpr std::uint64_t slot_of(std::uint64_t entry) { return (entry & UINT32_MA
 constexpr std::uint64_t entry_of(std::uint32_t tag, std::uint64_t slot) {
   return (std::uint64_t{tag} << 32) | (slot + 1);
 }
+// A number and its complement: another one of both shows.
+constexpr std::uint64_t guarded(std::uint32_t n) { return (std::uint64_t{~n} << 32) | n; }
 
 }  // namespace
 
@@ -61,10 +63,12 @@ shared_index::place shared_index::place_of(const key_hash& hash, std::uint64_t s
   return {begin + first, begin + second, static_cast<std::uint32_t>(hash.high >> 32)};
 }
 
-std::uint16_t shared_index::check_of(const bucket_entries& entries) {
+std::uint16_t shared_index::check_of(const bucket_entries& entries, const head_fields& head) {
+  constexpr std::uint64_t factor = 0x9e3779b97f4a7c15ull;
   std::uint64_t mix = 0;
   for (auto e : entries)
-    mix = (mix ^ e) * 0x9e3779b97f4a7c15ull;
+    mix = (mix ^ e) * factor;
+  mix = (mix ^ ((std::uint64_t{head.spilled} << 8) | head.elsewhere)) * factor;
   return static_cast<std::uint16_t>(mix >> 48);
 }
 
@@ -76,11 +80,12 @@ void index_writer::close(const shared_index& index) {
 
 void index_writer::clear(const shared_index& index, std::uint64_t shards) {
   index_writer all{index, shards};
-  all.word(header_shards).store(shards, std::memory_order_relaxed);
-  // A reader of before may still be looking: it finds empty buckets, and the epoch that it checks last is not its own.
+  all.word(header_shards).store(guarded(static_cast<std::uint32_t>(shards)), std::memory_order_relaxed);
+  // A reader of before may still be looking. Who finds an empty bucket looks then whether the index is open: by the release
+  // it sees that it is closed.
   for (std::uint64_t b = 0; b < all.buckets_; ++b)
     for (std::size_t i = 0; i < line_words; ++i)
-      all.bucket_word(b, i).store(0, std::memory_order_relaxed);
+      all.bucket_word(b, i).store(0, std::memory_order_release);
 }
 
 void index_writer::open(const shared_index& index, std::uint64_t epoch, const uuid& nonce) {
@@ -98,7 +103,7 @@ index_writer::contents index_writer::load(std::uint64_t bucket) const {
   for (std::size_t i = 0; i < entries_per_bucket; ++i)
     c.entries[i] = bucket_word(bucket, i + 1).load(std::memory_order_relaxed);
   // Damage must not be sealed by the next check: whoever misses here asks from now on.
-  if (c.head.check != check_of(c.entries))
+  if (c.head.check != check_of(c.entries, c.head))
     c.head.elsewhere = many;
   return c;
 }
@@ -112,7 +117,7 @@ void index_writer::store(std::uint64_t bucket, const contents& before, contents 
     if (now.entries[i] != before.entries[i])
       // Releases the odd sequence too: who sees a new entry finds that on its second look at the head.
       bucket_word(bucket, i + 1).store(now.entries[i], std::memory_order_release);
-  now.head.check = check_of(now.entries);
+  now.head.check = check_of(now.entries, now.head);
   now.head.sequence = head.sequence + 1;
   bucket_word(bucket, 0).store(now.head.packed(), std::memory_order_release);
 }
@@ -178,8 +183,9 @@ std::optional<index_reader> index_reader::attach(std::span<std::byte> section, s
   if (reader.open_epoch() == 0 || reader.word(header_nonce_low).load(std::memory_order_relaxed) != halves[0]
       || reader.word(header_nonce_high).load(std::memory_order_relaxed) != halves[1])
     return std::nullopt;
-  reader.shards_ = reader.word(header_shards).load(std::memory_order_relaxed);
-  if (reader.shards_ == 0 || reader.shards_ > reader.buckets_)
+  auto shards = reader.word(header_shards).load(std::memory_order_relaxed);
+  reader.shards_ = static_cast<std::uint32_t>(shards);
+  if (shards != guarded(static_cast<std::uint32_t>(shards)) || reader.shards_ == 0 || reader.shards_ > reader.buckets_)
     return std::nullopt;
   return reader;
 }
@@ -237,7 +243,7 @@ sight index_reader::look_in(std::uint64_t bucket, std::uint32_t tag, const key_h
   }
   if (bucket_word(bucket, 0).load(std::memory_order_acquire) != word || (head.sequence & 1) != 0)
     return sight::unclear;
-  if (head.check != check_of(entries))
+  if (head.check != check_of(entries, head))
     return sight::damaged;
   return others ? sight::unclear : sight::miss;
 }

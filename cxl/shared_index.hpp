@@ -10,7 +10,8 @@
 // page are four times as much room as entries can be: of a pool full of smallest pages about one key in 200 spills.
 //
 // The sequence is odd while marud writes the bucket: a reader then tries again a few times, and asks by message after
-// that. `check` is a digest of the entries: damage shows as a bucket that does not fit it, not as a miss.
+// that. `check` is a digest of the entries and the two counters: damage shows as a bucket that does not fit it, not as a
+// miss.
 #pragma once
 
 #include <array>
@@ -61,7 +62,7 @@ protected:
   std::atomic_ref<std::uint64_t> word(std::size_t i) const { return std::atomic_ref{words_[i]}; }
   std::atomic_ref<std::uint64_t> bucket_word(std::uint64_t bucket, std::size_t i) const;
   place place_of(const key_hash& hash, std::uint64_t shards) const;
-  static std::uint16_t check_of(const bucket_entries& entries);
+  static std::uint16_t check_of(const bucket_entries& entries, const head_fields& head);
 
   std::uint64_t* words_ = nullptr;
   std::uint64_t slots_ = 0, buckets_ = 0;
@@ -115,6 +116,7 @@ public:
   // Empty where the section is not marud's memory as `nonce` tells, or makes no sense.
   static std::optional<index_reader> attach(std::span<std::byte> section, std::uint64_t slots, const uuid& nonce);
 
+  // A miss counts where the index is still open afterwards: the next start empties it.
   // `out` and `slot` are set for a hit: a committed page that has the key. What is read is right as of some moment of the
   // call; only a pin makes it stay. Reads two bucket lines at most, and one descriptor unless tags collide.
   sight find(const key_hash& hash, const descriptor_table& descriptors, descriptor& out, std::uint64_t& slot) const;

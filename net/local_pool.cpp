@@ -36,9 +36,15 @@ result<std::shared_ptr<const local_pool>> local_pool::open(const std::string& pa
   return std::shared_ptr<const local_pool>{new local_pool{*std::move(memory), *index, descriptors, epoch}};
 }
 
+cxl::sight local_pool::find(const key_hash& hash, cxl::descriptor& d, std::uint64_t& slot) const {
+  auto seen = index_.find(hash, descriptors_, d, slot);
+  // This thread may have stood still until the next marud emptied the index.
+  return seen == cxl::sight::miss && !is_open() ? cxl::sight::unclear : seen;
+}
+
 cxl::sight local_pool::look(const key_hash& hash, location& where, std::uint64_t& slot) const {
   cxl::descriptor d;
-  auto seen = index_.find(hash, descriptors_, d, slot);
+  auto seen = find(hash, d, slot);
   if (seen == cxl::sight::hit)
     where = {d.page, d.length, d.gen, d.checksum};
   return seen;
@@ -48,7 +54,7 @@ cxl::sight local_pool::pin(const key_hash& hash, bool by_view, cxl::held_pages& 
                            local_pin& pinned) const {
   for (int attempt = 0; attempt < attempts_max; ++attempt) {
     cxl::descriptor d;
-    auto seen = index_.find(hash, descriptors_, d, pinned.slot);
+    auto seen = find(hash, d, pinned.slot);
     if (seen != cxl::sight::hit)
       return seen;
     auto held = table.pin({d.page, by_view}, descriptors_.state_word(pinned.slot), cxl::descriptor_table::word_of(d));

@@ -43,6 +43,7 @@ public:
 private:
   local_pool(cxl::mapping memory, cxl::index_reader index, cxl::descriptor_table descriptors, std::uint64_t epoch)
       : memory_(std::move(memory)), index_(index), descriptors_(descriptors), epoch_(epoch) {}
+  cxl::sight find(const key_hash& hash, cxl::descriptor& d, std::uint64_t& slot) const;
 
   cxl::mapping memory_;
   cxl::index_reader index_;
