@@ -7,6 +7,7 @@
 
 #include "app/bench/caf_echo.hpp"
 #include "app/bench/interrupt.hpp"
+#include "app/bench/maru_target.hpp"
 #include "app/bench/replay.hpp"
 #include "app/bench/rpc.hpp"
 #include "base/bounds.hpp"
@@ -78,7 +79,7 @@ int run(const CLI::App& app, command_line& line) {
   if (app.got_subcommand("replay-worker"))
     return bench::run_replay_worker(line.job);
   if (app.got_subcommand("rpc-client"))
-    return bench::run_rpc_client(line.job);
+    return bench::run_maru_client(line.job);
   if (app.got_subcommand("echo-server"))
     return bench::run_echo_server(line.job);
   if (app.got_subcommand("echo-client"))

@@ -47,6 +47,7 @@ struct client_options {
   std::size_t grant_batch = bounds::grant_batch;                // pages fetched ahead by one message
   bool verify_payloads = false;  // hold chunks against their checksums also where marud does not ask for it
   bool fetch_ahead = true;       // refill grants in the background before they run out
+  bool local_reads = true;  // look keys up and pin them in the pool itself, without a message, where this process may
 };
 
 namespace net {
@@ -142,6 +143,7 @@ struct client_info {
   std::uint64_t damaged = 0;       // chunks read whose bytes did not fit their checksum: each was a miss
   std::size_t pages_in_doubt = 0;  // commits whose answer never came: never reused by this client
   bool connected = false;
+  bool local_reads = false;  // keys are looked up in the pool itself
 };
 
 // A region of the pool.
