@@ -1,21 +1,14 @@
 #include "app/bench/replay_report.hpp"
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "app/bench/format.hpp"
 #include "app/bench/machine.hpp"
 #include "base/size.hpp"
 
 namespace maru::bench {
 
 namespace {
-
-template <class... Args>
-std::string format(const char* pattern, Args... args) {
-  char text[512];
-  std::snprintf(text, sizeof text, pattern, args...);
-  return text;
-}
 
 // 1234567 -> "1,234,567"
 std::string grouped(std::uint64_t n) {

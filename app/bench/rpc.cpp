@@ -9,6 +9,7 @@
 #include "app/bench/caf_echo.hpp"
 #include "app/bench/cell.hpp"
 #include "app/bench/interrupt.hpp"
+#include "app/bench/local_rows.hpp"
 #include "app/bench/machine.hpp"
 #include "app/bench/maru_target.hpp"
 #include "app/bench/progress.hpp"
@@ -251,8 +252,9 @@ int print_targets(const std::string& json_path) {
   auto rows = read_rows(json_path);
   if (!rows)
     return fail(rows.error());
-  auto targets = targets_of(*rows);
-  std::printf("%s\n%s", table_of(*rows).c_str(), targets.c_str());
+  bool local = std::any_of(rows->begin(), rows->end(), [](const row& r) { return r.system == local_system; });
+  auto targets = local ? local_targets_of(*rows) : targets_of(*rows);
+  std::printf("%s\n%s", (local ? local_table_of(*rows) : table_of(*rows)).c_str(), targets.c_str());
   return targets.find("MISSED") == targets.npos ? 0 : 1;
 }
 
