@@ -47,6 +47,7 @@ void add_replay(CLI::App& app, command_line& line) {
     ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{100'000'000}));
   sub->add_option("--chunk-size", line.chunk_size, "Bytes of a chunk")->capture_default_str();
   sub->add_flag("--verify", o.verify, "Check every byte that is read; without it one cache line of each 4 KiB");
+  sub->add_flag("--messages", o.messages, "Workers ask by message also what they could look up in the pool itself");
   sub->add_flag("--simulate", o.simulate, "Start nothing: print what an exact LRU of this size hits");
   sub->add_option("--json", o.json_path, "Write the results to this file too");
 }

@@ -35,6 +35,15 @@ std::string room(const replay_plan& plan) {
   return grouped(plan.chunks) + " chunks" + (plan.evicts ? "" : ", all of the trace");
 }
 
+// The way that lookups and pins took.
+std::string reads(const replay_options& options, const replay_totals& totals) {
+  if (totals.local_workers == 0)
+    return options.messages ? "by message, as asked" : "by message";
+  if (totals.local_workers == options.workers)
+    return "in the pool itself";
+  return format("in the pool itself by %u of %u workers, else by message", totals.local_workers, options.workers);
+}
+
 std::string step_table(const replay_totals& totals) {
   auto out = format("  %-10s %10s %10s %10s %10s %10s %10s\n", "operation", "count", "per s", "p50 us", "p99 us",
                     "p99.9 us", "max us");
@@ -61,6 +70,7 @@ std::string report_text(const replay_options& options, const replay_plan& plan, 
                                  static_cast<double>(totals.requests) / totals.seconds, options.workers,
                                  options.workers == 1 ? "" : "s"));
   out += line("pool", room(plan) + ", chunks of " + format_size(options.chunk_bytes));
+  out += line("lookups", reads(options, totals));
   auto hits = format("%.2f %% (%s of %s blocks)", 100 * totals.hit_rate(), grouped(totals.hit_blocks).c_str(),
                      grouped(totals.blocks).c_str());
   if (plan.chunks != 0)
@@ -101,6 +111,7 @@ std::string report_json(const replay_options& options, const replay_plan& plan, 
                                 {"written_chunks", totals.written_chunks},
                                 {"written_bytes", totals.written_bytes},
                                 {"existed", totals.exists},
+                                {"local_workers", totals.local_workers},
                                 {"operations", steps},
                                 {"parameters",
                                  {{"trace", options.trace_path},
@@ -111,7 +122,8 @@ std::string report_json(const replay_options& options, const replay_plan& plan, 
                                   {"page_bytes", plan.page_bytes},
                                   {"workers", options.workers},
                                   {"chunk_bytes", options.chunk_bytes},
-                                  {"verify", options.verify}}},
+                                  {"verify", options.verify},
+                                  {"messages", options.messages}}},
                                 {"machine", to_json(this_machine())}};
   return out.dump(2) + "\n";
 }
