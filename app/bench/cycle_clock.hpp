@@ -1,5 +1,5 @@
-// A clock for calls of some ten nanoseconds: the processor's own counter, held against CLOCK_MONOTONIC once, and less what
-// reading it costs.
+// A clock for calls of some ten nanoseconds: the processor's own counter, held against CLOCK_MONOTONIC once, and less
+// what reading it costs.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +20,9 @@ struct clock_reading {
 // Ticks in a nanosecond between two readings; 0 where one of the clocks stood still or went back.
 double ticks_per_ns(const clock_reading& first, const clock_reading& last);
 
-// Operation: `begin`, the call, `end`; `ns` of the two. Calls that come before `begin` are over when it reads, and so is the
-// measured one when `end` does. The counter is the TSC where CPUID says that it runs at one rate in all states of the
-// processor, the virtual counter on Arm, else CLOCK_MONOTONIC. Limits: readings of two threads are not compared.
+// Operation: `begin`, the call, `end`; `ns` of the two. Calls that come before `begin` are over when it reads, and so
+// is the measured one when `end` does. The counter is the TSC where CPUID says that it runs at one rate in all states
+// of the processor, the virtual counter on Arm, else CLOCK_MONOTONIC. Limits: readings of two threads are not compared.
 class cycle_clock {
 public:
   enum class source : std::uint8_t { tsc, virtual_counter, monotonic };

@@ -1,5 +1,5 @@
-// `maru-bench local`: what a lookup costs a worker that shares its host with the pool. Threads of one process call one client
-// in a loop, with and without messages, beside bare maps in the same process.
+// `maru-bench local`: what a lookup costs a worker that shares its host with the pool. Threads of one process call one
+// client in a loop, with and without messages, beside bare maps in the same process.
 #pragma once
 
 #include <cstdint>

@@ -31,8 +31,8 @@ private:
   std::string text_;
 };
 
-// `retrieve+drop` of one key is client::retrieve, of more retrieve_batch; the views are let go in the call. `problem` is
-// told of calls that fail. Both arguments outlive the call.
+// `retrieve+drop` of one key is client::retrieve, of more retrieve_batch; the views are let go in the call. `problem`
+// is told of calls that fail. Both arguments outlive the call.
 loop_call call_of(const local_op& op, client& pool, first_problem& problem);
 
 }  // namespace maru::bench

@@ -10,15 +10,16 @@
 
 namespace maru::bench {
 
-// Benchmark keys 0 ... `keys` - 1 with a location each, once under the key's bytes and once under its 128-bit hash. About
-// 400 bytes a key. Made before the loops start; their threads only read it.
+// Benchmark keys 0 ... `keys` - 1 with a location each, once under the key's bytes and once under its 128-bit hash.
+// About 400 bytes a key. Made before the loops start; their threads only read it.
 class floor_maps {
 public:
   explicit floor_maps(std::uint64_t keys);
 
   // std::unordered_map<std::string, location>: copies the key into a string that is there already, and finds it.
   loop_call by_text() const;
-  // The same by the key's SipHash, which is computed first: what Maru's index pays for keys that nobody can make collide.
+  // The same by the key's SipHash, which is computed first: what Maru's index pays for keys that nobody can make
+  // collide.
   loop_call by_hash() const;
 
 private:

@@ -1,5 +1,5 @@
-// The loop of `maru-bench local`: threads of this process that make one call on random keys as fast as they can, timed one by
-// one or, for the rate, not timed at all.
+// The loop of `maru-bench local`: threads of this process that make one call on random keys as fast as they can, timed
+// one by one or, for the rate, not timed at all.
 #pragma once
 
 #include <chrono>
@@ -19,8 +19,8 @@ inline constexpr std::uint64_t hot_keys = 1000;
 // Keys that are never there: this and what comes after it.
 inline constexpr std::uint64_t absent_keys = std::uint64_t{1} << 60;
 
-// One operation on a batch of keys: how many were answered as they should be; empty where the call failed. Called by all
-// threads of a loop at the same time.
+// One operation on a batch of keys: how many were answered as they should be; empty where the call failed. Called by
+// all threads of a loop at the same time.
 using loop_call = std::function<std::optional<std::size_t>(std::span<const std::string_view>)>;
 
 struct loop_job {

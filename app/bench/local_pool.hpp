@@ -1,5 +1,5 @@
-// The full pool that `maru-bench local` reads from: its marud, the keys that are kept there, and the writer that makes it
-// evict.
+// The full pool that `maru-bench local` reads from: its marud, the keys that are kept there, and the writer that makes
+// it evict.
 #pragma once
 
 #include <memory>
@@ -17,8 +17,8 @@ struct local_pool_options {
   std::uint64_t spare_pages = 0;  // of keys that nobody reads: the writer's commits evict them, the oldest first
 };
 
-// Operation: `start` fills it; `begin_writing` and `end_writing` around what is measured beside a writer. Only the first
-// cache line of each chunk is written. Owned by one thread.
+// Operation: `start` fills it; `begin_writing` and `end_writing` around what is measured beside a writer. Only the
+// first cache line of each chunk is written. Owned by one thread.
 class local_pool {
 public:
   static result<local_pool> start(const local_pool_options& options);
@@ -27,8 +27,8 @@ public:
   pid_t server_pid() const { return server_.pid(); }
   std::uint64_t pages() const { return pages_; }
 
-  // The writer is a process with a client of its own. It is started, and the keys that reads choose among are made newer
-  // than what it wrote, where it could come to evict them within `seconds`.
+  // The writer is a process with a client of its own. It is started, and the keys that reads choose among are made
+  // newer than what it wrote, where it could come to evict them within `seconds`.
   status begin_writing(double seconds);
   // Keys that it committed since.
   result<std::uint64_t> end_writing();

@@ -10,8 +10,8 @@ namespace maru::bench {
 
 inline constexpr std::uint64_t cell_page_bytes = bounds::page_bytes_min;
 
-// A client of the marud at job.server. A put commits pages of which the first job.value_bytes are the key's payload; the
-// rest is left as it is. Reads go by message: this is what is measured here. `unavailable` as client::open.
+// A client of the marud at job.server. A put commits pages of which the first job.value_bytes are the key's payload;
+// the rest is left as it is. Reads go by message: this is what is measured here. `unavailable` as client::open.
 result<std::unique_ptr<kv_target>> open_maru(const cell_job& job);
 
 // How to start this program as a client process of a cell, and `clients` of them with one job.

@@ -1,5 +1,5 @@
-// Goal: ticks become nanoseconds by the right arithmetic, and the clock of this machine agrees with the system's. Method:
-// clocks with a known rate and cost; a pause that both clocks time.
+// Goal: ticks become nanoseconds by the right arithmetic, and the clock of this machine agrees with the system's.
+// Method: clocks with a known rate and cost; a pause that both clocks time.
 #include "app/bench/cycle_clock.hpp"
 
 #include <gtest/gtest.h>

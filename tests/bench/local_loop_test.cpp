@@ -1,5 +1,5 @@
-// Goal: the loop of `maru-bench local` asks for the keys it says, counts what calls answer, and times only where told; bare
-// maps find exactly what they hold. Method: calls that note their keys, answer wrong, fail or take a known time.
+// Goal: the loop of `maru-bench local` asks for the keys it says, counts what calls answer, and times only where told;
+// bare maps find exactly what they hold. Method: calls that note their keys, answer wrong, fail or take a known time.
 #include "app/bench/local_loop.hpp"
 
 #include <gtest/gtest.h>

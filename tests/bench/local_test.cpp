@@ -1,5 +1,5 @@
-// Goal: `maru-bench local` measures every cell on real processes without an error, and judges what it measured. Method: the
-// built program on a small pool, its rows read back.
+// Goal: `maru-bench local` measures every cell on real processes without an error, and judges what it measured. Method:
+// the built program on a small pool, its rows read back.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
