@@ -1,5 +1,5 @@
 // maru-bench: measures a pool the way it is used. `replay` runs a trace of requests through worker processes, `rpc`
-// the message path alone. Exit codes: 0 good, 1 wrong bytes, errors or missed promises, 2 could not run.
+// the message path alone, `local` reads of a worker that shares its host with the pool. Exit codes: 0 good, 1 wrong bytes, errors or missed promises, 2 could not run.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
@@ -7,6 +7,8 @@
 
 #include "app/bench/caf_echo.hpp"
 #include "app/bench/interrupt.hpp"
+#include "app/bench/local.hpp"
+#include "app/bench/maru_target.hpp"
 #include "app/bench/replay.hpp"
 #include "app/bench/rpc.hpp"
 #include "base/bounds.hpp"
@@ -20,6 +22,7 @@ using namespace maru;
 struct command_line {
   bench::replay_options replay;
   bench::rpc_options rpc;
+  bench::local_options local;
   std::string chunk_size = "64KiB";
   std::string job;  // of a hidden subcommand
 };
@@ -44,6 +47,7 @@ void add_replay(CLI::App& app, command_line& line) {
     ->check(CLI::Range(std::uint64_t{0}, std::uint64_t{100'000'000}));
   sub->add_option("--chunk-size", line.chunk_size, "Bytes of a chunk")->capture_default_str();
   sub->add_flag("--verify", o.verify, "Check every byte that is read; without it one cache line of each 4 KiB");
+  sub->add_flag("--messages", o.messages, "Workers ask by message also what they could look up in the pool itself");
   sub->add_flag("--simulate", o.simulate, "Start nothing: print what an exact LRU of this size hits");
   sub->add_option("--json", o.json_path, "Write the results to this file too");
 }
@@ -66,7 +70,27 @@ void add_rpc(CLI::App& app, command_line& line) {
   sub->add_option("--json", o.json_path, "Write the rows to this file too");
   sub->add_flag("--append", o.append, "Keep the rows that the file has already");
   auto* targets = app.add_subcommand("targets", "Hold the rows of a JSON file against what Maru promises");
-  targets->add_option("file", o.json_path, "Written by rpc --json")->required();
+  targets->add_option("file", o.json_path, "Written by rpc or local --json")->required();
+}
+
+void add_local(CLI::App& app, command_line& line) {
+  auto* sub =
+    app.add_subcommand("local", "Measure reads of one process on the pool's host, beside messages and bare maps");
+  auto& o = line.local;
+  sub->add_option("--keys", o.keys, "Keys in the pool that reads choose among")
+    ->check(CLI::Range(std::uint64_t{1000}, std::uint64_t{100'000'000}))
+    ->capture_default_str();
+  sub->add_option("--seconds", o.seconds, "Each of the two measured phases of each cell")
+    ->check(CLI::Range(0.02, 60.0))
+    ->capture_default_str();
+  sub->add_option("--only", o.only, "Only cells of this operation: retrieve+drop, lookup, exists, miss or pin+unpin");
+  sub
+    ->add_option("--writer-rate", o.writer_rate,
+                 "Keys a second at most that another process commits, in the cells that have a writer")
+    ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1'000'000}))
+    ->capture_default_str();
+  sub->add_option("--json", o.json_path, "Write the rows to this file too");
+  sub->add_flag("--append", o.append, "Keep the rows that the file has already");
 }
 
 void add_hidden(CLI::App& app, command_line& line) {
@@ -78,7 +102,7 @@ int run(const CLI::App& app, command_line& line) {
   if (app.got_subcommand("replay-worker"))
     return bench::run_replay_worker(line.job);
   if (app.got_subcommand("rpc-client"))
-    return bench::run_rpc_client(line.job);
+    return bench::run_maru_client(line.job);
   if (app.got_subcommand("echo-server"))
     return bench::run_echo_server(line.job);
   if (app.got_subcommand("echo-client"))
@@ -86,6 +110,8 @@ int run(const CLI::App& app, command_line& line) {
   bench::catch_interrupts();
   if (app.got_subcommand("rpc"))
     return bench::run_rpc(line.rpc);
+  if (app.got_subcommand("local"))
+    return bench::run_local(line.local);
   if (app.got_subcommand("targets"))
     return bench::print_targets(line.rpc.json_path);
   auto chunk = parse_size(line.chunk_size);
@@ -108,6 +134,7 @@ int main(int argc, char** argv) {
     command_line line;
     add_replay(app, line);
     add_rpc(app, line);
+    add_local(app, line);
     add_hidden(app, line);
     try {
       app.parse(argc, argv);

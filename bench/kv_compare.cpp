@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -20,12 +21,14 @@ using namespace maru::bench;
 using namespace std::chrono_literals;
 
 constexpr unsigned fill_clients = 2;
+constexpr unsigned batches[] = {1, 128};
 constexpr std::uint64_t put_round_keys = 128 * 1024;  // as maru-bench rpc has it
 constexpr std::uint64_t value_bytes = 32;             // what Maru keeps for a key: one location
 
 struct compare_options {
   std::string system, server, json_path, job;
-  std::string only;   // one operation; empty: all
+  std::vector<std::string> ops{"lookup", "exists", "put"};
+  std::vector<unsigned> clients{1, 4};
   std::string label;  // what the rows are called; empty: the system
   pid_t pid = -1;
   std::uint64_t keys = 100'000;
@@ -85,20 +88,17 @@ result<row> one_cell(const compare_options& o, const char* op, unsigned batch, u
 result<std::vector<row>> compare(const compare_options& o) {
   if (auto filled = fill(o); !filled)
     return filled.error();
-  progress bar(o.system, o.only.empty() ? 12 : 4);
+  progress bar(o.system, o.ops.size() * std::size(batches) * o.clients.size());
   std::vector<row> rows;
-  for (std::string op : {"lookup", "exists", "put"}) {
-    if (!o.only.empty() && op != o.only)
-      continue;
-    for (unsigned batch : {1u, 128u})
-      for (unsigned clients : {1u, 4u}) {
+  for (const auto& op : o.ops)
+    for (unsigned batch : batches)
+      for (unsigned clients : o.clients) {
         auto r = one_cell(o, op.c_str(), batch, clients);
         if (!r)
           return r.error();
         rows.push_back(*std::move(r));
         bar.update(rows.size(), op);
       }
-  }
   return rows;
 }
 
@@ -132,13 +132,18 @@ int main(int argc, char** argv) {
     CLI::App app{"Measures Redis or memcached with the client loop of maru-bench rpc", "kv-compare"};
     compare_options o;
     app.add_option("--system", o.system, "redis or memcached")->check(CLI::IsMember({"redis", "memcached"}));
-    app.add_option("--server", o.server, "HOST:PORT");
+    app.add_option("--server", o.server, "HOST:PORT or unix:/PATH");
     app.add_option("--pid", o.pid, "Of the server, to count its CPU time");
     app.add_option("--keys", o.keys, "Keys that reads choose among")->capture_default_str();
     app.add_option("--seconds", o.seconds, "Measured time of each cell")
-      ->check(CLI::Range(0.1, 60.0))
+      ->check(CLI::Range(0.02, 60.0))
       ->capture_default_str();
-    app.add_option("--only", o.only, "Only cells of this operation: lookup, exists or put");
+    app.add_option("--only", o.ops, "Only cells of these operations: lookup, exists, put")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"lookup", "exists", "put"}));
+    app.add_option("--clients", o.clients, "Client processes of a cell; more than one number: cells of each")
+      ->delimiter(',')
+      ->check(CLI::Range(1u, cell_clients_max));
     app.add_option("--label", o.label, "What the rows are called, if not like the system");
     app.add_option("--json", o.json_path, "Rows are added to this file");
     auto* client = app.add_subcommand("client", "INTERNAL: one client process")->group("");

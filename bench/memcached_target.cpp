@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,7 +12,7 @@
 #include <memory>
 #include <string>
 
-#include "base/host_port.hpp"
+#include "base/server_address.hpp"
 #include "bench/targets.hpp"
 
 namespace maru::bench {
@@ -119,26 +120,51 @@ private:
   std::size_t begin_ = 0, end_ = 0;  // what is received and not yet read
 };
 
+// The address as the socket calls take it.
+struct socket_address {
+  sockaddr_storage bytes{};
+  socklen_t size = 0;
+};
+
+result<socket_address> address_of(const server_address& where) {
+  socket_address out;
+  if (where.is_unix()) {
+    sockaddr_un local{};
+    local.sun_family = AF_UNIX;
+    where.path.copy(local.sun_path, sizeof local.sun_path - 1);
+    out.size = sizeof local;
+    std::memcpy(&out.bytes, &local, out.size);
+    return out;
+  }
+  sockaddr_in remote{};
+  remote.sin_family = AF_INET;
+  remote.sin_port = htons(where.tcp.port);
+  if (::inet_pton(AF_INET, where.tcp.host.c_str(), &remote.sin_addr) != 1)
+    return error{ec::bad_option, "failed to use " + to_string(where) + ": not an IPv4 address"};
+  out.size = sizeof remote;
+  std::memcpy(&out.bytes, &remote, out.size);
+  return out;
+}
+
 }  // namespace
 
 result<std::unique_ptr<kv_target>> open_memcached(const cell_job& job) {
-  auto where = parse_host_port(job.server);
+  auto where = parse_server_address(job.server);
   if (!where)
     return where.error();
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(where->port);
-  if (::inet_pton(AF_INET, where->host.c_str(), &address.sin_addr) != 1)
-    return error{ec::bad_option, "failed to use " + job.server + ": not an IPv4 address"};
-  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  auto address = address_of(*where);
+  if (!address)
+    return address.error();
+  int fd = ::socket(address->bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return errno_error("make a socket", errno);
   auto target = std::make_unique<memcached_target>(fd, job.value_bytes);
   int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (!where->is_unix())
+    ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+  if (::connect(fd, reinterpret_cast<sockaddr*>(&address->bytes), address->size) != 0)
     return error{ec::unavailable, errno_error("connect to memcached at " + job.server, errno).message};
   return std::unique_ptr<kv_target>{std::move(target)};
 }

@@ -10,6 +10,7 @@ client's: the rest of a call is waiting for marud, which is the same for both an
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -124,6 +125,48 @@ def overhead(server: Marud, pool: maru.MaruHandler, rounds: int) -> bool:
     return met
 
 
+# What is aimed at where keys are looked up in the pool itself, in us a key: single retrieves, and a batch of 128.
+RETRIEVE_US, BATCH_RETRIEVE_US = 3.0, 0.5
+
+
+def retrieve_cells(url: str, rounds: int) -> None:
+    """Of a process of its own: prints the least median of each cell, in us a key, as one line of JSON."""
+    keys = [key(i) for i in range(128)]
+    with maru.MaruHandler(maru.MaruConfig(server_url=url, chunk_size_bytes=CHUNK, pool_size=64 * MIB)) as pool:
+        one, many = Calls(pool, 1), Calls(pool, 128)
+        calls: dict[str, tuple[Calls, Callable[[], object], int]] = {
+            "retrieve, one key": (one, lambda: pool.retrieve(keys[0]), 1),
+            "retrieve, 128 keys in turn": (many, lambda: [pool.retrieve(k) for k in keys], 128),
+            "batch_retrieve of 128": (many, lambda: pool.batch_retrieve(keys), 128),
+        }
+        clock = one.measure_call(lambda: None, "nothing", 400)[0]
+        took = {
+            name: min(who.measure_call(call, name, 400 // count + 50)[0] - clock for _ in range(rounds)) / count / 1e3
+            for name, (who, call, count) in calls.items()
+        }
+    print(json.dumps(took))
+
+
+def retrieves(server: Marud, rounds: int) -> bool:
+    """Retrieves as the client makes them by itself and, told so by MARU_LOCAL_READS=0, by message; each in a process of
+    its own, which is started with that environment. True: all aims are met."""
+    told: dict[str, dict[str, str]] = {"default": {}, "messages": {"MARU_LOCAL_READS": "0"}}
+    took = {}
+    for name, more in told.items():
+        command = [sys.executable, __file__, "--rounds", str(rounds), "--retrieve-cells", server.url]
+        done = subprocess.run(command, env={**os.environ, **more}, stdout=subprocess.PIPE, text=True, timeout=300)
+        done.check_returncode()
+        took[name] = json.loads(done.stdout)
+    met = True
+    print(f"{'p50 us a key':28}" + "".join(f" {name:>10}" for name in told) + "   aim")
+    for cell, us in took["default"].items():
+        aim = BATCH_RETRIEVE_US if cell.startswith("batch") else RETRIEVE_US
+        met = met and us < aim
+        print(f"{cell:28}" + "".join(f" {took[name][cell]:10.2f}" for name in told)
+              + f"   under {aim}: {'met' if us < aim else 'MISSED'}")  # fmt: skip
+    return met
+
+
 def private_mib() -> float:
     """Memory of this process that nobody shares."""
     text = Path("/proc/self/status").read_text()
@@ -195,13 +238,20 @@ def rate_of(call: Callable[[], object], count: int, seconds: float = 1.0) -> flo
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    # INTERNAL: a process of `retrieves`.
+    parser.add_argument("--retrieve-cells", metavar="URL", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
+    if arguments.retrieve_cells:
+        retrieve_cells(arguments.retrieve_cells, rounds)
+        return 0
     server = Marud("1600MiB")
     try:
         config = maru.MaruConfig(server_url=server.url, chunk_size_bytes=CHUNK, pool_size=64 * MIB)
         with maru.MaruHandler(config) as pool:
             assert all(pool.batch_store([key(i) for i in range(128)], [b"x" * 1000] * 128))
             met = overhead(server, pool, rounds)
+            met = retrieves(server, rounds) and met
             met = threads(pool) and met
         copies(server)
     finally:

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "base/host_port.hpp"
+#include "base/server_address.hpp"
 #include "bench/targets.hpp"
 
 namespace maru::bench {
@@ -66,10 +66,12 @@ private:
 }  // namespace
 
 result<std::unique_ptr<kv_target>> open_redis(const cell_job& job) {
-  auto where = parse_host_port(job.server);
+  auto where = parse_server_address(job.server);
   if (!where)
     return where.error();
-  redisContext* connection = redisConnectWithTimeout(where->host.c_str(), where->port, patience);
+  redisContext* connection = where->is_unix()
+                               ? redisConnectUnixWithTimeout(where->path.c_str(), patience)
+                               : redisConnectWithTimeout(where->tcp.host.c_str(), where->tcp.port, patience);
   if (connection == nullptr || connection->err != 0) {
     error e{ec::unavailable,
             "failed to connect to Redis at " + job.server + ": " + (connection ? connection->errstr : "no memory")};

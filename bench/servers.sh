@@ -1,5 +1,5 @@
-# Servers of the benchmarks beside it; sourced, not run. Each is started on a free loopback port with its files in $folder,
-# and stopped by its process id. $server has the id of the one that runs.
+# Servers of the benchmarks beside it; sourced, not run. Each is started on a free loopback port, or on a socket in $folder,
+# with its files there, and stopped by its process id. $server has the id of the one that runs.
 
 # The programs that must be there, and what to install where one is not.
 for program in "$bin/maru-bench" "$bin/kv-compare"; do
@@ -35,15 +35,30 @@ free_port() {
   return 1
 }
 
-wait_for_port() {
+# Waits until this command succeeds: the server that was started answers. The rest of the words say where it should.
+wait_until() {
+  local answers=$1
+  shift
   for _ in $(seq 100); do
-    if (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; then return; fi
+    if $answers 2> /dev/null; then return; fi
     kill -0 "$server" 2> /dev/null || break
     sleep 0.1
   done
-  echo "$0: the server on port $1 does not answer; its last words:" >&2
+  echo "$0: the server on $* does not answer; its last words:" >&2
   tail -5 "$folder/log" >&2
   exit 2
+}
+port_answers() { (exec 3<> "/dev/tcp/127.0.0.1/$port"); }
+wait_for_port() {
+  local port=$1
+  wait_until port_answers "port $port"
+}
+socket_answers() {
+  /usr/bin/python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])' "$socket"
+}
+wait_for_socket() {
+  local socket=$1
+  wait_until socket_answers "$socket"
 }
 
 # Starts Redis with this fsync policy and measures it with kv-compare; the rest are more arguments of that.

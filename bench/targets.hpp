@@ -7,7 +7,7 @@
 
 namespace maru::bench {
 
-// `unavailable`: nobody answers at job.server.
+// `unavailable`: nobody answers at job.server, HOST:PORT or unix:/PATH.
 result<std::unique_ptr<kv_target>> open_redis(const cell_job& job);
 result<std::unique_ptr<kv_target>> open_memcached(const cell_job& job);
 

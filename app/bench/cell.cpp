@@ -24,15 +24,16 @@ double seconds(std::uint64_t ns) { return static_cast<double>(ns) * 1e-9; }
 std::string to_text(const cell_job& job) {
   return nlohmann::json{
     {"system", job.system}, {"op", job.op},     {"server", job.server},         {"batch", job.batch},
-    {"index", job.index},   {"keys", job.keys}, {"round_keys", job.round_keys}, {"value_bytes", job.value_bytes}}
+    {"index", job.index},   {"keys", job.keys}, {"round_keys", job.round_keys}, {"value_bytes", job.value_bytes},
+    {"rate", job.rate}}
     .dump();
 }
 
 result<cell_job> read_cell_job(const std::string& text) {
   try {
     auto o = nlohmann::json::parse(text);
-    return cell_job{o.at("system"), o.at("op"),   o.at("server"),     o.at("batch"),
-                    o.at("index"),  o.at("keys"), o.at("round_keys"), o.at("value_bytes")};
+    return cell_job{o.at("system"), o.at("op"),         o.at("server"),      o.at("batch"), o.at("index"),
+                    o.at("keys"),   o.at("round_keys"), o.at("value_bytes"), o.at("rate")};
   } catch (const nlohmann::json::exception& e) {
     return error{ec::invalid, std::string{"failed to read a client's job: "} + e.what()};
   }
@@ -92,10 +93,20 @@ status cell::check_children() {
 }
 
 result<double> cell::run_step(command what, std::chrono::milliseconds limit) {
+  begin_step(what);
+  return end_step(limit);
+}
+
+void cell::begin_step(command what) {
   auto& shared = control();
   shared.halt = 0;
   shared.what = static_cast<std::uint32_t>(what);
-  auto step = ++shared.step;
+  ++shared.step;
+}
+
+result<double> cell::end_step(std::chrono::milliseconds limit) {
+  auto& shared = control();
+  std::uint64_t step = shared.step;
   auto now = [] { return std::chrono::steady_clock::now(); };
   auto halt_at = now() + limit;
   while (!all_done(step)) {

@@ -30,6 +30,7 @@ struct cell_job {
   std::uint64_t keys = 0;        // reads choose among keys 0 ... keys - 1; a put starts behind them
   std::uint64_t round_keys = 0;  // keys that a client puts in one step
   std::uint64_t value_bytes = 0;
+  std::uint64_t rate = 0;  // keys a second at most that a client puts; 0: as fast as it can
 };
 std::string to_text(const cell_job& job);
 result<cell_job> read_cell_job(const std::string& text);
@@ -70,6 +71,9 @@ public:
   // Gives the command and waits until all are done; `limit` is when `halt` is set. The wall time from the first begin
   // to the last end, in seconds.
   result<double> run_step(command what, std::chrono::milliseconds limit);
+  // The two halves of it, for a parent that does something meanwhile.
+  void begin_step(command what);
+  result<double> end_step(std::chrono::milliseconds limit);
   status finish();
 
   unsigned clients() const { return static_cast<unsigned>(children_.size()); }

@@ -103,15 +103,17 @@ private:
   void work(bool counted) {
     bool puts = job_.op == "put";
     std::uint64_t put_end = job_.round_keys == 0 ? UINT64_MAX : next_put_ + job_.round_keys;
-    auto step_begin = monotonic_ns();
+    auto step_begin = monotonic_ns(), put_begin = next_put_;
     while (!halted() && !(puts && next_put_ + job_.batch > put_end)) {
       for (std::size_t i = 0; i < job_.batch; ++i)
         batch_.set(i, puts ? next_put_ + i : random_.below(std::max<std::uint64_t>(job_.keys, 1)));
       auto begin = monotonic_ns();
       bool good = account(call(), job_.batch);
       auto end = monotonic_ns();
-      if (puts)
+      if (puts) {
         next_put_ += job_.batch;
+        keep_rate(step_begin, next_put_ - put_begin);
+      }
       if (!counted || !good)
         continue;
       shared_.latency.add(end - begin);
@@ -119,6 +121,15 @@ private:
       if (auto second = (end - step_begin) / 1'000'000'000; second < cell_seconds_max)
         shared_.per_second[second] += job_.batch;
     }
+  }
+
+  // Waits until `keys` put since `begin_ns` are no more than job_.rate a second.
+  void keep_rate(std::uint64_t begin_ns, std::uint64_t keys) const {
+    if (job_.rate == 0)
+      return;
+    auto due = begin_ns + keys * 1'000'000'000 / job_.rate;
+    for (auto now = monotonic_ns(); now < due && !halted(); now = monotonic_ns())
+      std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(std::chrono::nanoseconds{due - now}, 10ms));
   }
 
   result<std::size_t> call() {

@@ -62,7 +62,8 @@ result<std::vector<child_process>> start_workers(const replay_options& options, 
                    .requests = options.requests,
                    .chunk_bytes = options.chunk_bytes,
                    .verify = options.verify,
-                   .spare_grants = plan.evicts};
+                   .spare_grants = plan.evicts,
+                   .messages = options.messages};
     auto worker = child_process::start({.program = own_program(),
                                         .arguments = {"replay-worker", to_text(job)},
                                         .log_path = {},
@@ -157,6 +158,7 @@ replay_totals add_up(const shared_memory& memory, unsigned workers) {
     sum.exists += c.exists;
     sum.wrong_bytes += c.wrong_bytes;
     sum.errors += c.errors;
+    sum.local_workers += c.local_reads;
     for (std::size_t s = 0; s < step_count; ++s)
       sum.steps[s].merge(c.steps[s]);
     if (sum.problem.empty())

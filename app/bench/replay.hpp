@@ -18,6 +18,7 @@ struct replay_options {
   unsigned workers = 1;
   std::uint64_t chunk_bytes = 64 << 10;
   bool verify = false;    // check every byte read, not one cache line of each 4 KiB
+  bool messages = false;  // workers ask by message what they could read in the pool itself
   bool simulate = false;  // no server: print what an exact LRU would hit
   std::string json_path;
 };

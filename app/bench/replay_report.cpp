@@ -1,21 +1,14 @@
 #include "app/bench/replay_report.hpp"
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "app/bench/format.hpp"
 #include "app/bench/machine.hpp"
 #include "base/size.hpp"
 
 namespace maru::bench {
 
 namespace {
-
-template <class... Args>
-std::string format(const char* pattern, Args... args) {
-  char text[512];
-  std::snprintf(text, sizeof text, pattern, args...);
-  return text;
-}
 
 // 1234567 -> "1,234,567"
 std::string grouped(std::uint64_t n) {
@@ -40,6 +33,15 @@ std::string room(const replay_plan& plan) {
   if (plan.chunks == 0)
     return "the server's";
   return grouped(plan.chunks) + " chunks" + (plan.evicts ? "" : ", all of the trace");
+}
+
+// The way that lookups and pins took.
+std::string reads(const replay_options& options, const replay_totals& totals) {
+  if (totals.local_workers == 0)
+    return options.messages ? "by message, as asked" : "by message";
+  if (totals.local_workers == options.workers)
+    return "in the pool itself";
+  return format("in the pool itself by %u of %u workers, else by message", totals.local_workers, options.workers);
 }
 
 std::string step_table(const replay_totals& totals) {
@@ -68,6 +70,7 @@ std::string report_text(const replay_options& options, const replay_plan& plan, 
                                  static_cast<double>(totals.requests) / totals.seconds, options.workers,
                                  options.workers == 1 ? "" : "s"));
   out += line("pool", room(plan) + ", chunks of " + format_size(options.chunk_bytes));
+  out += line("lookups", reads(options, totals));
   auto hits = format("%.2f %% (%s of %s blocks)", 100 * totals.hit_rate(), grouped(totals.hit_blocks).c_str(),
                      grouped(totals.blocks).c_str());
   if (plan.chunks != 0)
@@ -108,6 +111,7 @@ std::string report_json(const replay_options& options, const replay_plan& plan, 
                                 {"written_chunks", totals.written_chunks},
                                 {"written_bytes", totals.written_bytes},
                                 {"existed", totals.exists},
+                                {"local_workers", totals.local_workers},
                                 {"operations", steps},
                                 {"parameters",
                                  {{"trace", options.trace_path},
@@ -118,7 +122,8 @@ std::string report_json(const replay_options& options, const replay_plan& plan, 
                                   {"page_bytes", plan.page_bytes},
                                   {"workers", options.workers},
                                   {"chunk_bytes", options.chunk_bytes},
-                                  {"verify", options.verify}}},
+                                  {"verify", options.verify},
+                                  {"messages", options.messages}}},
                                 {"machine", to_json(this_machine())}};
   return out.dump(2) + "\n";
 }

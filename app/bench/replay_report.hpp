@@ -24,6 +24,7 @@ struct replay_totals {
   double seconds = 0;
   std::uint64_t requests = 0, blocks = 0, hit_blocks = 0, read_bytes = 0, written_chunks = 0, written_bytes = 0,
                 exists = 0, wrong_bytes = 0, errors = 0;
+  unsigned local_workers = 0;  // that looked keys up in the pool itself
   std::array<histogram, step_count> steps;
   std::string problem;
 

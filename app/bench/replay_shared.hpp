@@ -42,6 +42,7 @@ struct replay_job {
   std::uint64_t chunk_bytes = 0;
   bool verify = false;
   bool spare_grants = false;  // fetch no page before it is needed: the pool's room is counted
+  bool messages = false;      // no local reads
 };
 std::string to_text(const replay_job& job);
 result<replay_job> read_replay_job(const std::string& text);
@@ -57,6 +58,7 @@ struct replay_control {
 
 struct replay_counts {
   std::atomic<std::uint32_t> ready;
+  std::atomic<std::uint32_t> local_reads;  // 1: keys were looked up in the pool itself
   std::atomic<std::uint64_t> requests, blocks, hit_blocks, read_bytes, written_chunks, written_bytes, exists,
     wrong_bytes, errors;
   std::array<histogram, step_count> steps;

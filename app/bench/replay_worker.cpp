@@ -169,6 +169,7 @@ std::string to_text(const replay_job& job) {
                         {"chunk_bytes", job.chunk_bytes},
                         {"verify", job.verify},
                         {"spare_grants", job.spare_grants},
+                        {"messages", job.messages},
                         {"seed", c.seed},
                         {"generate", c.requests}}
     .dump();
@@ -184,7 +185,8 @@ result<replay_job> read_replay_job(const std::string& text) {
                    .requests = o.at("requests"),
                    .chunk_bytes = o.at("chunk_bytes"),
                    .verify = o.at("verify"),
-                   .spare_grants = o.at("spare_grants")};
+                   .spare_grants = o.at("spare_grants"),
+                   .messages = o.at("messages")};
     job.conversations.seed = o.at("seed");
     job.conversations.requests = o.at("generate");
     return job;
@@ -220,6 +222,7 @@ int run_replay_worker(const std::string& text) {
   options.timeout = request_patience;
   options.grant_batch = job->spare_grants ? 1 : grants_ahead(job->chunk_bytes);
   options.fetch_ahead = !job->spare_grants;
+  options.local_reads = !job->messages;
   auto pool = client::open(options);
   if (!pool)
     return fail(pool.error());
@@ -229,6 +232,7 @@ int run_replay_worker(const std::string& text) {
   while (control.go == 0 && control.stop == 0)
     std::this_thread::sleep_for(1ms);
   replay_worker(*job, *t, **pool, control, counts).run();
+  counts.local_reads = (*pool)->info().local_reads ? 1 : 0;
   (*pool)->close();
   return 0;
 }

@@ -9,18 +9,13 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "app/bench/format.hpp"
+
 namespace maru::bench {
 
 namespace {
 
 using nlohmann::json;
-
-template <class... Args>
-std::string format(const char* pattern, Args... args) {
-  char text[512];
-  std::snprintf(text, sizeof text, pattern, args...);
-  return text;
-}
 
 // Six digits: what is behind them is noise.
 double rounded(double x) {
@@ -34,6 +29,8 @@ nlohmann::ordered_json to_json(const row& r) {
                                 {"op", r.op},
                                 {"batch", r.batch},
                                 {"clients", r.clients},
+                                {"hot", r.hot},
+                                {"writer", r.writer},
                                 {"seconds", rounded(r.seconds)},
                                 {"ops_per_s", rounded(r.ops_per_s)},
                                 {"keys_per_s", rounded(r.keys_per_s)},
@@ -58,6 +55,10 @@ row from_json(const json& object) {
       r.batch = value.get<unsigned>();
     else if (name == "clients")
       r.clients = value.get<unsigned>();
+    else if (name == "hot")
+      r.hot = value.get<bool>();
+    else if (name == "writer")
+      r.writer = value.get<bool>();
     else if (name == "errors")
       r.errors = value.get<std::uint64_t>();
     else
@@ -78,10 +79,6 @@ const row* find(const std::vector<row>& rows, const std::string& system, const s
     return r.system == system && r.op == op && r.batch == batch && r.clients == clients;
   });
   return found == rows.end() ? nullptr : &*found;
-}
-
-std::string target_line(const std::string& what, const std::string& value, bool met) {
-  return format("  %-48s %-52s %s\n", what.c_str(), value.c_str(), met ? "met" : "MISSED");
 }
 
 // A rate with a lower bound, and the same cell of another system beside it.
@@ -174,6 +171,10 @@ std::string table_of(const std::vector<row>& rows) {
     out += "\n";
   }
   return out;
+}
+
+std::string target_line(const std::string& what, const std::string& value, bool met) {
+  return format("  %-48s %-52s %s\n", what.c_str(), value.c_str(), met ? "met" : "MISSED");
 }
 
 std::string targets_of(const std::vector<row>& rows) {

@@ -11,10 +11,12 @@
 namespace maru::bench {
 
 struct row {
-  std::string system;    // maru, redis, memcached, caf
+  std::string system;    // maru, redis, memcached, caf; of maru-bench local see there
   std::string op;        // lookup, exists, pin+unpin, put, ...
   unsigned batch = 1;    // keys in one request (or one pipeline)
-  unsigned clients = 1;  // processes, one request outstanding each
+  unsigned clients = 1;  // processes, one request outstanding each; threads where `local` measured
+  bool hot = false;      // keys of a small set, which caches hold; else any of all
+  bool writer = false;   // another process commits new keys meanwhile, and the pool evicts
   double seconds = 0;    // measured
   double ops_per_s = 0;  // batches
   double keys_per_s = 0;
@@ -30,8 +32,11 @@ result<std::vector<row>> read_rows(const std::string& path);
 
 std::string table_of(const std::vector<row>& rows);
 
-// What Maru promises, held against the rows that are there: one line a target, with "met" or "MISSED". A target
-// without its rows is left out.
+// A line about one promise: what it is about, what was measured, and "met" or "MISSED".
+std::string target_line(const std::string& what, const std::string& value, bool met);
+
+// What Maru promises, held against the rows that are there: one line a target. A target without its
+// rows is left out.
 std::string targets_of(const std::vector<row>& rows);
 
 }  // namespace maru::bench

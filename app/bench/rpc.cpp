@@ -4,20 +4,17 @@
 #include <chrono>
 #include <cstdio>
 #include <iterator>
-#include <memory>
-#include <string_view>
 #include <vector>
 
 #include "app/bench/caf_echo.hpp"
 #include "app/bench/cell.hpp"
-#include "app/bench/cell_worker.hpp"
 #include "app/bench/interrupt.hpp"
+#include "app/bench/local_rows.hpp"
 #include "app/bench/machine.hpp"
+#include "app/bench/maru_target.hpp"
 #include "app/bench/progress.hpp"
 #include "app/bench/rows.hpp"
 #include "app/bench/server_process.hpp"
-#include "base/bounds.hpp"
-#include "net/client.hpp"
 
 namespace maru::bench {
 
@@ -29,77 +26,12 @@ constexpr const char* cell_ops[] = {"lookup", "exists", "pin+unpin", "put"};
 constexpr unsigned batches[] = {1, 128};
 constexpr unsigned client_counts[] = {1, 4};
 constexpr unsigned fill_clients = 2;
-constexpr std::uint64_t page_bytes = bounds::page_bytes_min;
 constexpr std::uint64_t put_round_keys = 128 * 1024;  // of all clients together, before they are removed again
 constexpr std::uint64_t reserve = 256;                // pages that eviction keeps free
 constexpr std::uint64_t grants_each = 2048;           // pages that may lie granted with a client
 constexpr std::uint64_t evict_pages = 32 * 1024;      // of the pool that put-evict fills
 constexpr unsigned evict_writers = 4;
 constexpr double evict_seconds_min = 5;
-
-// -- one client: kv_target over the client library
-
-class maru_target final : public kv_target {
-public:
-  explicit maru_target(std::shared_ptr<client> pool) : pool_(std::move(pool)) {}
-
-  result<std::size_t> lookup(std::span<const std::string_view> keys) override {
-    auto found = pool_->lookup(keys);
-    if (!found)
-      return found.error();
-    return static_cast<std::size_t>(std::count_if(found->begin(), found->end(), [](auto& x) { return x.has_value(); }));
-  }
-  result<std::size_t> exists(std::span<const std::string_view> keys) override { return count(pool_->exists(keys)); }
-  result<std::size_t> pin_unpin(std::span<const std::string_view> keys) override {
-    auto pinned = count(pool_->pin(keys));
-    return pinned ? count(pool_->unpin(keys)) : pinned;
-  }
-  // The pages are committed as they are: this is the path of the metadata alone.
-  result<std::size_t> put(std::span<const std::string_view> keys) override {
-    auto pages = pool_->alloc_batch(keys.size(), page_bytes);
-    if (!pages)
-      return pages.error();
-    return count(pool_->commit_batch(keys, *pages));
-  }
-  result<std::size_t> remove(std::span<const std::string_view> keys) override { return count(pool_->remove(keys)); }
-
-private:
-  static result<std::size_t> count(const result<std::vector<bool>>& answers) {
-    if (!answers)
-      return answers.error();
-    return static_cast<std::size_t>(std::count(answers->begin(), answers->end(), true));
-  }
-  static result<std::size_t> count(const result<std::vector<ec>>& codes) {
-    if (!codes)
-      return codes.error();
-    return static_cast<std::size_t>(std::count(codes->begin(), codes->end(), ec::ok));
-  }
-
-  std::shared_ptr<client> pool_;
-};
-
-result<std::unique_ptr<kv_target>> open_target(const cell_job& job) {
-  client_options options;
-  options.server = job.server;
-  options.instance = "maru-bench-" + std::to_string(job.index);
-  options.chunk_bytes = page_bytes;
-  options.timeout = 15s;
-  options.grant_batch = std::max<std::size_t>(bounds::grant_batch, std::size_t{4} * job.batch);
-  auto pool = client::open(options);
-  if (!pool)
-    return pool.error();
-  return std::unique_ptr<kv_target>{std::make_unique<maru_target>(*std::move(pool))};
-}
-
-// -- the parent
-
-result<cell> start_cell(unsigned clients, const cell_job& job) {
-  return cell::start(clients, [&](unsigned index) {
-    auto mine = job;
-    mine.index = index;
-    return child_options{.program = own_program(), .arguments = {"rpc-client", to_text(mine)}, .log_path = {}};
-  });
-}
 
 class rpc_run {
 public:
@@ -158,7 +90,7 @@ private:
     auto before = usage_of(server.pid());
     if (!before)
       return before.error();
-    auto c = start_cell(fill_clients, job);
+    auto c = start_maru_cell(fill_clients, job);
     if (!c)
       return c.error();
     auto wall = c->run_step(command::fill, 10min);
@@ -187,7 +119,7 @@ private:
 
   status cells() {
     auto server = server_process::start({.pages = options_.keys + put_round_keys + reserve + 4 * grants_each,
-                                         .page_bytes = page_bytes,
+                                         .page_bytes = cell_page_bytes,
                                          .reserve_pages = reserve,
                                          .prefault = "start",
                                          .durability = options_.durability});
@@ -205,12 +137,12 @@ private:
   }
 
   status one_cell(const server_process& server, const char* op, unsigned batch, unsigned clients) {
-    auto c = start_cell(clients, {.system = "maru",
-                                  .op = op,
-                                  .server = server.address(),
-                                  .batch = batch,
-                                  .keys = options_.keys,
-                                  .round_keys = put_round_keys / clients});
+    auto c = start_maru_cell(clients, {.system = "maru",
+                                       .op = op,
+                                       .server = server.address(),
+                                       .batch = batch,
+                                       .keys = options_.keys,
+                                       .round_keys = put_round_keys / clients});
     if (!c)
       return c.error();
     auto r = measure(*c, {.time = time_, .rounds = std::string_view{op} == "put", .server = server.pid()});
@@ -223,7 +155,7 @@ private:
   // Writers on a full pool: every put has to evict. One more client looks keys up meanwhile, most of which are gone.
   status put_evict() {
     auto server = server_process::start({.pages = evict_pages + reserve,
-                                         .page_bytes = page_bytes,
+                                         .page_bytes = cell_page_bytes,
                                          .reserve_pages = reserve,
                                          .prefault = "start",
                                          .durability = options_.durability});
@@ -238,7 +170,7 @@ private:
     auto c = cell::start(evict_writers + 1, [&](unsigned index) {
       auto mine = index < evict_writers ? writer : reader;
       mine.index = index;
-      return child_options{.program = own_program(), .arguments = {"rpc-client", to_text(mine)}, .log_path = {}};
+      return maru_client(mine);
     });
     if (!c)
       return c.error();
@@ -316,19 +248,13 @@ int run_rpc(const rpc_options& options) {
   return errors ? 1 : 0;
 }
 
-int run_rpc_client(const std::string& text) {
-  auto job = read_cell_job(text);
-  if (!job)
-    return fail(job.error());
-  return run_cell_client(*job, open_target(*job));
-}
-
 int print_targets(const std::string& json_path) {
   auto rows = read_rows(json_path);
   if (!rows)
     return fail(rows.error());
-  auto targets = targets_of(*rows);
-  std::printf("%s\n%s", table_of(*rows).c_str(), targets.c_str());
+  bool local = std::any_of(rows->begin(), rows->end(), [](const row& r) { return r.system == local_system; });
+  auto targets = local ? local_targets_of(*rows) : targets_of(*rows);
+  std::printf("%s\n%s", (local ? local_table_of(*rows) : table_of(*rows)).c_str(), targets.c_str());
   return targets.find("MISSED") == targets.npos ? 0 : 1;
 }
 

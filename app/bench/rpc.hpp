@@ -18,9 +18,8 @@ struct rpc_options {
 
 // Exit codes of the process: 0 good, 1 errors, 2 could not run.
 int run_rpc(const rpc_options& options);
-// A client process of a cell.
-int run_rpc_client(const std::string& job);
-// Prints table and targets of a JSON file. 0: all that could be judged are met, 1: one is missed.
+// Prints table and targets of a JSON file, those of local reads where it has such rows. 0: all that could be judged are
+// met, 1: one is missed.
 int print_targets(const std::string& json_path);
 
 }  // namespace maru::bench

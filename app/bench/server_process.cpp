@@ -145,7 +145,7 @@ result<server_process> server_process::start(const server_options& options) {
     auto port = free_port(), http_port = free_port();
     if (!port || !http_port)
       return (port ? http_port : port).error();
-    out.listen_ = "127.0.0.1:" + std::to_string(*port);
+    out.listen_ = options.unix_socket ? "unix:" + out.pool_.path() + "/socket" : "127.0.0.1:" + std::to_string(*port);
     out.http_ = "127.0.0.1:" + std::to_string(*http_port);
     auto child = child_process::start({
       .program = program_beside("marud"),

@@ -18,6 +18,7 @@ struct server_options {
   std::string durability = "process";  // with "host" the pool is a file in the temporary folder, not in tmpfs
   std::string checksums = "off";
   std::string log_level = "warn";
+  bool unix_socket = false;  // listen on a socket beside the pool, not on a port
 };
 
 // A folder that goes with everything in it when the object does.

@@ -39,7 +39,8 @@ TEST(CellJob, SurvivesTheCommandLine) {
                .index = 3,
                .keys = 7,
                .round_keys = 9,
-               .value_bytes = 32};
+               .value_bytes = 32,
+               .rate = 5};
   auto back = read_cell_job(to_text(job));
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(back->system, "redis");
@@ -50,6 +51,7 @@ TEST(CellJob, SurvivesTheCommandLine) {
   EXPECT_EQ(back->keys, 7u);
   EXPECT_EQ(back->round_keys, 9u);
   EXPECT_EQ(back->value_bytes, 32u);
+  EXPECT_EQ(back->rate, 5u);
   EXPECT_FALSE(read_cell_job("{}"));
   EXPECT_FALSE(read_cell_job("no json"));
 }
@@ -144,6 +146,15 @@ TEST_F(CellLoop, PutRoundsAreRemovedBeforeTheNext) {
   }
   EXPECT_EQ(shared_.latency.count(), 30u);
   EXPECT_EQ(shared_.errors, 0u);
+}
+
+TEST_F(CellLoop, PutsKeepToTheirRate) {
+  start({.op = "put", .batch = 4, .keys = 10, .rate = 1000});
+  auto begin = std::chrono::steady_clock::now();
+  step(command::measure, 100ms);
+  auto most = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() * 1000 + 4;
+  EXPECT_GT(shared_.keys, 0u);
+  EXPECT_LE(static_cast<double>(shared_.keys), most);
 }
 
 TEST_F(CellLoop, ReadsFindWhatWasFilledAndWarmUpIsNotCounted) {

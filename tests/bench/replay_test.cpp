@@ -71,5 +71,18 @@ TEST_F(Replay, WorkersShareOnePoolWithoutAWrongByte) {
   EXPECT_EQ(r["requests"], 600);
 }
 
+TEST_F(Replay, MessagesGiveTheSameAnswersAndAreNamed) {
+  auto r = run({"--requests", "400", "--workers", "2", "--messages"});
+  ASSERT_TRUE(r.is_object());
+  EXPECT_EQ(r["local_workers"], 0);
+  EXPECT_EQ(r["parameters"]["messages"], true);
+  EXPECT_EQ(r["wrong_bytes"], 0);
+  EXPECT_EQ(r["errors"], 0);
+  EXPECT_EQ(r["requests"], 400);
+  std::ifstream log(log_);
+  std::string text{std::istreambuf_iterator<char>(log), {}};
+  EXPECT_NE(text.find("by message, as asked"), text.npos) << text;
+}
+
 }  // namespace
 }  // namespace maru::bench
