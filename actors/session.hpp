@@ -91,6 +91,7 @@ private:
   void lapse();
   void quarantine(const std::vector<page_grant>& grants);
   void settle_after_restart(bool may_touch);
+  bool holds_lost_pages() const;
   void begin_end(metrics::ended_by reason);
   void continue_end();
   void return_pages();

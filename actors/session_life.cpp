@@ -83,6 +83,19 @@ void session::settle_after_restart(bool may_touch) {
     send(to_.door, session_settled{record_.id, may_touch});
 }
 
+// Its worker holds a page, by its own word, whose entry or region the restart lost.
+bool session::holds_lost_pages() const {
+  auto table = env_->tables->find(record_.id);
+  auto held = table ? table->all() : std::vector<cxl::page_hold>{};
+  return std::any_of(held.begin(), held.end(), [this](const cxl::page_hold& hold) {
+    auto slot = env_->slot_of(hold.page);
+    if (!slot)
+      return true;
+    auto state = env_->pool->descriptors().raw_state(*slot);
+    return state != page_state::committed && state != page_state::evicting;
+  });
+}
+
 // -- resume
 
 session::promise<resumed> session::resume(const resume_session& m) {
@@ -133,7 +146,7 @@ void session::run_resume() {
               resuming_ = false;
               pins_ = taken.size();
               // What it declared and is not there any more was lost to damage: it may still be reading the page.
-              bool all = taken.size() == wanted->size();
+              bool all = taken.size() == wanted->size() && !holds_lost_pages();
               send(to_.ledger, replace_pins{record_.id, std::move(taken)});
               settle_after_restart(!all);
               kill_point(kill_at::resume_reply);

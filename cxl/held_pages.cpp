@@ -167,7 +167,8 @@ void held_pages::drop(position at) {
     return;
   auto slot = slot_word(at);
   std::lock_guard lock{guard_of(page_hold::of(slot.load(std::memory_order_relaxed)).page)};
-  if (--count_of(at) == 0)
+  auto& count = count_of(at);
+  if (count > 0 && --count == 0)
     end_pin(slot);
 }
 

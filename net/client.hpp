@@ -149,6 +149,7 @@ struct client_info {
   bool connected = false;
   bool local_reads = false;  // keys are looked up in the pool itself, without a message
   std::string why_not_local;
+  std::chrono::milliseconds pin_age_max{};  // pins by key that are older end; 0: none does
 };
 
 // A region of the pool.
@@ -194,7 +195,8 @@ public:
   //   process cannot map the pool (the message names the path and the option).
   static result<std::shared_ptr<client>> open(client_options options);
 
-  // Ends the session: its pins and grants end with it; committed entries stay. Later calls answer `session_over`.
+  // Ends the session: its pins and grants end with it; committed entries stay. Later calls, and those under way, answer
+  // `session_over`.
   // What a page_buffer or view that still lives holds is kept until it is destroyed: its memory must not get another
   // use before.
   void close();
@@ -219,6 +221,9 @@ public:
   status store(std::string_view key, std::span<const std::byte> bytes);
 
   // -- reads
+  // Pins: `busy` where the session has as many as marud's --pins-max allows. Those by key end with `unpin`, with the
+  // client, and where marud has a --pin-age-max-ms, when nobody took them again for so long. Those of a session that is
+  // over (see Restarts) stay held until the client closes, but are not known to `unpin` any more.
   result<lookup_result> lookup(std::span<const std::string_view> keys, lookup_flags flags = {});
   future<lookup_result> lookup_async(std::span<const std::string_view> keys, lookup_flags flags = {});
   // True per key that is there. Does not count as use.
@@ -230,7 +235,8 @@ public:
   // True per key of which a pin of this session ended.
   result<std::vector<bool>> unpin(std::span<const std::string_view> keys);
   future<std::vector<bool>> unpin_async(std::span<const std::string_view> keys);
-  // unpin for those who must not wait: sends nothing itself, the pins end by the client's next message of this kind.
+  // unpin for those who must not wait: sends nothing itself; pins that were taken by message end by the client's next message
+  // of this kind, others at once.
   status unpin_later(std::span<const std::string_view> keys);
   // The bytes of a location that a lookup of this client found and pinned. Maps the region on first use.
   //   missing: no such region or page any more, or its bytes are damaged.

@@ -75,9 +75,8 @@ result<std::shared_ptr<client>> client_impl::open_client(client_options options,
 void client_impl::close() {
   if (connection_.forked())
     return;
-  held_.unpin_keys();
-  if (auto s = connection_.latest(); s && s->life->holds)
-    s->life->holds->drop_keys_of();
+  if (auto s = connection_.latest())
+    end_key_pins(*s);
   lines_.close();  // first: what is ended has no page and no view made in it any more
   connection_.begin_close();
   end_fetch();
@@ -108,6 +107,7 @@ client_info client_impl::info() const {
     out.connected = s->wire->up();
     out.local_reads = s->life->local != nullptr;
     out.why_not_local = s->life->why_not_local;
+    out.pin_age_max = s->life->pin_age_max;
   }
   out.grants_in_reserve = held_.idle();
   out.pages_in_doubt = held_.in_doubt();
@@ -293,6 +293,20 @@ status client_impl::map_regions(const session_life& life, std::span<const page_r
     return reply.error();
   }
   return regions.add(reply->rows);
+}
+
+bool client_impl::is_current(const view& v) const {
+  auto s = connection_.latest();
+  return s && s->life->pool == v.line_->life->pool;
+}
+
+status client_impl::map_regions_of(std::span<const view> views, time_point deadline) {
+  auto s = connection_.latest();
+  std::vector<page_ref> pages;
+  for (const auto& v : views)
+    if (s && v && v.line_->life->pool == s->life->pool)
+      pages.push_back(v.where_.page);
+  return pages.empty() ? status{} : map_regions(*s->life, pages, deadline);
 }
 
 result<std::span<const std::byte>> client_impl::bytes(const location& where) {

@@ -51,6 +51,9 @@ public:
   result<region_memory> region_bytes(region_id id, std::uint64_t first, std::uint64_t pages);
   // Maps the regions of these pages, as far as they exist.
   status map_regions(const session_life& life, std::span<const page_ref> pages, time_point deadline);
+  // The same of the views that lie in the pool as it is now; whether a view does.
+  status map_regions_of(std::span<const view> views, time_point deadline);
+  bool is_current(const view& v) const;
   // REQUIRES: the view's pin is in the book, or in the session's table where `pinned` says.
   static view make_view(lifeline_ptr line, const key_hash& hash, const location& where, const local_pin& pinned);
   // Gives a view its bytes; `missing`: map_regions was not asked for its page, or there is none. `corrupt` where they do not
@@ -85,6 +88,7 @@ private:
   time_point tend_holdings(const session& s);
   void send_unpins(const session& s);
   void end_old_pins(const session& s);
+  void end_key_pins(const session& s);
   void give_back(const session& s, std::size_t n);
   void refill(const session& s);
   // Grants that came without a caller: maps their regions and puts them into the reserve, then calls `done`.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 #include "base/token_file.hpp"
@@ -110,10 +111,12 @@ void connection::lose(const session& bad) {
 
 void connection::begin_close() {
   std::shared_ptr<link> trying;
+  std::vector<ended_life> ended;  // goes without the lock
   {
     std::lock_guard lock(mutex_);
     closing_ = true;
     trying = trying_;
+    ended = std::exchange(ended_lives_, {});
   }
   if (trying)
     trying->shut_down();
@@ -121,7 +124,19 @@ void connection::begin_close() {
   jobs_->wake();
 }
 
+// Those whose pins may not be as old as they are.
+void connection::drop_ended_lives() {
+  std::vector<ended_life> old;
+  std::lock_guard lock(mutex_);
+  auto kept = std::partition(ended_lives_.begin(), ended_lives_.end(), [now = steady::now()](const ended_life& e) {
+    return e.life->pin_age_max.count() == 0 || now - e.since < e.life->pin_age_max;
+  });
+  old.assign(std::make_move_iterator(kept), std::make_move_iterator(ended_lives_.end()));
+  ended_lives_.erase(kept, ended_lives_.end());
+}
+
 time_point connection::tend() {
+  drop_ended_lives();
   auto s = now();
   if (!s) {
     if (steady::now() >= next_attempt_)
@@ -262,7 +277,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
     // caller may still read what they cover. So the lock is kept until the client closes.
     bool by_key = held_.start_over(life->holds ? life->holds->table() : nullptr);
     if (known && (by_key || (known->life->holds && known->life->holds->has_keys())))
-      ended_lives_.push_back(known->life);
+      ended_lives_.push_back({known->life, steady::now()});
   }
   life->tenure = held_.tenure();
   made->life = std::move(life);

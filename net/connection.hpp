@@ -62,6 +62,7 @@ private:
   result<session_ptr> settle_in(const std::shared_ptr<link>& wire, const session_ptr& previous, hello_reply& reply,
                                 const holdings::declaration& declared, time_point deadline);
   void renew(const session_ptr& s);
+  void drop_ended_lives();
   void lease_runs_until(time_point t);
   bool lease_runs() const;
 
@@ -74,7 +75,13 @@ private:
   const pool_mapper map_pool_;
 
   mutable std::mutex mutex_;
-  std::vector<std::shared_ptr<const session_life>> ended_lives_;  // whose pins by key the caller may still rely on
+  // Whose pins by key the caller may still rely on, and since when they are over. Until the client closes, or they are too
+  // old (session_life::pin_age_max).
+  struct ended_life {
+    std::shared_ptr<const session_life> life;
+    time_point since;
+  };
+  std::vector<ended_life> ended_lives_;
   mutable std::condition_variable changed_;
   session_ptr current_;
   std::shared_ptr<link> trying_;  // while attempt() runs

@@ -32,11 +32,6 @@ bool holdings::start_over(std::shared_ptr<cxl::held_pages> table) {
   return by_key;
 }
 
-std::uint64_t holdings::tenure() const {
-  std::lock_guard lock(mutex_);
-  return tenure_;
-}
-
 bool holdings::add_grants(std::uint64_t wire, std::span<const page_grant> grants) {
   std::lock_guard lock(mutex_);
   if (wire != wire_)

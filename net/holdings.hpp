@@ -2,6 +2,7 @@
 // the session is lost. Plain bookkeeping, no messages.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -46,7 +47,7 @@ public:
   // A new session begins with nothing; its pins are kept in `table` (may be null). What the table of the session before
   // holds stays there. True when pins by key, which no view stands for, were among what is given up.
   bool start_over(std::shared_ptr<cxl::held_pages> table = nullptr);
-  std::uint64_t tenure() const;
+  std::uint64_t tenure() const { return tenure_.load(std::memory_order_acquire); }
 
   // -- pages
   struct taken {
@@ -103,7 +104,7 @@ public:
 private:
   mutable std::mutex mutex_;
   std::uint64_t wire_ = 0;
-  std::uint64_t tenure_ = 0;
+  std::atomic<std::uint64_t> tenure_{0};  // changes under the mutex
   grant_reserve grants_;
   pin_book pins_;
   std::deque<pin_id> unpins_;

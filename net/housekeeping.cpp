@@ -68,8 +68,10 @@ time_point client_impl::tend_holdings(const session& s) {
   } else {
     next = std::min(next, resend_after_);
   }
-  if (connection_.closing())  // only views and pages in use are left: nobody takes from the reserve any more
+  if (connection_.closing()) {  // only views and pages in use are left: nobody takes from the reserve any more
     give_back(s, held_.idle());
+    end_key_pins(s);
+  }
   if (options_.fetch_ahead && ahead_ && held_.idle() < (options_.grant_batch + 1) / 2) {
     if (now >= refill_after_)
       refill(s);
@@ -77,6 +79,13 @@ time_point client_impl::tend_holdings(const session& s) {
       next = std::min(next, refill_after_);
   }
   return next;
+}
+
+// Those that calls took as the client was being closed.
+void client_impl::end_key_pins(const session& s) {
+  held_.unpin_keys();
+  if (s.life->holds)
+    s.life->holds->drop_keys_of();
 }
 
 // Pins by key that marud's operator lets grow no older. The next look is soon enough to keep to the bound within a fourth.

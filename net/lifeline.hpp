@@ -32,7 +32,8 @@ using lifeline_ptr = std::shared_ptr<const lifeline>;
 // Concurrency: all members from any thread.
 class lifelines {
 public:
-  // The calling thread's; made by `make` where there is none of this wire number yet. Null once closed.
+  // The calling thread's; made by `make` where there is none of this wire number yet, and then older ones of other threads
+  // are let go of: they would keep a session that is over. Null once closed.
   template <class Make>
   lifeline_ptr get(std::uint64_t wire_number, Make make);
   // Lets go of them; there are none from here on.
@@ -45,8 +46,11 @@ private:
     lifeline_ptr line;
   };
   stripe& mine();
+  lifeline_ptr keep(stripe& s, lifeline_ptr made);
+  void drop_older(std::uint64_t wire_number);
 
   std::array<stripe, 16> stripes_;
+  std::atomic<std::uint64_t> least_{0};  // older ones are not kept
 };
 
 template <class Make>
@@ -59,14 +63,7 @@ lifeline_ptr lifelines::get(std::uint64_t wire_number, Make make) {
     if (s.line && s.line->wire_number == wire_number)
       return s.line;
   }
-  lifeline_ptr made = make(), old;
-  if (made) {
-    std::lock_guard lock{s.lock};
-    if (s.closed)
-      return nullptr;
-    old = std::exchange(s.line, made);
-  }
-  return made;
+  return keep(s, make());
 }
 
 }  // namespace maru::net

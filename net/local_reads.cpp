@@ -92,7 +92,7 @@ private:
   std::vector<std::uint64_t> used_;
 };
 
-bool may_read(const lifeline& line) { return line.life->local && line.life->local->is_open(); }
+bool may_read(const session_life& life) { return life.local && life.local->is_open(); }
 
 local_answers all_open(std::size_t n, holding takes) {
   local_answers all;
@@ -105,38 +105,39 @@ local_answers all_open(std::size_t n, holding takes) {
 
 }  // namespace
 
-local_answers read_locally(const lifeline& line, std::span<const key_hash> hashes, holding takes, bool prefix_stop) {
-  return may_read(line) ? reader{*line.life, hashes, takes, true}.run(prefix_stop) : all_open(hashes.size(), takes);
+local_answers read_locally(const session_life& life, std::span<const key_hash> hashes, holding takes,
+                           bool prefix_stop) {
+  return may_read(life) ? reader{life, hashes, takes, true}.run(prefix_stop) : all_open(hashes.size(), takes);
 }
 
-local_answers exist_locally(const lifeline& line, std::span<const key_hash> hashes) {
+local_answers exist_locally(const session_life& life, std::span<const key_hash> hashes) {
   constexpr auto takes = holding::nothing;
-  return may_read(line) ? reader{*line.life, hashes, takes, false}.run(false) : all_open(hashes.size(), takes);
+  return may_read(life) ? reader{life, hashes, takes, false}.run(false) : all_open(hashes.size(), takes);
 }
 
-void undo(const lifeline& line, std::span<const key_hash> hashes, holding takes, const local_answers& answers) {
+void undo(const session_life& life, std::span<const key_hash> hashes, holding takes, const local_answers& answers) {
   for (std::size_t i = 0; i < answers.pins.size(); ++i) {
     if (answers.pins[i].held == cxl::held_pages::none)
       continue;
     if (takes == holding::pin)
-      line.life->holds->drop_key(hashes[i]);
+      life.holds->drop_key(hashes[i]);
     else
-      line.life->holds->drop_view(answers.pins[i].held, answers.pins[i].slot);
+      life.holds->drop_view(answers.pins[i].held, answers.pins[i].slot);
   }
 }
 
-std::vector<bool> unpin_locally(const lifeline& line, std::span<const key_hash> hashes) {
+std::vector<bool> unpin_locally(const session_life& life, std::span<const key_hash> hashes) {
   std::vector<bool> ended(hashes.size());
-  if (!line.life->holds)
+  if (!life.holds)
     return ended;
   std::vector<std::uint64_t> used;
   for (std::size_t i = 0; i < hashes.size(); ++i)
-    if (auto slot = line.life->holds->drop_key(hashes[i])) {
+    if (auto slot = life.holds->drop_key(hashes[i])) {
       ended[i] = true;
       used.push_back(*slot);
     }
   std::reverse(used.begin(), used.end());  // the first one counts as used last, as in a lookup
-  line.life->holds->table()->log_use(used);
+  life.holds->table()->log_use(used);
   return ended;
 }
 

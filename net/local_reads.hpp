@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "base/types.hpp"
-#include "net/lifeline.hpp"
 #include "net/local_pool.hpp"
 #include "net/records.hpp"
 
 namespace maru::net {
+
+struct session_life;
 
 struct local_answers {
   std::vector<found> items;         // one a key; `missing` where it is open
@@ -21,13 +22,13 @@ struct local_answers {
 
 // Looks the keys up, as a lookup_request would. With `prefix_stop` all from the first one on that cannot be answered are
 // open. Pins by key are in the session's holds then, a view's is the caller's to keep.
-local_answers read_locally(const lifeline& line, std::span<const key_hash> hashes, holding takes, bool prefix_stop);
+local_answers read_locally(const session_life& life, std::span<const key_hash> hashes, holding takes, bool prefix_stop);
 // Tells which keys are there; does not count as a lookup or a use.
-local_answers exist_locally(const lifeline& line, std::span<const key_hash> hashes);
+local_answers exist_locally(const session_life& life, std::span<const key_hash> hashes);
 // Ends the pins of an answer that nobody gets.
-void undo(const lifeline& line, std::span<const key_hash> hashes, holding takes, const local_answers& answers);
+void undo(const session_life& life, std::span<const key_hash> hashes, holding takes, const local_answers& answers);
 
 // Ends pins by key that were taken locally: true per key of which there was one.
-std::vector<bool> unpin_locally(const lifeline& line, std::span<const key_hash> hashes);
+std::vector<bool> unpin_locally(const session_life& life, std::span<const key_hash> hashes);
 
 }  // namespace maru::net

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/bounds.hpp"
@@ -14,7 +15,7 @@ namespace {
 
 // The keys as hashes under the pool's secret, and the session they are asked of.
 struct hashed_keys {
-  lifeline_ptr line;
+  std::shared_ptr<const session_life> life;
   std::vector<key_hash> hashes;
 };
 
@@ -24,13 +25,13 @@ result<hashed_keys> hash_keys(client_impl& impl, const char* what, key_list keys
     return line.error();
   if (auto fits = check_batch(what, keys.size()); !fits)
     return fits.error();
-  hashed_keys out{*std::move(line), {}};
+  hashed_keys out{(*line)->life, {}};
   out.hashes.reserve(keys.size());
   for (auto key : keys) {
     if (auto code = check_key(key); code != ec::ok)
       return {code, failure(what, "a key has 1 to " + std::to_string(bounds::key_bytes_max) + " bytes, not "
                                     + std::to_string(key.size()))};
-    out.hashes.push_back(hash_key(out.line->life->secret, key));
+    out.hashes.push_back(hash_key(out.life->secret, key));
   }
   return out;
 }
@@ -51,7 +52,7 @@ public:
   lookup_base(impl_ptr impl, const char* what, hashed_keys keys, holding takes, bool prefix_stop)
       : impl_(std::move(impl)),
         what_(what),
-        line_(std::move(keys.line)),
+        life_(std::move(keys.life)),
         hashes_(std::move(keys.hashes)),
         takes_(takes),
         prefix_stop_(prefix_stop),
@@ -67,7 +68,7 @@ public:
     if (takes_ == holding::nothing || impl_->wire().forked())
       return;
     if (!given_)
-      undo(*line_, hashes_, takes_, local_);
+      undo(*life_, hashes_, takes_, local_);
     if (!ask_ || !ask_->used())
       return;
     auto number = ask_->used()->wire_number;
@@ -126,53 +127,66 @@ protected:
     return impl_->held().add_pins(ask_->used()->wire_number, taken.ids, taken.pages);
   }
 
-  error too_many() const {
-    return {ec::busy, failure(what_, "its session has as many pins as marud's --pins-max allows")};
+  // Waits until the session has room for the pins; `busy` where it has none before the deadline.
+  status make_room() {
+    for (auto pause = std::chrono::milliseconds{1}; local_.too_many; pause *= 2) {
+      if (auto open = impl_->open_for_calls(); !open)
+        return open;
+      if (std::chrono::steady_clock::now() + 2 * pause >= deadline_)
+        return {ec::busy, failure(what_, "its session has as many pins as marud's --pins-max allows")};
+      std::this_thread::sleep_for(pause);
+      begin();
+    }
+    return {};
   }
 
   // With pins by key: those of the hits are in the book, or in the session's holds.
   result<std::vector<found>> finish_pinned() {
     for (;;) {
-      if (local_.too_many)
-        return too_many();
-      if (!ask_)
-        return joined({});
-      auto items = finish_open([this](std::span<const found> found) { return book(found); });
-      if (!items)
-        return items;
-      auto counts = still_counts();
-      if (counts && ask_->used()->life->tenure == line_->life->tenure)
-        return joined(*std::move(items));
-      if (counts.code() != ec::gone) {
-        auto given_up = impl_->held().drop_pins(pins_of(open_, *items, takes_).ids);
-        impl_->held().unpin_later(given_up.wire, given_up.pins);
-        if (!counts)
-          return counts.error();
+      if (auto room = make_room(); !room)
+        return room.error();
+      std::vector<found> open;
+      if (ask_) {
+        auto items = finish_open([this](std::span<const found> found) { return book(found); });
+        if (!items)
+          return items;
+        open = *std::move(items);
       }
+      auto counts = still_counts();
+      if (counts)
+        return joined(std::move(open));
+      auto given_up = impl_->held().drop_pins(pins_of(open_, open, takes_).ids);
+      impl_->held().unpin_later(given_up.wire, given_up.pins);
+      if (counts.code() != ec::gone)
+        return counts.error();
       // Another session: what the one before has pinned is not this one's.
-      undo(*line_, hashes_, takes_, local_);
+      undo(*life_, hashes_, takes_, local_);
       local_ = {};
       auto line = impl_->line();
       if (!line)
         return line.error();
-      line_ = *std::move(line);
+      life_ = (*line)->life;
       begin();
     }
   }
 
   // Is what was booked last marud's view too? A process that stood still between the answer and the booking may find its
-  // lease over: then it waits for the next one. gone: that is another session's.
+  // lease over: then it waits for the next one. gone: that is another session's, or what was taken locally is.
   status still_counts() {
-    if (auto may = impl_->wire().usable(deadline_); !may)
-      return may;
-    if (impl_->held().tenure() != ask_->used()->life->tenure)
+    if (auto open = impl_->open_for_calls(); !open)
+      return open;
+    if (ask_)
+      if (auto may = impl_->wire().usable(deadline_); !may)
+        return may;
+    auto now = impl_->held().tenure();
+    if (now != life_->tenure || (ask_ && now != ask_->used()->life->tenure))
       return {ec::gone, failure(what_, "its session is over")};
     return {};
   }
 
   impl_ptr impl_;
   const char* what_;
-  lifeline_ptr line_;
+  std::shared_ptr<const session_life> life_;  // of what is taken locally
   std::vector<key_hash> hashes_;
   holding takes_;
   bool prefix_stop_;
@@ -184,7 +198,7 @@ protected:
 
 private:
   void begin() {
-    local_ = read_locally(*line_, hashes_, takes_, prefix_stop_);
+    local_ = read_locally(*life_, hashes_, takes_, prefix_stop_);
     open_ = picked(hashes_, local_.open);
     ask_.reset();
     if (!open_.empty() || (hashes_.empty() && !local_.too_many))
@@ -241,15 +255,18 @@ public:
   bool ready() override { return answered(); }
 
   result<std::vector<view>> get() override {
-    if (auto open = impl_->open_for_calls(); !open)
-      return open.error();
-    if (local_.too_many)
-      return too_many();
+    auto line = impl_->line();
+    if (!line)
+      return line.error();
+    if (auto room = make_room(); !room)
+      return room.error();
+    // What was taken locally stays the session's that it was taken in, also where that is over by now.
+    auto mine = (*line)->life == life_ ? *line : std::make_shared<const lifeline>(impl_, life_, 0);
     std::vector<view> views(hashes_.size());
     given_ = true;  // to views, which end them whatever happens
     for (std::size_t i = 0; i < views.size(); ++i)
       if (local_.items[i].code == ec::ok)
-        views[i] = client_impl::make_view(line_, hashes_[i], local_.items[i].where, local_.pins[i]);
+        views[i] = client_impl::make_view(mine, hashes_[i], local_.items[i].where, local_.pins[i]);
     while (ask_) {
       auto items = finish_open([this](std::span<const found> found) { return book(found); });
       if (!items)
@@ -268,42 +285,37 @@ private:
   // REQUIRES: the hits' pins are in the book. Each belongs to its view from here on, whatever happens: the
   // views that go undo it.
   status make_open_views(std::span<const found> items, std::vector<view>& views) {
-    auto line = std::make_shared<const lifeline>(impl_, ask_->used()->life, ask_->used()->wire_number);
+    auto used = ask_->used();
+    auto line = std::make_shared<const lifeline>(impl_, used->life, used->wire_number);
     for (std::size_t n = 0; n < items.size(); ++n) {
       auto i = local_.open[n];
       views[i] = items[n].code == ec::ok ? client_impl::make_view(line, hashes_[i], items[n].where, {}) : view{};
     }
-    return still_counts();
+    if (auto may = impl_->wire().usable(deadline_); !may)
+      return may;
+    if (impl_->held().tenure() != used->life->tenure)
+      return {ec::gone, failure(what_, "its session is over")};
+    return {};
   }
 
   result<std::vector<view>> show(std::vector<view> views) {
     for (std::size_t i = 0; i < views.size(); ++i) {
       auto shown = views[i] ? impl_->show(views[i]) : status{};
       if (shown.code() == ec::missing) {
-        if (auto mapped = map_all(views); !mapped)
+        if (auto mapped = impl_->map_regions_of(views, deadline_); !mapped)
           return mapped.error();
         shown = impl_->show(views[i]);
+        if (shown.code() == ec::missing && !impl_->is_current(views[i]))
+          shown = {ec::corrupt, "its pool was lost"};
       }
       if (shown)
         continue;
       if (shown.code() != ec::corrupt)
         return shown.error();
-      for (auto n = i; n < (prefix_stop_ ? views.size() : i + 1); ++n)  // damaged: a miss
+      for (auto n = i; n < (prefix_stop_ ? views.size() : i + 1); ++n)  // damaged or lost: a miss
         views[n] = view{};
     }
     return views;
-  }
-
-  // Asks for the regions of all pages that are not mapped yet.
-  status map_all(std::span<const view> views) {
-    std::vector<page_ref> pages;
-    for (const auto& v : views)
-      if (v)
-        pages.push_back(v.where().page);
-    // The session may be another one by now; the regions are the pool's.
-    auto s = impl_->wire().latest();
-    bool same = s && s->life->pool == line_->life->pool;
-    return impl_->map_regions(same ? *s->life : *line_->life, pages, deadline_);
   }
 };
 
@@ -346,7 +358,7 @@ private:
 // Asks marud for what the pool itself does not answer.
 class exists_operation final : public pending<std::vector<bool>> {
 public:
-  exists_operation(const impl_ptr& impl, const hashed_keys& keys) : local_(exist_locally(*keys.line, keys.hashes)) {
+  exists_operation(const impl_ptr& impl, const hashed_keys& keys) : local_(exist_locally(*keys.life, keys.hashes)) {
     if (auto open = picked(keys.hashes, local_.open); !open.empty() || keys.hashes.empty())
       ask_.emplace(impl, "ask for keys", open.size(), exists_request{0, encode_hashes(open)});
   }
@@ -382,7 +394,7 @@ result<dropped_keys> drop_pins_by_key(client_impl& impl, key_list keys) {
   auto hashed = hash_keys(impl, "unpin keys", keys);
   if (!hashed)
     return hashed.error();
-  dropped_keys out{unpin_locally(*hashed->line, hashed->hashes), {}};
+  dropped_keys out{unpin_locally(*hashed->life, hashed->hashes), {}};
   std::vector<pin_id> others;
   for (std::size_t i = 0; i < keys.size(); ++i)
     if (!out.locally[i])

@@ -9,6 +9,8 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "base/bounds.hpp"
 #include "base/types.hpp"
@@ -63,8 +65,11 @@ private:
   struct alignas(64) part {
     mutable std::mutex mutex;
     std::unordered_map<key_hash, pin> pins;
+    // Of keys that are pinned elsewhere by now: marud lost the entry in a restart, and the key was committed anew.
+    std::vector<std::pair<key_hash, pin>> elsewhere;
   };
   static constexpr std::size_t parts = 16;  // threads meet in one of them seldom
+  void end(const pin& one);
   part& part_of(const key_hash& hash) { return parts_[hash.high % parts]; }
 
   std::shared_ptr<cxl::held_pages> table_;

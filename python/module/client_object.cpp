@@ -213,8 +213,8 @@ py::list client_object::unpin(const py::list& keys) {
     for (std::size_t i = 0; i < batch.size(); ++i)
       if (!out || (*out)[i])  // also without an answer: the pin left the client's book before it was asked for
         pins_.drop(batch.views()[i]);
-    // They end with the connection that is gone, too. But marud did not say so, and callers count on what it says.
-    if (out && !client_->connected())
+    // Those by message end with the connection that is gone, too. But marud did not say so, and callers count on what it says.
+    if (out && !client_->connected() && !client_->info().local_reads)
       out->assign(out->size(), false);
     return out;
   }));

@@ -17,7 +17,7 @@ using steady = std::chrono::steady_clock;
 
 struct session_of_a_test : ::testing::Test {
   cxl::test::session_file file;
-  session_holds holds{file.worker()};
+  session_holds holds{file.worker(), bounds::pins_max};
   cxl::held_pages_reader reader = file.reader();
 
   static key_hash hash(std::uint64_t n) { return {n * 0x9e3779b97f4a7c15, n}; }
@@ -97,6 +97,18 @@ TEST_F(session_of_a_test, ThreadsThatPinAndUnpinLeaveNothingBehind) {
   EXPECT_EQ(lost, 0);
   EXPECT_FALSE(holds.has_keys());
   EXPECT_EQ(reader.all().size(), 0u);
+}
+
+TEST_F(session_of_a_test, ABoundOfTheOperatorHoldsForNestedPinsToo) {
+  cxl::test::session_file other;
+  session_holds bounded{other.worker(), 3};
+  EXPECT_TRUE(bounded.reserve(3));
+  EXPECT_FALSE(bounded.reserve(1));
+  bounded.release(1);
+  EXPECT_FALSE(bounded.reserve(2));
+  EXPECT_TRUE(bounded.reserve(1));
+  EXPECT_TRUE(holds.reserve(bounds::pins_max)) << "without one the table's room is the bound";
+  EXPECT_TRUE(holds.reserve(bounds::pins_max));
 }
 
 }  // namespace
