@@ -17,7 +17,7 @@ using steady = std::chrono::steady_clock;
 
 struct session_of_a_test : ::testing::Test {
   cxl::test::session_file file;
-  session_holds holds{file.worker()};
+  session_holds holds{file.worker(), bounds::pins_max};
   cxl::held_pages_reader reader = file.reader();
 
   static key_hash hash(std::uint64_t n) { return {n * 0x9e3779b97f4a7c15, n}; }
@@ -79,6 +79,24 @@ TEST_F(session_of_a_test, LeavesViewsAlone) {
   EXPECT_EQ(holds.drop_keys_of(), 1u);
   EXPECT_TRUE(cxl::test::seen(reader, page(1)).by_view);
   EXPECT_FALSE(held(1));
+}
+
+TEST_F(session_of_a_test, HasNoMorePinsThanItMay) {
+  session_holds bounded{cxl::test::session_file{}.worker(), 10};
+  EXPECT_TRUE(bounded.reserve(7));
+  EXPECT_FALSE(bounded.reserve(4));
+  EXPECT_TRUE(bounded.reserve(3)) << "what was refused takes no room";
+  EXPECT_FALSE(bounded.reserve(1));
+  for (int i = 0; i < 2; ++i)
+    bounded.add_key(hash(1), bounded.table()->add({page(1), false}), 1);
+  EXPECT_TRUE(bounded.drop_key(hash(1)));
+  EXPECT_TRUE(bounded.reserve(1)) << "one has ended";
+  EXPECT_FALSE(bounded.reserve(1));
+  EXPECT_EQ(bounded.drop_keys_of(), 1u);
+  EXPECT_TRUE(bounded.reserve(1));
+  bounded.drop_view(bounded.table()->add({page(2), true}), 2);
+  EXPECT_TRUE(bounded.reserve(1));
+  EXPECT_FALSE(bounded.reserve(1));
 }
 
 TEST_F(session_of_a_test, ThreadsThatPinAndUnpinLeaveNothingBehind) {
