@@ -56,12 +56,13 @@ private:
 
   std::string a_key() { return shared_key(random_() % shared_keys); }
 
-  void judge(const std::string& key, const view& v) {
+  // Null: missing.
+  void judge(const std::string& key, const view* v) {
     ++counts_.looks;
-    if (!v)
+    if (v == nullptr)
       return put_again(key);
     ++counts_.hits;
-    judge_bytes(key, v.bytes());
+    judge_bytes(key, v->bytes());
   }
   void judge_bytes(const std::string& key, std::span<const std::byte> bytes) {
     auto wanted = content_of(key, shared_bytes);
@@ -88,7 +89,7 @@ private:
     auto v = client_.retrieve(key);
     if (!v && v.code() != ec::missing)
       return complain("retrieve failed: " + to_string(v.error()));
-    judge(key, v ? *v : view{});
+    judge(key, v ? &*v : nullptr);
     if (!v)
       return;
     auto& place = views_.size() < views_max ? views_.emplace_back() : views_[random_() % views_max];
@@ -104,7 +105,7 @@ private:
     if (!answered("retrieve_batch", views))
       return;
     for (std::size_t i = 0; i < names.size(); ++i)
-      judge(names[i], (*views)[i]);
+      judge(names[i], (*views)[i] ? &(*views)[i] : nullptr);
   }
 
   // What is pinned is there, at its place, with its bytes, until it is unpinned.

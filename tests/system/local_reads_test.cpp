@@ -104,9 +104,9 @@ TEST(LocalReads, AreTurnedOffByTheOptionAndByTheEnvironment) {
   for (auto& one : {c, other}) {
     EXPECT_FALSE(one->info().local_reads);
     EXPECT_NE(one->info().why_not_local, "");
-    auto before = requests(m, {"lookup"});
+    auto before = requests(m, reads);
     EXPECT_EQ(read_back(*one, "a"), "ok");
-    EXPECT_EQ(requests(m, {"lookup"}), before + 1);
+    EXPECT_EQ(requests(m, reads), before + 1);
   }
 }
 
