@@ -41,7 +41,7 @@ public:
   void step() {
     switch (random_() % 4) {
       case 0: read_some(); break;
-      case 1: hold_one(); break;
+      case 1: hold(a_key()); break;
       case 2: look_at_a_view(); break;
       default: read_one(); break;
     }
@@ -59,8 +59,10 @@ private:
   // Null: missing.
   void judge(const std::string& key, const view* v) {
     ++counts_.looks;
-    if (v == nullptr)
-      return put_again(key);
+    if (v == nullptr) {
+      put_again(key);
+      return hold(key);
+    }
     ++counts_.hits;
     judge_bytes(key, v->bytes());
   }
@@ -109,8 +111,7 @@ private:
   }
 
   // What is pinned is there, at its place, with its bytes, until it is unpinned.
-  void hold_one() {
-    auto key = a_key();
+  void hold(const std::string& key) {
     std::vector<std::string_view> one{key};
     auto found = client_.lookup(one, {.pin = true});
     if (!answered("lookup", found) || !(*found)[0])

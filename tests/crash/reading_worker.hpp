@@ -7,7 +7,7 @@
 
 namespace maru::test {
 
-inline constexpr std::uint64_t shared_keys = 300;
+inline constexpr std::uint64_t shared_keys = 80;
 inline constexpr std::size_t shared_bytes = 4096;
 inline std::string shared_key(std::uint64_t n) { return "shared/" + std::to_string(n); }
 
