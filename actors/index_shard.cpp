@@ -115,31 +115,28 @@ void index_shard::free_unheld() {
 
 caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& request) {
   auto promise = make_response_promise<shard_blob>();
+  if (grace_)
+    promise.deliver(shard_blob{std::string(hashes_of(request.hashes).size(), static_cast<char>(ec::busy))});
+  else
+    answer(request, promise);
+  return promise;
+}
+
+// An entry on its way out may stay, and is back where marud is killed now: `missing` waits until it is gone for good.
+void index_shard::answer(const shard_remove& request, blob_promise promise) {
   auto hashes = hashes_of(request.hashes);
-  if (grace_) {
-    promise.deliver(shard_blob{std::string(hashes.size(), static_cast<char>(ec::busy))});
-    return promise;
-  }
+  if (index_->undecided(hashes))
+    return answer_later(request, promise);
   std::vector<ec> codes(hashes.size());
   std::vector<victim> victims;
   std::vector<std::size_t> positions;
-  bool going = false;
   for (std::size_t i = 0; i < hashes.size(); ++i) {
     victim v;
     codes[i] = index_->mark(hashes[i], v);
-    going |= codes[i] == ec::missing && index_->find(hashes[i]);
     if (codes[i] == ec::ok) {
       victims.push_back(v);
       positions.push_back(i);
     }
-  }
-  // An entry on its way out is back where marud is killed now, so `missing` waits until it is gone for good: behind its
-  // removal in the same store_worker, even if there is nothing else to forget.
-  if (victims.empty() && going) {
-    this->request(worker_, caf::infinite, forget_entries{})
-      .then([promise, codes](const forgotten&) mutable { promise.deliver(shard_blob{net::encode_codes(codes)}); },
-            [promise](const caf::error& e) mutable { promise.deliver(e); });
-    return promise;
   }
   forget(std::move(victims), page_state::free, forget_for::removal,
          [promise, codes = std::move(codes), positions = std::move(positions)](const std::vector<ec>& outcome) mutable {
@@ -147,7 +144,6 @@ caf::typed_response_promise<shard_blob> index_shard::remove(const shard_remove& 
              codes[positions[n]] = outcome[n];
            promise.deliver(shard_blob{net::encode_codes(codes)});
          });
-  return promise;
 }
 
 claims index_shard::claim(const claim_keys& request) {

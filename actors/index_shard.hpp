@@ -28,6 +28,7 @@ private:
   blob_promise exists(const shard_exists& request);
   void answer(const shard_lookup& request, blob_promise promise);
   void answer(const shard_exists& request, blob_promise promise);
+  void answer(const shard_remove& request, blob_promise promise);
   template <class Request>
   void answer_later(const Request& request, blob_promise promise);
   void unpin(const std::vector<pin_id>& pins);

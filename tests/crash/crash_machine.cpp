@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "tests/support/environment_variable.hpp"
+
 namespace maru::test {
 
 namespace {
@@ -18,6 +20,8 @@ crash_machine::crash_machine(std::uint64_t seed, crash_pool pool)
     : pool_(std::move(pool)), board_(folder_ / "board"), marud_(pool_.options) {
   std::signal(SIGPIPE, SIG_IGN);  // a worker that has failed reads no more orders
   for (std::uint32_t n = 0; n < crash_workers; ++n) {
+    // Two of four ask for everything, one of these with a region of its own.
+    environment_variable reads{"MARU_LOCAL_READS", n / 2 % 2 == 0 ? "1" : "0"};
     std::vector<std::string> command = {CRASH_WORKER_PATH,
                                         marud_.address(),
                                         folder_ / "board",

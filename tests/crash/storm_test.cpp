@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "tests/crash/loads.hpp"
+#include "tests/support/environment_variable.hpp"
 
 namespace maru::test {
 namespace {
@@ -79,9 +80,11 @@ public:
 
 private:
   void bring_up() {
-    while (workers_.size() < workers_max)
+    while (workers_.size() < workers_max) {
+      environment_variable reads{"MARU_LOCAL_READS", named_ % 2 == 0 ? "1" : "0"};  // every second one asks
       workers_.push_back(std::make_unique<load_worker>(marud_, "w" + std::to_string(named_++), random_.engine()(),
                                                        folder_.path().string()));
+    }
   }
 
   void kill_one() {

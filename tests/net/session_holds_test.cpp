@@ -81,6 +81,24 @@ TEST_F(session_of_a_test, LeavesViewsAlone) {
   EXPECT_FALSE(held(1));
 }
 
+TEST_F(session_of_a_test, HasNoMorePinsThanItMay) {
+  session_holds bounded{cxl::test::session_file{}.worker(), 10};
+  EXPECT_TRUE(bounded.reserve(7));
+  EXPECT_FALSE(bounded.reserve(4));
+  EXPECT_TRUE(bounded.reserve(3)) << "what was refused takes no room";
+  EXPECT_FALSE(bounded.reserve(1));
+  for (int i = 0; i < 2; ++i)
+    bounded.add_key(hash(1), bounded.table()->add({page(1), false}), 1);
+  EXPECT_TRUE(bounded.drop_key(hash(1)));
+  EXPECT_TRUE(bounded.reserve(1)) << "one has ended";
+  EXPECT_FALSE(bounded.reserve(1));
+  EXPECT_EQ(bounded.drop_keys_of(), 1u);
+  EXPECT_TRUE(bounded.reserve(1));
+  bounded.drop_view(bounded.table()->add({page(2), true}), 2);
+  EXPECT_TRUE(bounded.reserve(1));
+  EXPECT_FALSE(bounded.reserve(1));
+}
+
 TEST_F(session_of_a_test, ThreadsThatPinAndUnpinLeaveNothingBehind) {
   std::atomic<int> lost{0};
   {

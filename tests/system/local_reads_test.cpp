@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "cxl/layout.hpp"
+#include "tests/support/environment_variable.hpp"
 #include "tests/support/random_run.hpp"
 #include "tests/system/process.hpp"
 
@@ -79,7 +80,7 @@ TEST(LocalReads, AreCountedAsLookups) {
   ASSERT_EQ(read_back(*c, "a"), "ok");
   auto hits = [&] { return number(m, "maru_lookup_total{result=\"hit\"}"); };
   auto misses = [&] { return number(m, "maru_lookup_total{result=\"miss\"}"); };
-  std::this_thread::sleep_for(1200ms);  // what was before is counted
+  ASSERT_TRUE(eventually([&] { return hits() == 1; }, 5s)) << "what was before is counted";
   auto hits_before = hits(), misses_before = misses();
   keys two = {"a", "none"};
   for (int i = 0; i < 50; ++i) {
@@ -95,16 +96,17 @@ TEST(LocalReads, AreTurnedOffByTheOptionAndByTheEnvironment) {
   marud m;
   auto c = m.open(by_message);
   ASSERT_TRUE(c && put(*c, "a"));
-  ::setenv("MARU_LOCAL_READS", "0", 1);
-  auto other = m.open();
-  ::unsetenv("MARU_LOCAL_READS");
+  auto other = [&m] {
+    environment_variable off{"MARU_LOCAL_READS", "0"};
+    return m.open();
+  }();
   ASSERT_TRUE(other);
   for (auto& one : {c, other}) {
     EXPECT_FALSE(one->info().local_reads);
     EXPECT_NE(one->info().why_not_local, "");
-    auto before = requests(m, {"lookup"});
+    auto before = requests(m, reads);
     EXPECT_EQ(read_back(*one, "a"), "ok");
-    EXPECT_EQ(requests(m, {"lookup"}), before + 1);
+    EXPECT_EQ(requests(m, reads), before + 1);
   }
 }
 
@@ -230,8 +232,25 @@ TEST(LocalReads, Invariant4_APinnedKeyIsNeitherRemovedNorEvicted) {
   EXPECT_EQ(m.audit(), "");
 }
 
-TEST(LocalReads, AViewKeepsItsPageAndNotItsKey) {
+TEST(LocalReads, Invariant4_APinnedKeyIsThereForEverybodyWhileEvictionsTryIt) {
   marud m;
+  auto c = m.open(), other = m.open(by_message);
+  ASSERT_TRUE(c && other && put(*c, "pinned"));
+  keys pinned = {"pinned"};
+  ASSERT_TRUE((*c->pin(pinned))[0]);
+  std::jthread evicts{[&](const std::stop_token& stop) {
+    while (!stop.stop_requested())
+      evict_everything(m);
+  }};
+  for (auto end = std::chrono::steady_clock::now() + 2s; std::chrono::steady_clock::now() < end;) {
+    ASSERT_EQ((*other->remove(pinned))[0], ec::pinned);
+    ASSERT_TRUE((*other->exists(pinned))[0] && (*other->lookup(pinned))[0]);
+    ASSERT_EQ(read_back(*c, "pinned"), "ok");
+  }
+}
+
+TEST(LocalReads, AViewKeepsItsPageAndNotItsKey) {
+  marud m{{"--pool-size=4MiB"}};
   auto c = m.open(), other = m.open(by_message);
   ASSERT_TRUE(c && other && put(*c, "a"));
   auto v = c->retrieve("a");
@@ -247,8 +266,7 @@ TEST(LocalReads, AViewKeepsItsPageAndNotItsKey) {
   ASSERT_TRUE(again);
   EXPECT_NE(again->where().page, v->where().page);
   again = error{};
-  for (int i = 0; i < 3; ++i)
-    ASSERT_TRUE(evict_all(m));
+  ASSERT_TRUE(evict_all(m));
   EXPECT_EQ(shown(*v, "a"), "ok");
   EXPECT_EQ(pages(m, "evicting"), 1u);
   EXPECT_EQ(m.audit(), "");
@@ -380,7 +398,7 @@ TEST(LocalReads, ADamagedBucketIsAnsweredByMessageAndCounted) {
 // -- age
 
 TEST(LocalReads, PinsByKeyThatAreTooOldEndAndViewsDoNot) {
-  marud m{{"--pin-age-max-ms=1500"}};
+  marud m{{"--pin-age-max-ms=3000"}};
   auto local = m.open(), asks = m.open(by_message), other = m.open(by_message);
   ASSERT_TRUE(local && asks && other && put(*other, "mine") && put(*other, "theirs") && put(*other, "viewed"));
   keys mine = {"mine"}, theirs = {"theirs"};
@@ -389,8 +407,8 @@ TEST(LocalReads, PinsByKeyThatAreTooOldEndAndViewsDoNot) {
   ASSERT_TRUE(v && w);
   EXPECT_EQ((*other->remove(mine))[0], ec::pinned);
   EXPECT_EQ((*other->remove(theirs))[0], ec::pinned);
-  EXPECT_TRUE(eventually([&] { return (*other->remove(mine))[0] == ec::ok; }, 5s));
-  EXPECT_TRUE(eventually([&] { return (*other->remove(theirs))[0] == ec::ok; }, 5s));
+  EXPECT_TRUE(eventually([&] { return (*other->remove(mine))[0] == ec::ok; }));
+  EXPECT_TRUE(eventually([&] { return (*other->remove(theirs))[0] == ec::ok; }));
   EXPECT_FALSE((*local->unpin(mine))[0]);
   evict_everything(m);
   EXPECT_EQ(read_back(*other, "viewed"), "ok");
@@ -399,11 +417,11 @@ TEST(LocalReads, PinsByKeyThatAreTooOldEndAndViewsDoNot) {
 }
 
 TEST(LocalReads, APinThatIsTakenAgainIsNotTooOld) {
-  marud m{{"--pin-age-max-ms=1000"}};
+  marud m{{"--pin-age-max-ms=2000"}};
   auto c = m.open(), other = m.open(by_message);
   ASSERT_TRUE(c && other && put(*c, "a"));
   keys a = {"a"};
-  auto end = std::chrono::steady_clock::now() + 3s;
+  auto end = std::chrono::steady_clock::now() + 5s;
   ASSERT_TRUE((*c->pin(a))[0]);
   while (std::chrono::steady_clock::now() < end) {
     ASSERT_TRUE((*c->pin(a))[0] && (*c->unpin(a))[0]);
@@ -439,7 +457,8 @@ TEST(LocalReads, WhatWasReadAMomentAgoIsNotEvicted) {
       ASSERT_TRUE((*c->pin(pinned))[0] && (*c->unpin(pinned))[0]) << i;
     }
   }
-  EXPECT_EQ(requests(m, {"lookup", "pin", "unpin"}), before) << "all of it was local";
+  // A bucket that is being written just then is asked for.
+  EXPECT_LE(requests(m, reads), before + 10) << "nearly all of it was local";
   EXPECT_EQ(read_back(*c, "cold"), "missing");
 }
 
