@@ -152,8 +152,10 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   // On disk before the answer: a marud that is killed right after it still knows whom to wait for.
   auto finish = [this, record, owner, reply, since, wire = m.wire](ec code) mutable {
     known_session known{record, {}, {}};
-    if (code != ec::ok)
+    if (code != ec::ok) {
       env_->tables->remove(record.id);
+      ::unlink(record.lock_path.c_str());
+    }
     if (code == ec::ok) {
       known.handle = spawn_session({record, owner, {}, false, wire});
       auto& kept = sessions_[record.id] = known;

@@ -68,15 +68,16 @@ std::vector<net::found> index::lookup(std::span<const key_hash> hashes, lookup_f
 
 void index::add_pin(std::uint32_t i, bool view) {
   auto& e = entries_[i];
-  if (e.pins++ == 0)
+  if (evictable(e))
     classes_[e.size_class].policy->take(i);
+  ++e.pins;
   e.views += view ? 1 : 0;
   ++pins_;
 }
 
 void index::touch(const key_hash& hash) {
   auto i = locate(hash);
-  if (i != none && entries_[i].state == entry_state::live && entries_[i].pins == 0)
+  if (i != none && evictable(entries_[i]))
     classes_[entries_[i].size_class].policy->touch(i);
 }
 
@@ -168,9 +169,10 @@ bool index::end_pin(const pin_id& pin) {
   e.views -= pin.by_view() ? 1 : 0;
   if (--e.pins > 0 || e.state == entry_state::evicting)
     return true;
-  classes_[e.size_class].policy->add(i);
   if (e.state == entry_state::condemned)
     ended_condemned_.push_back(mark_at(i));
+  else
+    classes_[e.size_class].policy->add(i);
   return true;
 }
 
@@ -212,9 +214,9 @@ ec index::insert(const key_hash& hash, const location& where, std::uint64_t page
 
 victim index::mark_at(std::uint32_t i) {
   auto& e = entries_[i];
-  e.state = entry_state::evicting;
-  if (e.pins == 0)
+  if (evictable(e))
     classes_[e.size_class].policy->take(i);
+  e.state = entry_state::evicting;
   --live_;
   ++evicting_;
   bytes_ -= e.length;
@@ -233,15 +235,18 @@ ec index::mark(const key_hash& hash, victim& out) {
 
 ec index::condemn(const victim& damaged, bool keep, victim& out) {
   auto i = locate(damaged.hash);
-  if (i == none || entries_[i].state == entry_state::evicting || where(entries_[i]).page != damaged.where.page
-      || entries_[i].gen != damaged.where.gen)
+  if (i == none || where(entries_[i]).page != damaged.where.page || entries_[i].gen != damaged.where.gen)
     return ec::missing;
-  if (keep || entries_[i].pins > 0) {
-    entries_[i].state = entry_state::condemned;
-    withdraw(i);
+  auto& e = entries_[i];
+  if (e.state == entry_state::evicting)
+    return ec::busy;
+  withdraw(i);
+  if (keep || e.pins > 0) {
+    if (evictable(e))
+      classes_[e.size_class].policy->take(i);
+    e.state = entry_state::condemned;
     return ec::pinned;
   }
-  withdraw(i);
   out = mark_at(i);
   return ec::ok;
 }
@@ -316,7 +321,7 @@ void index::restore(const key_hash& hash, bool condemned) {
   --evicting_;
   ++live_;
   bytes_ += e.length;
-  if (e.pins == 0)
+  if (evictable(e))
     classes_[e.size_class].policy->add(i);
 }
 

@@ -87,7 +87,7 @@ public:
   std::vector<victim> mark_coldest(std::uint64_t page_bytes, std::size_t count);
   // The bytes of the entry at this place are damaged: a lookup misses from now on. ok: it is marked evicting and `out` has
   // it. pinned: it goes when its last pin ends, see take_condemned; with `keep` also where it has none, to be condemned
-  // again. missing: it is not there, or going already.
+  // again. busy: it is on its way out, but may stay: ask again. missing: it is not there.
   ec condemn(const victim& damaged, bool keep, victim& out);
   // Condemned entries whose last pin ended since the last call, marked evicting.
   std::vector<victim> take_condemned();
@@ -128,6 +128,8 @@ private:
   };
   static constexpr std::uint32_t none = UINT32_MAX;
 
+  // True where the eviction policy has the entry: it may be evicted.
+  bool evictable(const entry& e) const { return e.state == entry_state::live && e.pins == 0; }
   std::uint32_t locate(const key_hash& hash) const;
   // The entry that the pin is on, if it is not detached.
   std::uint32_t locate(const pin_id& pin) const;

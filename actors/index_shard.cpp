@@ -39,7 +39,7 @@ index_shard::behavior_type index_shard::make_behavior() {
     [this](const insert_entries& m) { return insert(m); },
     [this](const evict_coldest& m) { return evict(m); },
     [this](const condemn_entries& m) { condemn(m.entries); },
-    [this](const forget_condemned_again&) { forget_condemned_held(); },
+    [this](const forget_condemned_again&) { condemn(std::exchange(condemned_held_, {})); },
     [this](const evict_entries& m) {
       std::uint32_t pinned = 0;
       auto victims = mark_all(m.entries, pinned);
@@ -130,18 +130,31 @@ void index_shard::answer(const shard_remove& request, blob_promise promise) {
   std::vector<ec> codes(hashes.size());
   std::vector<victim> victims;
   std::vector<std::size_t> positions;
+  std::unordered_set<key_hash> marked;
+  std::vector<std::size_t> again;  // keys that the batch has twice
   for (std::size_t i = 0; i < hashes.size(); ++i) {
     victim v;
     codes[i] = index_->mark(hashes[i], v);
     if (codes[i] == ec::ok) {
       victims.push_back(v);
       positions.push_back(i);
+      marked.insert(hashes[i]);
+    } else if (codes[i] == ec::missing && marked.contains(hashes[i])) {
+      again.push_back(i);
     }
   }
   forget(std::move(victims), page_state::free, forget_for::removal,
-         [promise, codes = std::move(codes), positions = std::move(positions)](const std::vector<ec>& outcome) mutable {
-           for (std::size_t n = 0; n < positions.size(); ++n)
+         [promise, codes = std::move(codes), positions = std::move(positions), again = std::move(again),
+          hashes = std::move(hashes)](const std::vector<ec>& outcome) mutable {
+           std::unordered_map<key_hash, ec> stays;
+           for (std::size_t n = 0; n < positions.size(); ++n) {
              codes[positions[n]] = outcome[n];
+             if (outcome[n] != ec::ok)
+               stays[hashes[positions[n]]] = outcome[n];
+           }
+           for (auto i : again)
+             if (auto first = stays.find(hashes[i]); first != stays.end())
+               codes[i] = first->second;
            promise.deliver(shard_blob{net::encode_codes(codes)});
          });
 }
@@ -182,6 +195,10 @@ std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, st
     auto entry = index_->find(wanted.hash);
     if (!entry || entry->evicting || entry->where.page != wanted.where.page)
       continue;
+    if (entry->condemned) {  // it goes its own way
+      ++pinned;
+      continue;
+    }
     out.push_back({wanted.hash, entry->where});
     pinned += grace_ || entry->pins > 0 ? 1 : 0;
   }
@@ -233,10 +250,11 @@ void index_shard::evict_some(std::shared_ptr<eviction> e) {
   });
 }
 
-// As much of each log as can matter for so many victims: what is read is paid by evictions, not by lookups.
+// As much of the logs as can matter for so many victims, each session its part: what is read is paid by evictions, not by
+// lookups.
 void index_shard::note_uses(std::uint32_t victims) {
-  auto most = uses_per_call + uses_per_victim * victims;
   auto tables = env_->tables->all();
+  auto most = (uses_per_call + uses_per_victim * victims) / std::max<std::size_t>(tables.size(), 1);
   if (uses_read_.size() > tables.size())
     std::erase_if(uses_read_, [this](const auto& read) { return !env_->tables->find(read.first); });
   for (const auto& [session, table] : tables)
@@ -258,6 +276,8 @@ void index_shard::condemn(const std::vector<victim>& entries) {
       victims.push_back(v);
     else if (code == ec::pinned && grace_)  // by whom is not known before the grace is over
       condemned_in_grace_.push_back(damaged);
+    else if (code == ec::busy)
+      condemn_later(damaged);
   }
   forget_condemned(std::move(victims));
 }
@@ -271,20 +291,16 @@ void index_shard::forget_condemned(std::vector<victim> victims) {
            auto gone = static_cast<std::size_t>(std::count(outcome.begin(), outcome.end(), ec::ok));
            condemned_pages_ += room ? gone : 0;
            env_->metrics->evicted(metrics::evicted_for::damage, gone);
-           if (gone < marked.size() && condemned_held_.empty())
-             delayed_send(this, look_again_after, forget_condemned_again{});
            for (std::size_t i = 0; i < outcome.size(); ++i)
              if (outcome[i] != ec::ok)
-               condemned_held_.push_back(marked[i]);
+               condemn_later(marked[i]);
          });
 }
 
-void index_shard::forget_condemned_held() {
-  std::vector<victim> victims;
-  for (const auto& damaged : std::exchange(condemned_held_, {}))
-    if (victim v; index_->condemn(damaged, false, v) == ec::ok)
-      victims.push_back(v);
-  forget_condemned(std::move(victims));
+void index_shard::condemn_later(const victim& damaged) {
+  if (condemned_held_.empty())
+    delayed_send(this, look_again_after, forget_condemned_again{});
+  condemned_held_.push_back(damaged);
 }
 
 void index_shard::forget(std::vector<victim> victims, page_state to, forget_for why,

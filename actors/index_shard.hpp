@@ -54,7 +54,8 @@ private:
   void condemn(const std::vector<victim>& entries);
   // Forgets condemned entries that nobody has pinned: their pages go to quarantine.
   void forget_condemned(std::vector<victim> victims);
-  void forget_condemned_held();
+  // By workers that hold it without a message, or while it is not known whether it goes.
+  void condemn_later(const victim& damaged);
   // Counts what changed among the entries since the last call.
   void export_entries();
   // Has the store_worker forget `victims`, then drops them, passes their pages on and calls `then(codes)`.

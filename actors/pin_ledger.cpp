@@ -73,8 +73,9 @@ caf::typed_response_promise<outcome> pin_ledger::end_session(session_id session)
   auto promise = make_response_promise<outcome>();
   ending_[session] = promise;
   // Its worker is gone, or has said that it holds nothing any more: what its table says is over at once.
-  if (auto table = env_->tables->find(session))
-    count_uses(session, table->counts());
+  auto table = env_->tables->find(session);
+  if (auto known = tables_.find(session); table && known != tables_.end())
+    count_uses(known->second, table->counts());
   env_->tables->remove(session);
   tables_.erase(session);
   end_slice(session);
@@ -101,6 +102,8 @@ outcome pin_ledger::open_table(const open_session_table& request) {
   auto added = env_->tables->add(request.session, request.path);
   if (!added)
     log::error({"session_table", value_of(request.session)}, "{}", to_string(added.error()));
+  else
+    tables_[request.session] = {};
   return {added.code()};
 }
 
@@ -116,6 +119,7 @@ void pin_ledger::count_tables() {
     for (const auto& [session, t] : tables_)
       longest = std::max(longest, t.holds.longest());
     env_->metrics->longest_hold(std::chrono::duration<double>(longest).count());
+    sum_up();
     export_metrics();
     for (const auto& [session, table] : env_->tables->all())
       to_count_.push_back(session);
@@ -131,37 +135,44 @@ void pin_ledger::count_table(session_id session) {
   auto table = env_->tables->find(session);
   if (!table)
     return;
-  tables_[session].holds.observe(table->all(), clock().now());
-  count_uses(session, table->counts());
+  auto [at, of_before] = tables_.try_emplace(session);
+  if (of_before)  // the marud before this one has counted what its worker did until then
+    at->second.seen = table->counts();
+  at->second.holds.observe(table->all(), clock().now());
+  count_uses(at->second, table->counts());
+}
+
+pin_counts pin_ledger::count_pins() {
+  for (const auto& [session, table] : env_->tables->all())
+    count_table(session);
+  sum_up();
+  return counted();
 }
 
 // Pins by message are in their worker's table, too; what is more there was taken without one. Several pins of one page are
 // one in a table.
-pin_counts pin_ledger::count_pins() {
-  for (const auto& [session, table] : env_->tables->all())
-    count_table(session);
-  return counted();
-}
-
-pin_counts pin_ledger::counted() const {
-  pin_counts sum{table_.pins(), table_.pins_held_dead()};
+void pin_ledger::sum_up() {
+  local_ = {};
   for (const auto& [session, t] : tables_) {
     auto by_message = table_.pins_of(session);
     auto more = t.holds.size() - std::min<std::uint64_t>(t.holds.size(), by_message);
-    sum.pins += more;
-    sum.held_dead += table_.is_dead(session) ? more : 0;
+    local_.pins += more;
+    local_.held_dead += table_.is_dead(session) ? more : 0;
   }
-  return sum;
+}
+
+pin_counts pin_ledger::counted() const {
+  return {table_.pins() + local_.pins, table_.pins_held_dead() + local_.held_dead};
 }
 
 // A session's lookups without a message count as all others; a worker's word, so only what grew.
-void pin_ledger::count_uses(session_id session, const cxl::local_counts& now) {
-  auto& before = tables_[session].seen;
+void pin_ledger::count_uses(counted_table& table, const cxl::local_counts& now) {
+  const auto& before = table.seen;
   auto more = [](std::uint64_t n, std::uint64_t was) { return n > was ? n - was : 0; };
   env_->metrics->lookups(more(now.hits, before.hits), more(now.misses, before.misses));
   env_->metrics->local_keys(more(now.hits + now.misses, before.hits + before.misses), more(now.asked, before.asked));
   env_->metrics->corrupted(metrics::corruption::bucket, more(now.damaged, before.damaged));
-  before = now;
+  table.seen = now;
 }
 
 void pin_ledger::export_metrics() {

@@ -22,6 +22,12 @@ public:
   void on_exit() override;
 
 private:
+  // What a worker's table says.
+  struct counted_table {
+    hold_times holds;
+    cxl::local_counts seen;
+  };
+  void count_uses(counted_table& table, const cxl::local_counts& now);
   shard_blob release(const release_pins& request);
   void replace(const replace_pins& request);
   caf::typed_response_promise<outcome> end_session(session_id session);
@@ -31,8 +37,8 @@ private:
   void count_tables();
   void count_table(session_id session);
   pin_counts count_pins();
+  void sum_up();
   pin_counts counted() const;
-  void count_uses(session_id session, const cxl::local_counts& now);
   void export_metrics();
   // Has the shards end these pins.
   void end_on_shards(const std::vector<pin_id>& pins);
@@ -40,13 +46,9 @@ private:
   environment_ptr env_;
   std::vector<index_shard_actor> shards_;
   pin_table table_;
-  // What workers' tables say, looked at once a second, one session a message.
-  struct counted_table {
-    hold_times holds;
-    cxl::local_counts seen;
-  };
-  std::unordered_map<session_id, counted_table> tables_;
+  std::unordered_map<session_id, counted_table> tables_;  // looked at once a second, one session a message
   std::vector<session_id> to_count_;
+  pin_counts local_;  // in all tables, beside those by message, as of the last look
   std::unordered_map<session_id, caf::typed_response_promise<outcome>> ending_;
 };
 

@@ -142,7 +142,7 @@ private:
     // Before the first page is given up by anybody: workers hold pages by their own word, whether marud runs or not.
     for (const auto& [id, s] : sessions_)
       if (s.record.boot_id == host_boot_id())
-        if (auto added = env_.tables->add(id, s.record.lock_path); !added)
+        if (auto added = env_.tables->add_known(id, s.record.lock_path); !added)
           log::warn({"session_table", value_of(id), s.record.instance}, "what it holds is not known: {}",
                     to_string(added.error()));
     return {};

@@ -1,5 +1,7 @@
 #include "actors/session_tables.hpp"
 
+#include <unistd.h>
+
 #include <mutex>
 
 namespace maru::actors {
@@ -11,6 +13,15 @@ status session_tables::add(session_id session, const std::string& path) {
   std::unique_lock lock{mutex_};
   tables_[session] = std::make_shared<const cxl::held_pages_reader>(*std::move(opened));
   return {};
+}
+
+status session_tables::add_known(session_id session, const std::string& path) {
+  auto added = add(session, path);
+  if (!added && ::access(path.c_str(), F_OK) == 0) {
+    std::unique_lock lock{mutex_};
+    tables_[session] = std::make_shared<const cxl::held_pages_reader>(cxl::held_pages_reader::unreadable());
+  }
+  return added;
 }
 
 void session_tables::remove(session_id session) {

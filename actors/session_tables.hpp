@@ -27,6 +27,9 @@ public:
 
   // `io`: the session's file cannot be opened.
   status add(session_id session, const std::string& path);
+  // The same for a session of before a restart. A file that is there and cannot be opened holds everything, as one does
+  // that cannot be read.
+  status add_known(session_id session, const std::string& path);
   void remove(session_id session);
   table find(session_id session) const;
   std::vector<std::pair<session_id, table>> all() const;

@@ -1,16 +1,18 @@
 #include "actors/store_worker.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include "actors/payload_check.hpp"
 #include "base/kill_point.hpp"
+#include "cxl/pin_handshake.hpp"
 
 namespace maru::actors {
 
 namespace {
 
 using namespace std::chrono_literals;
-constexpr auto look_again_after = 100ms;  // at pages that workers view without a message
+constexpr auto look_again_after = 20ms;  // at pages that workers view without a message
 
 metrics::checked result_of(ec damage) {
   using metrics::checked;
@@ -36,10 +38,7 @@ store_worker::behavior_type store_worker::make_behavior() {
     [this](put_keys& m) { return begin_put(std::move(m)); },
     [this](const forget_entries& m) { return begin_removal(m); },
     [this](const free_pages& m) { free_unheld(m.pages); },
-    [this](const free_waiting&) {
-      free_scheduled_ = false;
-      free_unheld(std::exchange(still_viewed_, {}));
-    },
+    [this](const free_waiting&) { free_waiting_pages(); },
     [this](const verify_payloads& m) { return verify(m); },
     [this](save_session& m) {
       storage::write_batch batch;
@@ -153,11 +152,12 @@ caf::typed_response_promise<forgotten> store_worker::begin_removal(const forget_
   return promise;
 }
 
-// Pages that were announced as evicting before.
-void store_worker::free_unheld(const std::vector<page_grant>& pages) {
+// Pages that were announced as evicting before, by this marud or the one before it.
+void store_worker::free_unheld(std::span<const page_grant> pages) {
   std::vector<page_ref> freed;
   for (const auto& page : pages)
     freed.push_back(page.page);
+  cxl::settle();
   auto held = env_->tables->held(freed);
   freed.clear();
   for (std::size_t i = 0; i < pages.size(); ++i) {
@@ -171,6 +171,15 @@ void store_worker::free_unheld(const std::vector<page_grant>& pages) {
   tell_pool(std::move(freed), page_state::evicting, page_state::free);
   if (!still_viewed_.empty() && !std::exchange(free_scheduled_, true))
     delayed_send(this, look_again_after, free_waiting{});
+}
+
+// A slice of them at a time, in turn.
+void store_worker::free_waiting_pages() {
+  free_scheduled_ = false;
+  auto n = static_cast<std::ptrdiff_t>(std::min(still_viewed_.size(), bounds::slice_pages));
+  std::vector<page_grant> slice{still_viewed_.begin(), still_viewed_.begin() + n};
+  still_viewed_.erase(still_viewed_.begin(), still_viewed_.begin() + n);
+  free_unheld(slice);
 }
 
 put_results store_worker::verify(const verify_payloads& request) {
@@ -246,6 +255,8 @@ void store_worker::flush() {
 }
 
 status store_worker::write(storage::write_batch batch, bool sync) {
+  if (batch.empty())  // every victim stays
+    return {};
   auto records = batch.entries.size() + batch.sessions.size();
   auto since = std::chrono::steady_clock::now();
   auto written = env_->store->write(std::move(batch), sync);

@@ -10,6 +10,8 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
+#include <span>
 #include <unordered_map>
 
 #include "actors/actors.hpp"
@@ -51,7 +53,8 @@ private:
   void ask_claims(std::vector<put_item_ref> items);
   void on_claims(const std::vector<put_item_ref>& items, const claims& answer);
   caf::typed_response_promise<forgotten> begin_removal(const forget_entries& request);
-  void free_unheld(const std::vector<page_grant>& pages);
+  void free_unheld(std::span<const page_grant> pages);
+  void free_waiting_pages();
   put_results verify(const verify_payloads& request);
   caf::typed_response_promise<outcome> write_session(storage::write_batch batch);
 
@@ -85,7 +88,7 @@ private:
   std::size_t claims_to_join_ = 0;  // of these, the ones that were open when the group got its first member
   bool gathering_ = false;          // the group has one
   bool flush_scheduled_ = false;
-  std::vector<page_grant> still_viewed_;  // evicting, to be freed when the last worker lets go
+  std::deque<page_grant> still_viewed_;  // evicting, to be freed when the last worker lets go
   bool free_scheduled_ = false;
 };
 

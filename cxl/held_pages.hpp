@@ -135,6 +135,8 @@ class held_pages_reader : public held_pages_file {
 public:
   // `io`: the file cannot be opened.
   static result<held_pages_reader> open(const std::string& path);
+  // Of a file that is there and cannot be opened.
+  static held_pages_reader unreadable() { return held_pages_reader{unique_fd{}}; }
 
   // False where the worker's memory is not this file.
   bool has_nonce(const uuid& nonce) const;

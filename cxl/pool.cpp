@@ -317,6 +317,9 @@ status pool::map_metadata(const pool_options& o) {
   if (!meta)
     return meta.error();
   meta_ = std::move(*meta);
+  // Older pools were made with metadata for marud alone. Where it is not marud's to change, its workers ask by message.
+  if (::chmod(meta_path(o).c_str(), for_readers(o.file_mode)) == 0 && o.file_group) [[maybe_unused]]
+    auto given = ::chown(meta_path(o).c_str(), static_cast<uid_t>(-1), *o.file_group);
   if (auto ok = meta_->reserve(0, bytes); !ok)  // a copied file may have become sparse
     return ok;
   auto map = meta_->map(0, bytes, access::read_write);
@@ -348,7 +351,10 @@ bool pool::holds_chunks() const {
 
 status pool::sync() {
   // At the same time: either may be the slower one, and one commit of the file system's journal can serve both.
-  auto meta = std::async(std::launch::async, [this] { return meta_->sync(); });
+  auto meta = std::async(std::launch::async, [this] {
+    // Not the index behind: a start makes it anew.
+    return metadata_.flush(0, index_offset(super_.data_bytes, super_.slot_bytes));
+  });
   auto data = data_->sync();
   auto rest = meta.get();
   return data ? rest : data;

@@ -530,6 +530,7 @@ std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_v
   if (!shown)
     return std::nullopt;
   table.count({.hits = 1});
+  table.log_request();
   return result<view>{std::move(made)};
 }
 

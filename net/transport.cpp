@@ -121,7 +121,8 @@ std::size_t connections_within_limits(std::size_t wanted) {
     return wanted;
   std::size_t files = limit.rlim_cur;
   std::size_t kept = files / 4 + 32;  // for the rest of the process
-  return std::min(wanted, files > kept ? files - kept : 1);
+  // One is the socket's, one the table's of the session that comes over it.
+  return std::min(wanted, files > kept + 1 ? (files - kept) / 2 : 1);
 }
 
 }  // namespace maru::net

@@ -21,24 +21,12 @@ struct place {
 };
 
 constexpr place places[] = {
-  {kill_at::region_chosen, 20},
-  {kill_at::region_recorded, 20},
-  {kill_at::after_grant, 50},
-  {kill_at::after_descriptors, 400},
-  {kill_at::after_record, 400},
-  {kill_at::before_insert, 400},
-  {kill_at::inside_bucket, 2000},
-  {kill_at::before_reply, 400},
-  {kill_at::after_announce, 200},
-  {kill_at::after_mark_evicting, 200},
-  {kill_at::after_record_deleted, 200},
-  {kill_at::after_free, 200},
-  {kill_at::resume_grants, 2},
-  {kill_at::resume_reply, 2},
-  {kill_at::between_superblocks, 1, true},
-  {kill_at::recovery_entry, 4000, true},
-  {kill_at::recovery_page, 4000, true},
-  {kill_at::before_repairs, 1, true},
+  {kill_at::region_chosen, 20},          {kill_at::region_recorded, 20},       {kill_at::after_grant, 50},
+  {kill_at::after_descriptors, 400},     {kill_at::after_record, 400},         {kill_at::before_insert, 400},
+  {kill_at::inside_bucket, 2000},        {kill_at::before_reply, 400},         {kill_at::after_announce, 200},
+  {kill_at::after_mark_evicting, 200},   {kill_at::after_record_deleted, 200}, {kill_at::after_free, 200},
+  {kill_at::resume_grants, 2},           {kill_at::resume_reply, 2},           {kill_at::between_superblocks, 1, true},
+  {kill_at::recovery_entry, 4000, true}, {kill_at::recovery_page, 4000, true}, {kill_at::before_repairs, 1, true},
   {kill_at::after_repairs, 1, true},
 };
 constexpr std::size_t of_workers = 2;  // pin_named, pin_checked

@@ -106,7 +106,7 @@ TEST(LocalReads, AreTurnedOffByTheOptionAndByTheEnvironment) {
     EXPECT_NE(one->info().why_not_local, "");
     auto before = requests(m, reads);
     EXPECT_EQ(read_back(*one, "a"), "ok");
-    EXPECT_EQ(requests(m, reads), before + 1);
+    EXPECT_GE(requests(m, reads), before + 1);
   }
 }
 
