@@ -1,4 +1,5 @@
 // marud: serves one pool. Reads its options, starts the service, waits for SIGTERM, stops it. SIGHUP: see app/marud/reload.hpp.
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -76,6 +77,15 @@ void serve(const sigset_t& signals, const service_manager& manager, int argc, ch
   }
 }
 
+// A worker takes two descriptors; shells and service managers give few by default, and let a program take more.
+void take_all_descriptors() {
+  rlimit files = {};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+    files.rlim_cur = files.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &files);
+  }
+}
+
 // Recovery copes with an end at any instant; this is for whoever cannot wait.
 void end_at_second_signal(sigset_t signals) {
   sigdelset(&signals, SIGHUP);
@@ -105,6 +115,7 @@ int main(int argc, char** argv) {
 
   maru::log::info("starting", "marud {} opens {}, its metadata in {}", maru::version(), options.pool,
                   options.state_dir);
+  take_all_descriptors();
   auto manager = service_manager::from_environment();
   auto signs = std::make_unique<maru::daemon::start_signs>(manager);
   auto service = maru::actors::service::start(options);

@@ -321,7 +321,8 @@ workers = Dashboard(
                   "Requests, greetings and bytes that were refused before they did anything.", NONE_IS_GOOD),
             Panel("File descriptors", "percentunit",
                   {WHERE: "process_open_fds{HERE} / process_max_fds{HERE}"},
-                  "Share of the descriptors that marud may open; a connection takes one.", HALF),
+                  "Share of the descriptors that marud may open; a worker takes two: its connection and its session's "
+                  "file.", HALF),
             Panel("Certificate ends in", "s",
                   {WHERE: "maru_tls_certificate_not_after_seconds{HERE} - time() and "
                           "maru_tls_certificate_not_after_seconds{HERE} > 0"},

@@ -113,7 +113,7 @@ class TestViews:
             assert after[section] == before[section], section
         del view
 
-    def test_a_page_is_granted_again_only_when_its_last_view_is_gone(self, connect, key):
+    def test_a_page_is_granted_again_only_when_its_last_view_is_gone(self, connect, key, marud):
         handler, other = connect(auto_expand=False), connect()
         fill(handler, key, "a")
         info = handler.retrieve(key("a"))
@@ -123,7 +123,9 @@ class TestViews:
         pages = [handler.alloc(1) for _ in range(31)]
         assert where not in {(p.region_id, p.page_index) for p in pages}
         assert bytes(part) == b"b"
+        evicting = marud.ctl("status").splitlines()[-1].split()[-2]
         del part
+        assert evicting == "1" and wait_until(lambda: marud.ctl("status").splitlines()[-1].split()[-2] == "0")
         assert wait_until(lambda: location_of(handler) == where)
 
     def test_close_with_views_is_not_counted_as_active(self, connect, key):

@@ -164,7 +164,7 @@ class TestDoubt:
         handler.close()
 
     def test_a_pin_the_caller_was_not_told_of_is_released(self, server):
-        handler, other = opened(server), opened(server, timeout_ms=5000)
+        handler, other = opened(server, local_reads=False), opened(server, timeout_ms=5000)
         assert handler.store("a", data=b"1")
         server.pause()
         assert handler.pin("a") is False
@@ -277,10 +277,23 @@ def test_eight_threads_of_mixed_calls_agree(server):
 
 
 def test_a_handle_of_nowhere_is_told_apart_from_silence(server):
-    handler = opened(server)
+    handler = opened(server, local_reads=False)
     assert handler.store("x", AllocHandle(memoryview(b""), 7, 7, 1)) is False
     server.pause()
     with pytest.raises(TimeoutError):
         in_time(handler.store, "x", AllocHandle(memoryview(b""), 7, 7, 1))
+    server.resume()
+    handler.close()
+
+
+def test_reads_in_the_pool_go_on_while_marud_is_stopped(server):
+    handler = opened(server)
+    assert handler.store("a", data=b"abc") and handler.exists("a")
+    server.pause()
+    assert in_time(handler.batch_exists, ["a", "b"]) == [True, False]
+    assert in_time(handler.pin, "a") is True
+    assert bytes(in_time(handler.retrieve, "a").view) == b"abc"
+    assert in_time(handler.unpin, "a") is True
+    assert handler.healthcheck() is False
     server.resume()
     handler.close()
