@@ -36,6 +36,7 @@ view::view(view&& other) noexcept
       where_(other.where_),
       held_(other.held_),
       slot_(other.slot_),
+      alone_(other.alone_),
       bytes_(std::exchange(other.bytes_, {})) {}
 
 view& view::operator=(view&& other) noexcept {
@@ -46,6 +47,7 @@ view& view::operator=(view&& other) noexcept {
     where_ = other.where_;
     held_ = other.held_;
     slot_ = other.slot_;
+    alone_ = other.alone_;
     bytes_ = std::exchange(other.bytes_, {});
   }
   return *this;

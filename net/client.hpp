@@ -108,6 +108,7 @@ private:
   location where_;
   std::uint32_t held_ = by_message;  // where in the session's table
   std::uint32_t slot_ = 0;           // of the page's descriptor
+  bool alone_ = false;               // asked for by itself
   std::span<const std::byte> bytes_;
 };
 

@@ -347,6 +347,7 @@ view client_impl::make_view(lifeline_ptr line, const key_hash& hash, const locat
   v.where_ = where;
   v.held_ = pinned.held;
   v.slot_ = static_cast<std::uint32_t>(pinned.slot);
+  v.alone_ = pinned.alone;
   return v;
 }
 
@@ -380,7 +381,7 @@ void client_impl::let_go(view& v) {
   if (!line || line->owner->connection_.forked())
     return;
   if (v.held_ != view::by_message) {
-    line->life->holds->drop_view(v.held_, v.slot_);
+    line->life->holds->drop_view(v.held_, v.slot_, v.alone_);
     return;
   }
   line->owner->held_.drop_view(line->life->tenure, v.pin());

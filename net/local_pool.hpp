@@ -19,6 +19,7 @@ namespace maru::net {
 struct local_pin {
   cxl::held_pages::position held = cxl::held_pages::none;
   std::uint64_t slot = 0;  // of the page's descriptor
+  bool alone = false;      // a view that was asked for by itself
 };
 
 // What a session may do by itself: as long as the marud that it knows serves the pool.

@@ -122,7 +122,7 @@ void undo(const session_life& life, std::span<const key_hash> hashes, holding ta
     if (takes == holding::pin)
       life.holds->drop_key(hashes[i]);
     else
-      life.holds->drop_view(answers.pins[i].held, answers.pins[i].slot);
+      life.holds->drop_view(answers.pins[i].held, answers.pins[i].slot, false);
   }
 }
 

@@ -513,7 +513,7 @@ std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_v
   if (!life.holds->reserve(1))
     return std::nullopt;
   location where;
-  local_pin pinned;
+  local_pin pinned{.alone = true};
   auto seen = life.local->pin(hash, true, table, where, pinned);
   if (seen != cxl::sight::hit)
     life.holds->release(1);
@@ -530,7 +530,6 @@ std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_v
   if (!shown)
     return std::nullopt;
   table.count({.hits = 1});
-  table.log_request();
   return result<view>{std::move(made)};
 }
 

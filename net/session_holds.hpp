@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -40,10 +41,14 @@ public:
     if (pins_max_ != 0)
       pins_.fetch_sub(n, std::memory_order_relaxed);
   }
-  // A view's hold ends; `slot`: of the page's descriptor.
-  void drop_view(cxl::held_pages::position held, std::uint64_t slot) {
+  // A view's hold ends; `slot`: of the page's descriptor. One that was asked for `alone` is used as it is dropped; of those of
+  // one request the first counts as used last.
+  void drop_view(cxl::held_pages::position held, std::uint64_t slot, bool alone) {
     table_->drop(held);
-    table_->log_drop(slot);
+    if (alone)
+      table_->log_use(std::span{&slot, 1});
+    else
+      table_->log_drop(slot);
     release(1);
   }
 

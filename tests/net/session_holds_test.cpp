@@ -94,7 +94,7 @@ TEST_F(session_of_a_test, HasNoMorePinsThanItMay) {
   EXPECT_FALSE(bounded.reserve(1));
   EXPECT_EQ(bounded.drop_keys_of(), 1u);
   EXPECT_TRUE(bounded.reserve(1));
-  bounded.drop_view(bounded.table()->add({page(2), true}), 2);
+  bounded.drop_view(bounded.table()->add({page(2), true}), 2, false);
   EXPECT_TRUE(bounded.reserve(1));
   EXPECT_FALSE(bounded.reserve(1));
 }
