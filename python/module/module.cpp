@@ -22,8 +22,8 @@ using path_map = std::vector<std::pair<std::string, std::string>>;
 std::unique_ptr<client_object> open(const std::string& server, const std::string& instance, std::size_t chunk_bytes,
                                     const std::string& token, const std::string& token_file, const std::string& tls_ca,
                                     const std::string& tls_cert, const std::string& tls_key,
-                                    const std::string& tls_server_name, const path_map& paths,
-                                    std::uint64_t timeout_ms, bool local_reads) {
+                                    const std::string& tls_server_name, const path_map& paths, std::uint64_t timeout_ms,
+                                    bool local_reads) {
   client_options options;
   options.server = server;
   options.instance = instance;
@@ -68,8 +68,7 @@ void add_client_type(py::module_& module) {
   py::class_<client_object>(module, "Client", "A session with marud. See client_object.hpp.")
     .def(py::init(&open), py::kw_only(), py::arg("server"), py::arg("instance"), py::arg("chunk_bytes"),
          py::arg("token"), py::arg("token_file"), py::arg("tls_ca"), py::arg("tls_cert"), py::arg("tls_key"),
-         py::arg("tls_server_name"), py::arg("path_map"), py::arg("timeout_ms"),
-         py::arg("local_reads"))
+         py::arg("tls_server_name"), py::arg("path_map"), py::arg("timeout_ms"), py::arg("local_reads"))
     .def("close", &client_object::close)
     .def("alloc", &client_object::alloc)
     .def("free", &client_object::free)
