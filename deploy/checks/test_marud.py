@@ -229,10 +229,15 @@ def test_who_is_not_of_the_pools_group_does_not_get_in(node: Node) -> None:
     assert "no problems found" not in done.stdout
 
 
-def test_workers_cannot_replace_the_pool_or_read_its_metadata(node: Node) -> None:
+def test_workers_cannot_replace_the_pool_or_write_its_metadata(node: Node) -> None:
     pool, state = node.folder / "pool", node.folder / "state"
-    for script in (f"mv {pool}/pool {pool}/mine", f"cat {pool}/pool.meta", f"ls {state}", f"touch {node.folder}/run/x"):
+    for script in (
+        f"mv {pool}/pool {pool}/mine", f"echo x >>{pool}/pool.meta", f"ls {state}", f"touch {node.folder}/run/x",
+    ):  # fmt: skip
         assert node.worker(script).returncode != 0, script
+    look_up_by_themselves = f"head -c 8 {pool}/pool.meta >/dev/null"
+    assert node.worker(look_up_by_themselves).returncode == 0
+    assert node.worker(look_up_by_themselves, in_the_group=False).returncode != 0
 
 
 def test_tokens_that_the_secret_gets_later_are_asked_for_without_a_restart(node: Node) -> None:
