@@ -129,27 +129,35 @@ result<lifeline_ptr> client_impl::line() {
   return made;
 }
 
-result<lifeline_ptr> client_impl::line_for(std::size_t size, time_point deadline) {
+result<lifeline_ptr> client_impl::line_for(std::size_t size, std::optional<time_point>& until) {
   auto line = this->line();
   if (!line)
     return line;
-  if (auto may = connection_.usable(deadline); !may)
-    return may.error();
+  if (!connection_.usable_now()) {
+    if (auto may = connection_.usable(begun(until)); !may)
+      return may.error();
+  }
   if (size > (*line)->life->page_bytes)
     return {ec::too_large, "failed to allocate " + std::to_string(size) + " bytes: pages of this client hold "
                              + std::to_string((*line)->life->page_bytes)};
   return line;
 }
 
+time_point client_impl::begun(std::optional<time_point>& until) const {
+  if (!until)
+    until = deadline();
+  return *until;
+}
+
 result<page_buffer> client_impl::alloc(std::size_t size) {
-  auto until = deadline();
+  std::optional<time_point> until;  // asked for when there is something to wait for: clocks cost as much as the rest
   for (;;) {
     auto line = line_for(size, until);
     if (!line)
       return line.error();
     auto taken = held_.take_page();
     if (!taken) {
-      if (auto fetched = fetch(1, until); !fetched)
+      if (auto fetched = fetch(1, begun(until)); !fetched)
         return fetched.error();
       continue;
     }
@@ -172,7 +180,7 @@ result<std::vector<page_buffer>> client_impl::alloc(std::size_t n, std::size_t s
   if (n > bounds::batch_items_max)
     return {ec::too_large, "failed to allocate " + std::to_string(n) + " pages: a batch has at most "
                              + std::to_string(bounds::batch_items_max)};
-  auto until = deadline();
+  std::optional<time_point> until;
   for (;;) {
     auto line = line_for(size, until);
     if (!line)
@@ -187,7 +195,7 @@ result<std::vector<page_buffer>> client_impl::alloc(std::size_t n, std::size_t s
         wake();
       return make_pages(*line, *taken, size);
     }
-    if (auto fetched = fetch(n, until); !fetched)
+    if (auto fetched = fetch(n, begun(until)); !fetched)
       return fetched.error();
   }
 }

@@ -103,8 +103,9 @@ private:
   status ask_for_pages(std::size_t n, time_point deadline);
   void end_fetch();
   static std::vector<page_ref> pages_of(std::span<const page_grant> grants);
-  // The line, where the lease runs and pages hold so much.
-  result<lifeline_ptr> line_for(std::size_t size, time_point deadline);
+  // The line, where the lease runs and pages hold so much. `until`: the call's deadline, once it had to wait.
+  result<lifeline_ptr> line_for(std::size_t size, std::optional<time_point>& until);
+  time_point begun(std::optional<time_point>& until) const;
   status find_bytes(page_buffer& page, std::size_t size);
   result<std::vector<page_buffer>> make_pages(const lifeline_ptr& line, const holdings::taken& taken, std::size_t size);
   // False, and reported, where checksums are verified and the bytes do not fit theirs.

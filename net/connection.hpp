@@ -40,6 +40,8 @@ public:
   std::uint64_t wire_number() const { return wire_number_.load(std::memory_order_acquire); }
   // Waits for a connected session. `session_over`: closed, or forked. `unavailable`: none by the deadline.
   result<session_ptr> wait(time_point deadline) const;
+  // True while the lease runs for some time yet, by a clock that is cheap and some milliseconds late.
+  bool usable_now() const;
   // Waits until pages and views may be handed out: immediately while the lease runs.
   status usable(time_point deadline) const;
   // Waits for the first session. Also returns at an error that trying again would not mend.

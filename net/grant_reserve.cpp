@@ -28,8 +28,7 @@ void grant_reserve::add(std::span<const page_grant> grants) {
       continue;
     if (it != pages_.end())  // committed and freed again before its answer was looked at
       forget({g.page, it->second.gen});
-    pages_.emplace(g.page, entry{g.gen, use::idle});
-    idle_.push_back(g);
+    idle_.push_back(&*pages_.emplace(g.page, entry{g.gen, use::idle}).first);
   }
 }
 
@@ -46,19 +45,19 @@ std::optional<std::vector<page_grant>> grant_reserve::take(std::size_t n) {
 std::optional<page_grant> grant_reserve::take_one() {
   if (idle_.empty())
     return std::nullopt;
-  auto grant = idle_.back();
+  auto& [page, e] = *idle_.back();
   idle_.pop_back();
-  pages_.find(grant.page)->second.state = use::out;
-  return grant;
+  e.state = use::out;
+  return page_grant{page, e.gen};
 }
 
 bool grant_reserve::put_back(const page_grant& grant) {
-  auto* known = find(grant);
-  if (!known || known->state == use::idle)
+  auto it = pages_.find(grant.page);
+  if (it == pages_.end() || it->second.gen != grant.gen || it->second.state == use::idle)
     return false;
-  in_doubt_ -= known->state == use::doubt;
-  known->state = use::idle;
-  idle_.push_back(grant);
+  in_doubt_ -= it->second.state == use::doubt;
+  it->second.state = use::idle;
+  idle_.push_back(&*it);
   return true;
 }
 
@@ -72,20 +71,22 @@ bool grant_reserve::doubt(const page_grant& grant) {
 }
 
 bool grant_reserve::forget(const page_grant& grant) {
-  auto* known = find(grant);
-  if (!known)
+  auto it = pages_.find(grant.page);
+  if (it == pages_.end() || it->second.gen != grant.gen)
     return false;
-  in_doubt_ -= known->state == use::doubt;
-  if (known->state == use::idle)
-    std::erase(idle_, grant);
-  pages_.erase(grant.page);
+  in_doubt_ -= it->second.state == use::doubt;
+  if (it->second.state == use::idle)
+    std::erase(idle_, &*it);
+  pages_.erase(it);
   return true;
 }
 
 std::vector<page_grant> grant_reserve::recall(std::size_t n) {
   n = std::min(n, idle_.size());
   // The coldest go: those that were put in first.
-  std::vector<page_grant> recalled(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(n));
+  std::vector<page_grant> recalled;
+  for (std::size_t i = 0; i < n; ++i)
+    recalled.push_back({idle_[i]->first, idle_[i]->second.gen});
   idle_.erase(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(n));
   for (auto& g : recalled)
     pages_.erase(g.page);
@@ -109,8 +110,8 @@ std::vector<page_grant> grant_reserve::held() const {
 }
 
 void grant_reserve::clear() {
-  pages_.clear();
   idle_.clear();
+  pages_.clear();
   in_doubt_ = 0;
 }
 

@@ -53,8 +53,9 @@ private:
   const entry* find(const page_grant& grant) const;
   entry* find(const page_grant& grant);
 
-  std::unordered_map<page_ref, entry> pages_;
-  std::vector<page_grant> idle_;
+  using page_map = std::unordered_map<page_ref, entry>;
+  page_map pages_;
+  std::vector<page_map::value_type*> idle_;  // in pages_, whose elements do not move
   std::size_t in_doubt_ = 0;
 };
 
