@@ -1,12 +1,11 @@
 #include "net/connection.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <utility>
 
+#include "base/coarse_clock.hpp"
 #include "base/token_file.hpp"
 #include "net/records.hpp"
 
@@ -75,11 +74,8 @@ result<session_ptr> connection::wait(time_point deadline) const {
 bool connection::lease_runs() const { return steady::now().time_since_epoch().count() < lease_until_; }
 
 bool connection::usable_now() const {
-  constexpr std::chrono::nanoseconds late = 20ms;
-  timespec coarse = {};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &coarse);
-  auto now = std::chrono::seconds{coarse.tv_sec} + std::chrono::nanoseconds{coarse.tv_nsec} + late;
-  return now.count() < lease_until_.load(std::memory_order_relaxed) && !closing_;
+  constexpr auto late = 20ms;
+  return (coarse_now() + late).time_since_epoch().count() < lease_until_.load(std::memory_order_relaxed) && !closing_;
 }
 
 void connection::lease_runs_until(time_point t) {

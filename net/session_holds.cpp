@@ -1,22 +1,10 @@
 #include "net/session_holds.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 
+#include "base/coarse_clock.hpp"
+
 namespace maru::net {
-
-namespace {
-
-// The steady clock to some milliseconds, at a fourth of its cost.
-std::chrono::steady_clock::time_point coarse_now() {
-  timespec now = {};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-  return std::chrono::steady_clock::time_point{std::chrono::seconds{now.tv_sec}
-                                               + std::chrono::nanoseconds{now.tv_nsec}};
-}
-
-}  // namespace
 
 void session_holds::add_key(const key_hash& hash, cxl::held_pages::position held, std::uint64_t slot) {
   auto& p = part_of(hash);
