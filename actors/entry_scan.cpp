@@ -5,7 +5,6 @@
 
 #include "base/kill_point.hpp"
 #include "base/parallel.hpp"
-#include "cxl/pin_handshake.hpp"
 
 namespace maru::actors {
 

@@ -4,6 +4,8 @@
 
 #include <mutex>
 
+#include "cxl/pin_handshake.hpp"
+
 namespace maru::actors {
 
 status session_tables::add(session_id session, const std::string& path) {
@@ -54,6 +56,7 @@ std::vector<session_tables::hold> session_tables::held(std::span<const page_ref>
   std::vector<hold> out(pages.size());
   if (pages.empty())
     return out;
+  cxl::settle();  // behind the marks, whoever made them: in front of the first slot that is read
   // Under the lock: a table is not taken away, and its pages given up, between the looks of one answer.
   std::shared_lock lock{mutex_};
   for (const auto& [session, file] : tables_)

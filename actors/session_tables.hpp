@@ -36,8 +36,8 @@ public:
 
   // How many sessions hold a page, as of now.
   std::size_t holders(page_ref page) const;
-  // What is held of each page by anybody. REQUIRES, for an answer that stays true: the caller has marked the pages and a
-  // full fence is behind it (descriptor_table::announce). A file that cannot be read holds them all.
+  // What is held of each page by anybody. REQUIRES, for an answer that stays true: the pages were marked before
+  // (descriptor_table::announce_eviction); the fences are in here. A file that cannot be read holds them all.
   std::vector<hold> held(std::span<const page_ref> pages) const;
 
 private:

@@ -4,7 +4,6 @@
 
 #include "actors/store_worker.hpp"
 #include "base/kill_point.hpp"
-#include "cxl/pin_handshake.hpp"
 
 namespace maru::actors {
 
@@ -88,7 +87,6 @@ void store_worker::free_unheld(std::span<const page_grant> pages) {
   std::vector<page_ref> freed;
   for (const auto& page : pages)
     freed.push_back(page.page);
-  cxl::settle();
   auto held = env_->tables->held(freed);
   freed.clear();
   for (std::size_t i = 0; i < pages.size(); ++i) {

@@ -92,7 +92,6 @@ void descriptor_table::announce_eviction(std::span<const std::uint64_t> slots) {
     auto w = state_word(slot);
     announce(w, (w.load(std::memory_order_relaxed) & ~state_mask) | static_cast<std::uint64_t>(page_state::evicting));
   }
-  settle();
 }
 
 void descriptor_table::set_state(std::uint64_t slot, page_state state) {

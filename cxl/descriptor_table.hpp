@@ -43,8 +43,8 @@ public:
   // Changes the state alone: one store. REQUIRES: the slot was written before (an all-zero line has no crc that fits).
   void set_state(std::uint64_t slot, page_state state);
 
-  // Marks pages as on their way out, before it is looked who holds them: no pin can be taken of them from here on that is
-  // not to be seen in a table then. See pin_handshake.hpp. REQUIRES: as set_state.
+  // Marks pages as on their way out, before it is looked who holds them: who looks has a full fence in front of that. See
+  // pin_handshake.hpp. REQUIRES: as set_state.
   void announce_eviction(std::span<const std::uint64_t> slots);
 
   // For tests that damage a line.
