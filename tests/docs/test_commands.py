@@ -3,12 +3,14 @@ their own, in a scratch folder, with free ports instead of the usual ones and th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,12 +28,15 @@ trap 'for job in $(jobs -p); do kill -9 $job 2>/dev/null || true; done' EXIT
 """
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+@contextlib.contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """Ports that no other program is given meanwhile, and that one that asks by number may listen on."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield [s.getsockname()[1] for s in sockets]
 
 
 @pytest.fixture
@@ -44,7 +49,11 @@ def scratch():
 
 def replay(steps: list[Step], folder: Path) -> tuple[int, str, str]:
     """Exit code, output and errors of all steps."""
-    port, http = free_ports(2)
+    with reserved_ports(2) as ports:
+        return replay_at(steps, folder, *ports)
+
+
+def replay_at(steps: list[Step], folder: Path, port: int, http: int) -> tuple[int, str, str]:
     script = script_of(steps, PROLOGUE)
     for usual, here in {":5555": f":{port}", ":9555": f":{http}", "/dev/shm/": f"{folder}/"}.items():
         script = script.replace(usual, here)

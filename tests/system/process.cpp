@@ -138,23 +138,20 @@ std::string worker::ask(const std::string& line) {
   return process_.hear(20s);
 }
 
-namespace {
-
-std::uint16_t free_port() {
-  int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+reserved_port::reserved_port() : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in a{};
   a.sin_family = AF_INET;
   a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof a;
-  ::bind(fd, reinterpret_cast<sockaddr*>(&a), size);
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&a), &size);
-  ::close(fd);
-  return ntohs(a.sin_port);
+  ::bind(socket_.get(), reinterpret_cast<sockaddr*>(&a), size);
+  ::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&a), &size);
+  number_ = ntohs(a.sin_port);
+  // Only now: with it from the start, two reservations could be one port.
+  int yes = 1;
+  ::setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
 }
 
-}  // namespace
-
-marud::marud(std::vector<std::string> options) : options_(std::move(options)), port_(free_port()) { start(); }
+marud::marud(std::vector<std::string> options) : options_(std::move(options)) { start(); }
 
 marud::~marud() = default;
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "net/client.hpp"
 #include "tests/support/temp_folder.hpp"
 #include "tests/system/content.hpp"
@@ -61,6 +62,18 @@ private:
   process process_;
 };
 
+// A port of loopback that is this object's for its life: bound, so that no other program is given it, and not listened
+// on, so that one that asks for it by number (with SO_REUSEADDR, as servers do) may.
+class reserved_port {
+public:
+  reserved_port();
+  std::uint16_t number() const { return number_; }
+
+private:
+  unique_fd socket_;
+  std::uint16_t number_ = 0;
+};
+
 // marud on a pool in a temporary folder.
 class marud {
 public:
@@ -73,7 +86,7 @@ public:
   void kill_hard();  // SIGKILL
   process& body() { return process_; }
 
-  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_.number()); }
   std::shared_ptr<client> open(client_options options = {});
   // An operator's question; null when nobody answers.
   nlohmann::json ask(const std::string& verb, const nlohmann::json& arguments = nlohmann::json::object());
@@ -90,7 +103,7 @@ private:
   temp_folder folder_;
   std::vector<std::string> options_;
   process process_;
-  std::uint16_t port_ = 0;
+  reserved_port port_;
   std::string log_;
 };
 
