@@ -18,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr std::uint64_t sector_bytes = 512;  // in which sysfs counts, whatever the device has
-constexpr std::string_view system_folders[] = {"/run", "/dev", "/sys", "/proc", "/var/run"};
+constexpr std::string_view system_folders[] = {"/run", "/dev", "/sys", "/proc", "/tmp", "/var/run"};
 
 // "bind:1" names one node; "bind:0-1", "interleave:0,1" and "default" do not.
 int one_node(std::string_view policy) {
@@ -136,7 +136,7 @@ std::string_view to_string(mount_kind kind) {
 device_catalog read_device_catalog(const fs::path& root) {
   auto table = mount_table(root);
   device_catalog catalog;
-  catalog.dax = dax_devices(root);
+  catalog.dax = dax_bus_devices(root);
   catalog.disks = pmem_disks(root, table);
   catalog.huge_pages = huge_page_pools(root);
   catalog.nodes = numa_nodes(root);

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cxl/dax_devices.hpp"
+#include "cxl/dax_bus.hpp"
 #include "cxl/huge_pages.hpp"
 #include "cxl/numa_nodes.hpp"
 
@@ -41,7 +41,7 @@ struct memory_mount {
 };
 
 struct device_catalog {
-  std::vector<dax_device> dax;
+  std::vector<dax_bus_device> dax;
   std::vector<pmem_disk> disks;
   std::vector<memory_mount> mounts;  // by kind, then as the kernel has them
   std::vector<huge_page_pool> huge_pages;

@@ -26,7 +26,7 @@ TEST(DaxDevices, AreReadWithSizeAlignmentNodeAndMode) {
   machine.add_dax("dax10.0", "platform/hmem.1", "536870912", "device_dax", "3");
   machine.add_dax("dax0.0", "platform/hmem.0", "1073741824", "kmem", "1");
   machine.add_dax("dax1.0", "platform/hmem.2", "2097152", "", "-1");
-  auto found = dax_devices(machine.root());
+  auto found = dax_bus_devices(machine.root());
   ASSERT_EQ(found.size(), 3u);
   EXPECT_EQ(found[0].path, "/dev/dax0.0");
   EXPECT_EQ(found[0].size, GiB);
@@ -47,7 +47,7 @@ TEST(DaxDevices, SayWhoMadeThem) {
   machine.add_dax("dax1.0", "LNXSYSTM:00/ACPI0012:00/ndbus0/region0/dax1.0", "4096", "");
   machine.add_dax("dax2.0", "platform/ACPI0017:00/root0/decoder0.0/region0/dax_region0", "4096", "");
   machine.add_dax("dax3.0", "virtual/something", "4096", "");
-  auto found = dax_devices(machine.root());
+  auto found = dax_bus_devices(machine.root());
   ASSERT_EQ(found.size(), 4u);
   EXPECT_EQ(found[0].origin, "hmem");
   EXPECT_EQ(found[1].origin, "nvdimm");
@@ -60,7 +60,7 @@ TEST(DaxDevices, OfSeveralRangesHaveAllOfThem) {
   machine.add_dax("dax0.0", "platform/hmem.0", "1073741824", "device_dax");
   machine.add_range("platform/hmem.0/dax0.0", 0, "0x100000000", "0x11fffffff", "0");
   machine.add_range("platform/hmem.0/dax0.0", 1, "0x140000000", "0x15fffffff", "0x20000");
-  auto found = dax_devices(machine.root());
+  auto found = dax_bus_devices(machine.root());
   ASSERT_EQ(found.size(), 1u);
   ASSERT_EQ(found[0].ranges.size(), 2u);
   EXPECT_EQ(found[0].ranges[0].start, 4 * GiB);
@@ -73,7 +73,7 @@ TEST(DaxDevices, CountRangesThatMayNotBeRead) {
   fake_machine machine;
   machine.add_dax("dax0.0", "platform/hmem.0", "1073741824", "device_dax");
   std::filesystem::create_directories(machine.root() / "sys/devices/platform/hmem.0/dax0.0/mapping0");
-  auto found = dax_devices(machine.root());
+  auto found = dax_bus_devices(machine.root());
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].range_count, 1u);
   EXPECT_TRUE(found[0].ranges.empty());
@@ -83,7 +83,7 @@ TEST(DaxDevices, WithoutMemoryAreLeftOut) {
   fake_machine machine;
   machine.add_dax("dax0.1", "platform/hmem.0", "0", "");
   machine.add_dax("dax0.2", "platform/hmem.0", "much", "");
-  EXPECT_TRUE(dax_devices(machine.root()).empty());
+  EXPECT_TRUE(dax_bus_devices(machine.root()).empty());
 }
 
 TEST(MountTable, HasNamesOptionsAndWhatHidesWhat) {
@@ -191,7 +191,7 @@ TEST(DeviceCatalog, TmpfsMountTellsHugePagesAndTheNodeItIsBoundTo) {
 
 TEST(DeviceCatalog, MountsOfTheSystemAndReadOnlyOnesAreLeftOut) {
   fake_machine machine;
-  for (auto path : {"/run", "/run/user/0", "/dev", "/sys/fs/cgroup", "/var/run"})
+  for (auto path : {"/run", "/run/user/0", "/dev", "/sys/fs/cgroup", "/tmp", "/var/run"})
     machine.add_mount(path, "tmpfs", "tmpfs", "rw");
   machine.add_mount("/mnt/ro", "tmpfs", "tmpfs", "ro");
   machine.add_mount("/runner", "tmpfs", "tmpfs", "rw");

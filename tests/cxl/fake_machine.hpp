@@ -31,6 +31,7 @@ public:
     write(device + "/size", size + "\n");
     write(device + "/align", "2097152\n");
     write(device + "/target_node", node + "\n");
+    write(device + "/mapping", "");
     if (!driver.empty())
       link(device + "/driver", "../../../bus/dax/drivers/" + driver);
     link("sys/bus/dax/devices/" + name, "../../../../" + device);

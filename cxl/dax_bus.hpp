@@ -24,7 +24,7 @@ struct dax_range {
   std::uint64_t page_offset = 0;  // where in the device it begins, in pages of the system
 };
 
-struct dax_device {
+struct dax_bus_device {
   std::string name;         // dax0.0
   std::string path;         // /dev/dax0.0
   std::uint64_t size = 0;   // bytes
@@ -38,6 +38,6 @@ struct dax_device {
 };
 
 // All devices with memory, by name, as the sysfs below `root` has them: "/" on the machine.
-std::vector<dax_device> dax_devices(const std::filesystem::path& root);
+std::vector<dax_bus_device> dax_bus_devices(const std::filesystem::path& root);
 
 }  // namespace maru::cxl

@@ -1,4 +1,4 @@
-#include "cxl/dax_devices.hpp"
+#include "cxl/dax_bus.hpp"
 
 #include <array>
 #include <string_view>
@@ -32,8 +32,10 @@ std::string origin_of(const fs::path& entry) {
   return place.filename().string();
 }
 
-void read_ranges(const fs::path& entry, dax_device& device) {
+void read_ranges(const fs::path& entry, dax_bus_device& device) {
   for (const auto& name : names_in(entry, "mapping")) {
+    if (name == "mapping")  // a file, by which ranges are made
+      continue;
     ++device.range_count;
     auto start = read_number(entry / name / "start");
     auto end = read_number(entry / name / "end");
@@ -55,12 +57,12 @@ std::string_view to_string(dax_mode mode) {
   return "other";
 }
 
-std::vector<dax_device> dax_devices(const fs::path& root) {
+std::vector<dax_bus_device> dax_bus_devices(const fs::path& root) {
   auto bus = root / "sys/bus/dax/devices";
-  std::vector<dax_device> found;
+  std::vector<dax_bus_device> found;
   for (const auto& name : names_in(bus, "dax")) {
     auto entry = bus / name;
-    dax_device device;
+    dax_bus_device device;
     device.name = name;
     device.path = "/dev/" + name;
     device.size = read_number(entry / "size").value_or(0);
