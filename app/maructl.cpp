@@ -7,6 +7,7 @@
 
 #include "app/maructl/ask.hpp"
 #include "app/maructl/command_line.hpp"
+#include "app/maructl/device/devices.hpp"
 #include "app/maructl/top/top.hpp"
 #include "app/maructl/work.hpp"
 
@@ -31,6 +32,9 @@ result<ctl::exit_code> run(const ctl::command& c) {
     case ctl::verb::rm:
     case ctl::verb::unpin: return ctl::work(c);
     case ctl::verb::top: return ctl::top(c);
+    case ctl::verb::device_list:
+    case ctl::verb::device_probe:
+    case ctl::verb::device_format: return ctl::devices(c);
     default: return ctl::ask(c);
   }
 }

@@ -1,6 +1,7 @@
 #include "app/maructl/command_line.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdint>
@@ -16,37 +17,47 @@ namespace maru::ctl {
 
 namespace {
 
-enum class keys { none, one, many };
+enum class argument { none, key, keys, device };
 
 struct verb_row {
   verb what;
   const char* name;
-  keys takes;
+  argument takes;
   const char* help;
 };
 
 constexpr std::array<verb_row, 13> verbs = {{
-  {verb::status, "status", keys::none, "What the pool holds and how it does"},
-  {verb::stat, "stat", keys::one, "Where the chunk of KEY is and who holds it"},
-  {verb::ls, "ls", keys::none, "The keys in the pool, in no particular order"},
-  {verb::get, "get", keys::one, "Write the chunk of KEY to standard output"},
-  {verb::put, "put", keys::one, "Commit standard input as the chunk of KEY"},
-  {verb::rm, "rm", keys::many, "Remove keys; a pinned one stays"},
-  {verb::pin, "pin", keys::many, "Hold keys so that they are not evicted, until Ctrl-C or `maructl unpin`"},
-  {verb::unpin, "unpin", keys::many, "Let keys go that a running `maructl pin` of this user on this host holds"},
-  {verb::evict, "evict", keys::none, "Make room: evict the coldest chunks that nobody pins"},
-  {verb::sessions, "sessions", keys::none, "The workers that are connected, or may come back"},
-  {verb::check, "check", keys::none, "Audit: every page against descriptors, metadata and index"},
-  {verb::top, "top", keys::none,
+  {verb::status, "status", argument::none, "What the pool holds and how it does"},
+  {verb::stat, "stat", argument::key, "Where the chunk of KEY is and who holds it"},
+  {verb::ls, "ls", argument::none, "The keys in the pool, in no particular order"},
+  {verb::get, "get", argument::key, "Write the chunk of KEY to standard output"},
+  {verb::put, "put", argument::key, "Commit standard input as the chunk of KEY"},
+  {verb::rm, "rm", argument::keys, "Remove keys; a pinned one stays"},
+  {verb::pin, "pin", argument::keys, "Hold keys so that they are not evicted, until Ctrl-C or `maructl unpin`"},
+  {verb::unpin, "unpin", argument::keys, "Let keys go that a running `maructl pin` of this user on this host holds"},
+  {verb::evict, "evict", argument::none, "Make room: evict the coldest chunks that nobody pins"},
+  {verb::sessions, "sessions", argument::none, "The workers that are connected, or may come back"},
+  {verb::check, "check", argument::none, "Audit: every page against descriptors, metadata and index"},
+  {verb::top, "top", argument::none,
    "Watch hit rate, puts, pins, pages, latency and sessions; with --json, a line a sample"},
-  {verb::log_level, "log-level", keys::none, "Tell or change what marud logs, until it starts again or is reloaded"},
+  {verb::log_level, "log-level", argument::none,
+   "Tell or change what marud logs, until it starts again or is reloaded"},
+}};
+
+constexpr auto device_group = "device";
+constexpr std::array<verb_row, 3> device_verbs = {{
+  {verb::device_list, "list", argument::none, "What this machine has to hold a pool, what is on it, which options fit"},
+  {verb::device_probe, "probe", argument::device, "Everything about one device, and whether marud could serve it"},
+  {verb::device_format, "format", argument::device,
+   "Make a device blank, so that marud takes it; says what that destroys"},
 }};
 
 constexpr auto notes =
-  "KEY: its text, or hex: and two digits a byte. SIZE: 4096, 64KiB, 1.5GiB.\n"
+  "KEY: its text, or hex: and two digits a byte. SIZE: 4096, 64KiB, 1.5GiB. DEVICE: PATH[,size=SIZE][,node=N].\n"
   "\n"
-  "Exit codes: 0 done; 1 no such key or pin, or check found problems; 2 wrong command line;\n"
-  "            3 marud does not answer; 4 marud refused (exists, pinned, token, bound); 5 anything else.";
+  "Exit codes: 0 done; 1 no such key, pin or pool, or check found problems; 2 wrong command line;\n"
+  "            3 marud does not answer; 4 marud refused (exists, pinned, token, bound), or --yes is missing;\n"
+  "            6 the device holds what marud refuses to serve; 7 a marud serves it; 5 anything else.";
 
 struct texts {
   std::vector<std::string> keys;
@@ -55,6 +66,35 @@ struct texts {
 };
 
 error bad(const std::string& message) { return {ec::bad_option, message}; }
+
+// What a verb alone takes.
+void declare_verb(CLI::App& sub, const verb_row& v, command& c, texts& t) {
+  if (v.takes == argument::key)
+    sub.add_option("KEY", t.keys, "The key")->required()->expected(1);
+  if (v.takes == argument::keys)
+    sub.add_option("KEY", t.keys, "One or more keys")
+      ->required()
+      ->expected(1, static_cast<int>(bounds::batch_items_max));
+  if (v.takes == argument::device)
+    sub.add_option("DEVICE", c.device, "A device node, or a file in memory")->required();
+  if (v.what == verb::ls) {
+    sub.add_option("--prefix", t.prefix, "Only keys that begin so")->type_name("KEY");
+    sub.add_option("--limit", t.limit, "At most so many keys; 0: all")->type_name("N")->capture_default_str();
+  }
+  if (v.what == verb::log_level)
+    sub.add_option("LEVEL", c.level, "trace, debug, info, warn, error or off; none: tell what it is")
+      ->check(CLI::IsMember(std::vector<std::string>{log_level_words.begin(), log_level_words.end()}));
+  if (v.what == verb::evict)
+    sub.add_option("--bytes", t.bytes, "How much room to make")->type_name("SIZE")->required();
+  if (v.what == verb::top) {
+    sub.add_option("--interval-ms", t.interval_ms, "Between two looks")->type_name("N")->capture_default_str();
+    sub.add_flag("--once", c.once, "Look twice, print what passed between, and end");
+    sub.add_flag("--no-color", c.no_colour, "Without colours, as where NO_COLOR is set");
+    sub.add_flag("--ascii", c.ascii, "Without characters beyond ASCII, as where the locale has no UTF-8");
+  }
+  if (v.what == verb::device_format)
+    sub.add_flag("--yes", c.yes, "Do it, whatever is there; without it, only say what that is");
+}
 
 void declare(CLI::App& app, command& c, texts& t) {
   app.set_help_flag("--help,-h", "Print this and end");
@@ -78,30 +118,12 @@ void declare(CLI::App& app, command& c, texts& t) {
     ->type_name("NAME");
   app.add_flag("--json", c.json, "Answer in JSON, for programs");
   app.add_option("--timeout-ms", t.timeout_ms, "How long to wait for an answer")->type_name("N")->capture_default_str();
-  for (const auto& v : verbs) {
-    auto* sub = app.add_subcommand(v.name, v.help);
-    if (v.takes == keys::one)
-      sub->add_option("KEY", t.keys, "The key")->required()->expected(1);
-    if (v.takes == keys::many)
-      sub->add_option("KEY", t.keys, "One or more keys")
-        ->required()
-        ->expected(1, static_cast<int>(bounds::batch_items_max));
-    if (v.what == verb::ls) {
-      sub->add_option("--prefix", t.prefix, "Only keys that begin so")->type_name("KEY");
-      sub->add_option("--limit", t.limit, "At most so many keys; 0: all")->type_name("N")->capture_default_str();
-    }
-    if (v.what == verb::log_level)
-      sub->add_option("LEVEL", c.level, "trace, debug, info, warn, error or off; none: tell what it is")
-        ->check(CLI::IsMember(std::vector<std::string>{log_level_words.begin(), log_level_words.end()}));
-    if (v.what == verb::evict)
-      sub->add_option("--bytes", t.bytes, "How much room to make")->type_name("SIZE")->required();
-    if (v.what == verb::top) {
-      sub->add_option("--interval-ms", t.interval_ms, "Between two looks")->type_name("N")->capture_default_str();
-      sub->add_flag("--once", c.once, "Look twice, print what passed between, and end");
-      sub->add_flag("--no-color", c.no_colour, "Without colours, as where NO_COLOR is set");
-      sub->add_flag("--ascii", c.ascii, "Without characters beyond ASCII, as where the locale has no UTF-8");
-    }
-  }
+  for (const auto& v : verbs)
+    declare_verb(*app.add_subcommand(v.name, v.help), v, c, t);
+  auto* devices = app.add_subcommand(device_group, "Look at this machine's memory and make it ready; without a marud");
+  devices->require_subcommand(1);
+  for (const auto& v : device_verbs)
+    declare_verb(*devices->add_subcommand(v.name, v.help), v, c, t);
 }
 
 // CLI11 would take -1 for the largest number.
@@ -112,6 +134,10 @@ status read_number(const std::string& text, std::uint64_t min, std::uint64_t max
     return {};
   return bad(std::string{"failed to use "} + option + ": '" + text + "' is not a number from " + std::to_string(min)
              + " to " + std::to_string(max));
+}
+
+bool asks_marud(verb what) {
+  return std::none_of(device_verbs.begin(), device_verbs.end(), [&](const verb_row& v) { return v.what == what; });
 }
 
 // From texts to values.
@@ -146,12 +172,37 @@ status fill_in(command& c, const texts& t) {
       return bad("failed to use --bytes: '" + t.bytes + "' is not a size above 0, such as 64MiB");
     c.bytes = *bytes;
   }
-  c.token = token_source{t.token_file, {}}.or_environment();
-  if (auto token = c.token.read(); !token)
-    return token.error();
+  if (asks_marud(c.what)) {
+    c.token = token_source{t.token_file, {}}.or_environment();
+    if (auto token = c.token.read(); !token)
+      return token.error();
+  }
   if (c.json && c.what == verb::get)
     return bad("failed to use --json: get writes the chunk's bytes, nothing else");
   return {};
+}
+
+// What stands where a command should, after the commands around it: "device frobnicate". Empty: nothing does.
+std::string unknown_command(CLI::App& app) {
+  auto left = app.remaining();
+  auto named = app.get_subcommands();
+  bool missing =
+    named.empty() || (named.front()->get_name() == device_group && named.front()->get_subcommands().empty());
+  if (!missing || left.empty() || left.front().starts_with('-'))
+    return {};
+  return named.empty() ? left.front() : named.front()->get_name() + " " + left.front();
+}
+
+// Of the verb that was named, however deep it lies.
+std::string help_of(CLI::App& app) {
+  std::string words = "maructl";
+  auto* last = &app;
+  for (auto named = app.get_subcommands(); !named.empty(); named = last->get_subcommands()) {
+    if (last != &app)
+      words += " " + last->get_name();
+    last = named.front();
+  }
+  return last == &app ? app.help() : last->help(words);
 }
 
 result<parsed_command> parse(int argc, const char* const* argv) {
@@ -162,13 +213,12 @@ result<parsed_command> parse(int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    auto chosen = app.get_subcommands();
-    out.text = chosen.empty() ? app.help() : chosen.front()->help("maructl");
+    out.text = help_of(app);
   } catch (const CLI::CallForVersion&) {
     out.text = app.version() + "\n";
   } catch (const CLI::ParseError& e) {
-    if (auto left = app.remaining(); app.get_subcommands().empty() && !left.empty() && !left.front().starts_with('-'))
-      return bad("failed to read the command line: there is no command '" + left.front() + "'; --help lists them");
+    if (auto words = unknown_command(app); !words.empty())
+      return bad("failed to read the command line: there is no command '" + words + "'; --help lists them");
     return bad(std::string{"failed to read the command line: "} + e.what() + "; --help tells more");
   }
   out.show_only = !out.text.empty();
@@ -176,6 +226,9 @@ result<parsed_command> parse(int argc, const char* const* argv) {
     return out;
   for (const auto& v : verbs)
     if (app.got_subcommand(v.name))
+      out.what.what = v.what;
+  for (const auto& v : device_verbs)
+    if (app.get_subcommand(device_group)->got_subcommand(v.name))
       out.what.what = v.what;
   if (auto done = fill_in(out.what, t); !done)
     return done.error();

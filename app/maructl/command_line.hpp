@@ -12,7 +12,24 @@
 
 namespace maru::ctl {
 
-enum class verb { status, stat, ls, get, put, rm, pin, unpin, evict, sessions, check, top, log_level };
+enum class verb {
+  status,
+  stat,
+  ls,
+  get,
+  put,
+  rm,
+  pin,
+  unpin,
+  evict,
+  sessions,
+  check,
+  top,
+  log_level,
+  device_list,
+  device_probe,
+  device_format,
+};
 
 struct command {
   verb what = verb::status;
@@ -27,7 +44,9 @@ struct command {
   std::uint64_t bytes = 0;
   std::chrono::milliseconds interval{1000};  // between samples of top
   bool once = false, no_colour = false, ascii = false;
-  std::string level;  // empty: tell it
+  std::string level;   // empty: tell it
+  std::string device;  // PATH[,size=SIZE][,node=N]
+  bool yes = false;    // format: what is there may be destroyed
 };
 
 struct parsed_command {

@@ -21,10 +21,10 @@ exit_code exit_code_of(ec code) {
     case ec::out_of_memory:
     case ec::version_mismatch:
     case ec::refused: return exit_code::refused;
+    case ec::unknown_contents: return exit_code::foreign;
+    case ec::in_use: return exit_code::in_use;
     case ec::session_over:
     case ec::io:
-    case ec::in_use:
-    case ec::unknown_contents:
     case ec::no_space:
     case ec::corrupt:
     case ec::storage_failed: return exit_code::other;

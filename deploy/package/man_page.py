@@ -53,6 +53,18 @@ def entries(rows: list[tuple[str, str]]) -> list[str]:
     return out
 
 
+def command_page(program: str, *command: str) -> list[str]:
+    """What one command takes, or each of those below it."""
+    text, details, _ = split(help_of(program, *command))
+    inner = [term.split()[0] for term, _ in details.get("Subcommands", [])]
+    if inner:
+        return [line for name in inner for line in command_page(program, *command, name)]
+    places = [(term.split()[0], help_text) for term, help_text in details.get("Positionals", [])]
+    usage = " ".join([*command, *(name for name, _ in places)])
+    options = [row for row in details.get("Options", []) if not row[0].startswith("-h,")]
+    return [f'.SS "{escaped(usage)}"', escaped(text) + ".", *entries(places + options)]
+
+
 def page(program: str, section: str, version: str, date: str) -> str:
     name = Path(program).name
     about, sections, notes = split(help_of(program))
@@ -73,11 +85,7 @@ def page(program: str, section: str, version: str, date: str) -> str:
     if commands:
         out.append(".SH COMMANDS")
     for command in commands:
-        text, details, _ = split(help_of(program, command))
-        places = [(term.split()[0], help_text) for term, help_text in details.get("Positionals", [])]
-        usage = " ".join([command, *(name for name, _ in places)])
-        out += [f'.SS "{escaped(usage)}"', escaped(text) + "."]
-        out += entries(places + [row for row in details.get("Options", []) if not row[0].startswith("-h,")])
+        out += command_page(program, command)
     if notes:
         out += [".SH NOTES", ".nf", *map(escaped, notes), ".fi"]
     if name == "marud":

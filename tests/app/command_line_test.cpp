@@ -23,14 +23,25 @@ result<parsed_command> parse(std::vector<std::string> args) {
 
 TEST(CommandLine, EveryVerbIsUnderstood) {
   const std::vector<std::pair<std::vector<std::string>, verb>> lines = {
-    {{"status"}, verb::status},     {{"stat", "k"}, verb::stat},   {{"ls"}, verb::ls},
-    {{"get", "k"}, verb::get},      {{"put", "k"}, verb::put},     {{"rm", "k", "l"}, verb::rm},
-    {{"pin", "k"}, verb::pin},      {{"unpin", "k"}, verb::unpin}, {{"evict", "--bytes", "1MiB"}, verb::evict},
-    {{"sessions"}, verb::sessions}, {{"check"}, verb::check},      {{"log-level"}, verb::log_level}};
+    {{"status"}, verb::status},
+    {{"stat", "k"}, verb::stat},
+    {{"ls"}, verb::ls},
+    {{"get", "k"}, verb::get},
+    {{"put", "k"}, verb::put},
+    {{"rm", "k", "l"}, verb::rm},
+    {{"pin", "k"}, verb::pin},
+    {{"unpin", "k"}, verb::unpin},
+    {{"evict", "--bytes", "1MiB"}, verb::evict},
+    {{"sessions"}, verb::sessions},
+    {{"check"}, verb::check},
+    {{"log-level"}, verb::log_level},
+    {{"device", "list"}, verb::device_list},
+    {{"device", "probe", "/dev/dax0.0"}, verb::device_probe},
+    {{"device", "format", "/dev/dax0.0"}, verb::device_format}};
   for (const auto& [line, what] : lines) {
     auto parsed = parse(line);
     ASSERT_TRUE(parsed) << line.front() << ": " << parsed.error().message;
-    EXPECT_EQ(parsed->what.what, what) << line.front();
+    EXPECT_EQ(parsed->what.what, what) << line.back();
   }
 }
 
@@ -57,6 +68,20 @@ TEST(CommandLine, KeysPrefixAndSizesBecomeBytes) {
   EXPECT_EQ(parse({"log-level"})->what.level, "") << "tell it";
 }
 
+TEST(CommandLine, DeviceIsTakenWholeAndIsNotDestroyedUnlessSaidSo) {
+  auto probe = parse({"device", "probe", "/dev/shm/pool,size=1GiB,node=1", "--json"});
+  ASSERT_TRUE(probe) << probe.error().message;
+  EXPECT_EQ(probe->what.device, "/dev/shm/pool,size=1GiB,node=1");
+  EXPECT_TRUE(probe->what.json);
+  EXPECT_FALSE(parse({"device", "format", "/dev/dax0.0"})->what.yes);
+  EXPECT_TRUE(parse({"device", "format", "--yes", "/dev/dax0.0"})->what.yes);
+}
+
+TEST(CommandLine, WhatAsksNoMarudNeedsNoToken) {
+  EXPECT_FALSE(parse({"--token-file", "/nonexistent/token", "status"}));
+  EXPECT_TRUE(parse({"--token-file", "/nonexistent/token", "device", "list"}));
+}
+
 TEST(CommandLine, MistakesAreUsageErrors) {
   const std::vector<std::vector<std::string>> lines = {{},
                                                        {"frobnicate"},
@@ -72,6 +97,13 @@ TEST(CommandLine, MistakesAreUsageErrors) {
                                                        {"ls", "--limit", "-1"},
                                                        {"status", "extra"},
                                                        {"log-level", "loud"},
+                                                       {"device"},
+                                                       {"device", "frobnicate"},
+                                                       {"device", "probe"},
+                                                       {"device", "format"},
+                                                       {"device", "probe", "a", "b"},
+                                                       {"device", "probe", "a", "--yes"},
+                                                       {"device", "list", "a"},
                                                        {"--server", "nowhere", "status"},
                                                        {"--server", "host:99999", "status"},
                                                        {"--timeout-ms", "0", "status"},
@@ -110,6 +142,20 @@ TEST(CommandLine, HelpNamesVerbsAndExitCodes) {
   auto of_verb = parse({"ls", "--help"});
   ASSERT_TRUE(of_verb);
   EXPECT_NE(of_verb->text.find("--prefix"), std::string::npos);
+  auto of_group = parse({"device", "--help"});
+  ASSERT_TRUE(of_group);
+  for (auto word : {"list", "probe", "format"})
+    EXPECT_NE(of_group->text.find(word), std::string::npos) << word;
+  auto of_inner = parse({"device", "format", "--help"});
+  ASSERT_TRUE(of_inner);
+  EXPECT_NE(of_inner->text.find("Usage: maructl device format"), std::string::npos) << of_inner->text;
+  EXPECT_NE(of_inner->text.find("--yes"), std::string::npos);
+}
+
+TEST(CommandLine, UnknownCommandIsNamedWithTheOnesAroundIt) {
+  EXPECT_NE(parse({"frobnicate"}).error().message.find("no command 'frobnicate'"), std::string::npos);
+  auto inner = parse({"device", "frobnicate"});
+  EXPECT_NE(inner.error().message.find("no command 'device frobnicate'"), std::string::npos) << inner.error().message;
 }
 
 TEST(ExitCode, EveryErrorHasOne) {
@@ -119,6 +165,8 @@ TEST(ExitCode, EveryErrorHasOne) {
   EXPECT_EQ(exit_code_of(ec::missing), exit_code::not_found);
   EXPECT_EQ(exit_code_of(ec::unavailable), exit_code::unreachable);
   EXPECT_EQ(exit_code_of(ec::pinned), exit_code::refused);
+  EXPECT_EQ(exit_code_of(ec::unknown_contents), exit_code::foreign);
+  EXPECT_EQ(exit_code_of(ec::in_use), exit_code::in_use);
 }
 
 }  // namespace

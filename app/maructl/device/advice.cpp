@@ -1,5 +1,7 @@
 #include "app/maructl/device/advice.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "base/bounds.hpp"
 
 namespace maru::ctl {
@@ -18,19 +20,19 @@ std::string reserve_pages(std::uint64_t page_bytes) {
          + "kB/nr_hugepages";
 }
 
-std::string file_in(const std::string& folder) { return "--pool=" + folder + "/maru/pool,size=SIZE"; }
+std::string file_in(const std::string& folder) { return "--pool=" + folder + "/maru/pool --pool-size=SIZE"; }
 
 }  // namespace
 
-std::string to_devdax_mode(const cxl::dax_device& device) {
+std::string to_devdax_mode(const cxl::dax_bus_device& device) {
   return "daxctl reconfigure-device --mode=devdax --force " + device.name;
 }
 
-advice advise(const cxl::dax_device& device) {
+advice advise(const cxl::dax_bus_device& device) {
   switch (device.mode) {
     case cxl::dax_mode::devdax: return {"--pool=" + device.path, {}};
-    case cxl::dax_mode::system_ram: return {{}, to_devdax_mode(device)};
-    case cxl::dax_mode::unbound: return {{}, "modprobe device_dax && daxctl enable-device " + device.name};
+    case cxl::dax_mode::system_ram:
+    case cxl::dax_mode::unbound: return {{}, to_devdax_mode(device)};
     case cxl::dax_mode::other: break;
   }
   return {{}, "it belongs to the driver " + device.driver};
@@ -63,7 +65,20 @@ advice advise(const cxl::huge_page_pool& pool) {
 advice advise(const cxl::numa_node& node, const std::string& shm) {
   if (shm.empty())
     return {{}, "mount -t tmpfs -o huge=always,mpol=bind:" + std::to_string(node.id) + " maru /mnt/maru"};
-  return {file_in(shm) + ",node=" + std::to_string(node.id), {}};
+  return {file_in(shm) + " --numa-node=" + std::to_string(node.id), {}};
+}
+
+advice advise(const nlohmann::json& contents, const std::string& path, const advice& of_the_kind) {
+  if (contents.is_null())
+    return of_the_kind;
+  auto state = contents.at("state").get<std::string>();
+  if (state == "unreadable" || contents.at("served") == true)
+    return {};
+  if (state == "pool" && contents.at("index") != 0)
+    return {"--devices=" + path, {}};
+  if (state == "foreign" || state == "damaged" || state == "other_version")
+    return {{}, "maructl device format " + path};
+  return of_the_kind;
 }
 
 }  // namespace maru::ctl

@@ -1,6 +1,7 @@
 // What to do with memory of each kind: the options by which marud serves it, or what has to be done before.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "cxl/device_catalog.hpp"
@@ -12,7 +13,7 @@ struct advice {
   std::string first;    // a command, or a sentence, that makes it usable; empty: nothing to do
 };
 
-advice advise(const cxl::dax_device& device);
+advice advise(const cxl::dax_bus_device& device);
 advice advise(const cxl::pmem_disk& disk);
 advice advise(const cxl::memory_mount& mount);
 // Of huge pages that no mount shows.
@@ -20,7 +21,10 @@ advice advise(const cxl::huge_page_pool& pool);
 // `shm`: a tmpfs in which a file may be bound to the node; empty: there is none.
 advice advise(const cxl::numa_node& node, const std::string& shm);
 
+// What it comes to once somebody looked at what lies there; `contents` as contents.hpp has them, null where nobody did.
+advice advise(const nlohmann::json& contents, const std::string& path, const advice& of_the_kind);
+
 // The command that gives a device of the dax bus back to whoever maps it.
-std::string to_devdax_mode(const cxl::dax_device& device);
+std::string to_devdax_mode(const cxl::dax_bus_device& device);
 
 }  // namespace maru::ctl

@@ -15,6 +15,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
+constexpr auto shm = "/dev/shm";
+
 template <class T>
 json known(const std::optional<T>& value) {
   return value ? json(*value) : json();
@@ -37,8 +39,9 @@ public:
     return *this;
   }
   json with(const advice& a) {
-    out_["options"] = a.options;
-    out_["first"] = a.first;
+    auto fitting = advise(out_["contents"], out_["path"].get<std::string>(), a);
+    out_["options"] = fitting.options;
+    out_["first"] = fitting.first;
     return std::move(out_);
   }
 
@@ -46,7 +49,7 @@ private:
   json out_;
 };
 
-json dax_row(const cxl::dax_device& device, const fs::path& root, const look_at& look) {
+json dax_row(const cxl::dax_bus_device& device, const fs::path& root, const look_at& look) {
   auto ranges = json::array();
   for (const auto& range : device.ranges)
     ranges.push_back({{"start", range.start}, {"end", range.end}, {"page_offset", range.page_offset}});
@@ -79,10 +82,21 @@ std::string mode_of(const cxl::memory_mount& mount) {
   return mode;
 }
 
+// A file in a mount, or, where that is null, on a disk.
+json file_row(const std::string& path, const cxl::memory_mount* mount, const fs::path& root, const look_at& look) {
+  row out{root, path, mount ? cxl::to_string(mount->kind) : "file"};
+  std::error_code missing;
+  auto size = fs::file_size(below(root, path), missing);
+  if (!missing)
+    out.add("size", size);
+  if (mount)
+    out.add("in", mount->path).add("align", mount->align).add("node", node_or_null(mount->node));
+  return out.add("contents", look(path)).with({"--pool=" + path, {}});
+}
+
 // The mount, then the pools in it.
 void add_mount(const cxl::memory_mount& mount, const fs::path& root, const look_at& look, json& rows) {
-  auto kind = cxl::to_string(mount.kind);
-  rows.push_back(row{root, mount.path, kind}
+  rows.push_back(row{root, mount.path, cxl::to_string(mount.kind)}
                    .add("size", known(mount.size))
                    .add("free", known(mount.free))
                    .add("align", mount.align)
@@ -90,26 +104,28 @@ void add_mount(const cxl::memory_mount& mount, const fs::path& root, const look_
                    .add("mode", mode_of(mount))
                    .with(advise(mount)));
   auto folder = below(root, mount.path);
-  for (const auto& file : pool_files(folder, mount.kind == cxl::mount_kind::hugetlbfs)) {
-    auto path = (fs::path{mount.path} / fs::path{file}.lexically_relative(folder)).string();
-    std::error_code none;
-    rows.push_back(row{root, path, kind}
-                     .add("in", mount.path)
-                     .add("size", fs::file_size(file, none))
-                     .add("align", mount.align)
-                     .add("node", node_or_null(mount.node))
-                     .add("contents", look(path))
-                     .with({"--pool=" + path, {}}));
-  }
+  for (const auto& file : pool_files(folder, mount.kind == cxl::mount_kind::hugetlbfs))
+    rows.push_back(
+      file_row((fs::path{mount.path} / fs::path{file}.lexically_relative(folder)).string(), &mount, root, look));
 }
 
-json node_row(const cxl::numa_node& node, const fs::path& root, const std::string& shm) {
+// The one that a path lies in; null where that is none in memory.
+const cxl::memory_mount* mount_of(const cxl::device_catalog& catalog, const std::string& path) {
+  const cxl::memory_mount* found = nullptr;
+  for (const auto& mount : catalog.mounts)
+    if (path.starts_with(mount.path == "/" ? mount.path : mount.path + "/")
+        && (!found || mount.path.size() > found->path.size()))
+      found = &mount;
+  return found;
+}
+
+json node_row(const cxl::numa_node& node, const fs::path& root, const std::string& folder) {
   return row{root, "node" + std::to_string(node.id), "node"}
     .add("size", node.size)
     .add("free", node.free)
     .add("node", node.id)
     .add("mode", "distance " + std::to_string(node.distance))
-    .with(advise(node, shm));
+    .with(advise(node, folder));
 }
 
 bool is_mounted(const cxl::device_catalog& catalog, const cxl::huge_page_pool& pool) {
@@ -139,13 +155,19 @@ json device_rows(const cxl::device_catalog& catalog, const fs::path& root, const
                        .add("align", pool.page_bytes)
                        .add("mode", "not mounted")
                        .with(advise(pool)));
-  auto shm = std::find_if(catalog.mounts.begin(), catalog.mounts.end(), [](const auto& mount) {
-    return mount.kind == cxl::mount_kind::tmpfs && mount.policy.empty();
-  });
+  bool has_shm = std::any_of(catalog.mounts.begin(), catalog.mounts.end(), [](const auto& m) { return m.path == shm; });
   for (const auto& node : catalog.nodes)
     if (!node.has_cpus)
-      rows.push_back(node_row(node, root, shm == catalog.mounts.end() ? "" : shm->path));
+      rows.push_back(node_row(node, root, has_shm ? shm : ""));
   return rows;
+}
+
+json device_row(const cxl::device_catalog& catalog, const fs::path& root, const std::string& path,
+                const look_at& look) {
+  for (const auto& device : catalog.dax)
+    if (device.path == path)
+      return dax_row(device, root, look);
+  return file_row(path, mount_of(catalog, path), root, look);
 }
 
 }  // namespace maru::ctl

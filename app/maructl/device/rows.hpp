@@ -19,6 +19,10 @@ using look_at = std::function<nlohmann::json(const std::string& path)>;
 // lie in, and have its path as "in". Paths are looked up below `root`.
 nlohmann::json device_rows(const cxl::device_catalog& catalog, const std::filesystem::path& root, const look_at& look);
 
+// The row of one device or file, wherever it lies; what is not there yet has no size. `path` is absolute, without links.
+nlohmann::json device_row(const cxl::device_catalog& catalog, const std::filesystem::path& root,
+                          const std::string& path, const look_at& look);
+
 // The file or device that a path of the machine means, below `root`.
 std::filesystem::path below(const std::filesystem::path& root, const std::string& path);
 
