@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 import yaml
-from chart import OPERATOR, ROOT, Helm, pod_of
+from chart import OPERATOR, ROOT, Helm, Item, pod_of
 from kubernetes_1_20 import mistakes
 
 TEXT = (ROOT / "docs" / "kubernetes.md").read_text()
@@ -58,8 +58,30 @@ def test_block_fits(helm: Helm, index: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def _pod(name: str) -> Item:
+    (pod,) = [b for b in BLOCKS if b.get("kind") == "Pod" and b["metadata"]["name"] == name]
+    return pod
+
+
+def _host_paths(spec: Item) -> dict[str, str]:
+    """Where each folder of the node, or device, lies in the pod's first container."""
+    places = {m["name"]: m["mountPath"] for m in spec["containers"][0]["volumeMounts"]}
+    return {places[v["name"]]: v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v}
+
+
+def test_the_pod_on_a_device_has_what_the_example_worker_has(helm: Helm) -> None:
+    pod = _pod("engine-on-a-device")["spec"]
+    (example,) = [i for i in helm.objects("devdax-plugin") if i["kind"] == "Deployment"]
+    wanted = pod_of(example)["spec"]
+    assert _host_paths(pod) == _host_paths(wanted)
+    assert pod["securityContext"].items() <= wanted["securityContext"].items()
+    resource = {"example.com/dax": 1}
+    assert pod["containers"][0]["resources"]["limits"] == resource
+    assert resource.items() <= wanted["containers"][0]["resources"]["limits"].items()
+
+
 def test_the_pod_of_the_guide_mounts_what_the_test_pod_mounts(helm: Helm) -> None:
-    (pod,) = [b for b in BLOCKS if b.get("kind") == "Pod"]
+    pod = _pod("engine")
     wanted = helm.one("minimal", "Pod", "--set", "token.secretName=maru-tokens")["spec"]
     by_place = {m["mountPath"] for m in wanted["containers"][0]["volumeMounts"]}
     assert {m["mountPath"] for m in pod["spec"]["containers"][0]["volumeMounts"]} == by_place

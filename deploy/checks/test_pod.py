@@ -142,7 +142,7 @@ def test_seconds_of_the_start_can_be_given(helm: Helm) -> None:
 def test_memory_covers_a_pool_on_tmpfs_and_the_index(helm: Helm) -> None:
     limits = marud_of(helm.one("tmpfs", "DaemonSet"))["resources"]["limits"]
     pages = 96 * 1024
-    assert _mib(limits["memory"]) >= 96 * 1024 + 2048 + pages * (64 + 320) // 2**20
+    assert _mib(limits["memory"]) >= 96 * 1024 + 2048 + pages * (96 + 320) // 2**20
     assert _mib(limits["memory"]) <= 96 * 1024 + 2048 + 256
     requests = marud_of(helm.one("tmpfs", "DaemonSet"))["resources"]["requests"]
     assert _mib(requests["memory"]) == _mib(limits["memory"]) - 1024
@@ -152,7 +152,7 @@ def test_memory_of_other_kinds_is_marud_and_the_index_alone(helm: Helm) -> None:
     fsdax = marud_of(helm.one("fsdax", "DaemonSet"))["resources"]["limits"]
     assert _mib(fsdax["memory"]) == 512 + 4 * 320
     huge = marud_of(helm.one("hugepages", "DaemonSet"))["resources"]
-    assert huge["limits"]["hugepages-2Mi"] == huge["requests"]["hugepages-2Mi"] == "65612Mi"
+    assert huge["limits"]["hugepages-2Mi"] == huge["requests"]["hugepages-2Mi"] == "65644Mi"
     large = marud_of(helm.one("hugepages", "DaemonSet", "--set", "pool.hugepageSize=1Gi"))["resources"]
     assert large["limits"]["hugepages-1Gi"] == large["requests"]["hugepages-1Gi"] == "67Gi"
     assert _mib(huge["limits"]["memory"]) == 512 + 320
@@ -164,7 +164,7 @@ def test_memory_of_other_kinds_is_marud_and_the_index_alone(helm: Helm) -> None:
 def test_sizes_are_reckoned_right(helm: Helm, size: str, page: str, mib: int) -> None:
     daemon = helm.one("minimal", "DaemonSet", "--set", f"pool.size={size},pool.pageMin={page}")
     pages = mib * 1024 // {"64KiB": 64, "4KiB": 4, "1GiB": 2**20}[page]
-    bytes_ = mib * 2**20 + pages * (64 + 320) + 8 * 2**20 + 512 * 2**20
+    bytes_ = mib * 2**20 + pages * (96 + 320) + 8 * 2**20 + 512 * 2**20
     assert _mib(marud_of(daemon)["resources"]["limits"]["memory"]) == -(-bytes_ // 2**20)
 
 
@@ -213,6 +213,15 @@ def test_budget_is_a_whole_number_and_off_by_default(helm: Helm, kube: str, vers
 
 def test_fsdax_waits_for_its_file_system_and_does_not_fill_the_disk(helm: Helm) -> None:
     assert _volume(pod_of(helm.one("fsdax", "DaemonSet")), "pool")["hostPath"]["type"] == "Directory"
+
+
+@pytest.mark.parametrize("case", ["devdax-plugin", "devdax-privileged", "hugepages"])
+def test_locks_of_a_pool_that_holds_its_metadata_lie_in_a_folder_that_workers_have(helm: Helm, case: str) -> None:
+    """By itself marud would take a folder in /dev/shm, which is each pod's own."""
+    (folder,) = [a.removeprefix("--lock-dir=") for a in _args(helm, case) if a.startswith("--lock-dir=")]
+    for pod in _pods(helm, case):
+        (place,) = [m for m in pod["spec"]["containers"][0]["volumeMounts"] if folder.startswith(m["mountPath"] + "/")]
+        assert "hostPath" in _volume(pod, place["name"])
 
 
 def test_a_device_lies_where_marud_looks_for_the_pool(helm: Helm) -> None:

@@ -17,6 +17,9 @@
 {{- with .Values.pool.size }}
 - --pool-size={{ . }}
 {{- end }}
+{{- if has .Values.pool.kind (list "devdax" "hugepages") }}
+- --lock-dir=/mnt/maru/locks
+{{- end }}
 - --page-min={{ .Values.pool.pageMin }}
 - --pool-mode={{ .Values.pool.mode }}
 - --state-dir=/var/lib/maru

@@ -14,9 +14,9 @@
 {{- else -}}0{{- end -}}
 {{- end -}}
 
-{{/* Bytes of the pool's files: the chunks, and a line of 64 bytes a page with some to spare for the head. */}}
+{{/* Bytes of the pool: the chunks, and 96 bytes a page for descriptors and index, with some to spare for the head. */}}
 {{- define "maru.poolBytes" -}}
-{{- add (include "maru.bytes" .Values.pool.size) (mul 64 (include "maru.pages" .)) 8388608 -}}
+{{- add (include "maru.bytes" .Values.pool.size) (mul 96 (include "maru.pages" .)) 8388608 -}}
 {{- end -}}
 
 {{/* Memory of marud's container in Mi: `own`, the index, and a pool that is the container's memory.
@@ -29,7 +29,7 @@
 {{- printf "%dMi" (div (add $bytes 1048575) 1048576) -}}
 {{- end -}}
 
-{{/* Huge pages for the pool as a quantity: whole pages, and one for each of its other files. */}}
+{{/* Huge pages for the pool as a quantity: metadata and chunks are whole pages each, and the locks of marud's own take one. */}}
 {{- define "maru.hugepages" -}}
 {{- $page := include "maru.bytes" .Values.pool.hugepageSize -}}
 {{- $unit := ternary "Gi" "Mi" (hasSuffix "Gi" .Values.pool.hugepageSize) -}}
