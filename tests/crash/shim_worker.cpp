@@ -60,6 +60,8 @@ public:
       host_->acquire(bytes);
   }
 
+  void copy(std::span<std::byte> to, std::span<const std::byte> from) const override { host_->copy(to, from); }
+
   bool has(mistake m) const { return wrong_ == m; }
   place now = place::elsewhere;
 
