@@ -88,6 +88,7 @@ net::hello_reply fake_pool::greeting(std::uint64_t id, const session& s) const {
   r.lock_path = folder_ / (std::to_string(id) + ".lock");
   std::ofstream{r.lock_path, std::ios::app};  // marud makes it, the worker locks it
   r.visibility = visibility;
+  r.checksums = checksums;
   r.devices.push_back({sixteen('d'), path(), claimed_bytes, 4096});
   if (!told_folder.empty()) {
     r.lock_path.replace(0, folder().size(), told_folder);
