@@ -73,8 +73,8 @@ public:
   std::span<std::byte> bytes() const { return bytes_; }
   // Only the first `size` bytes are the chunk's. REQUIRES: size <= bytes().size().
   void shrink(std::size_t size);
-  // Copies a whole chunk to the page, in the way that costs least with its pool. REQUIRES: as many bytes as bytes() has;
-  // nothing else was or will be written to the page.
+  // Copies a whole chunk to the page, in the way that costs least with its pool; `bytes` are the chunk's from then on.
+  // REQUIRES: chunk.size() <= bytes().size(); nothing else was or will be written to the page.
   void fill(std::span<const std::byte> chunk);
   const page_grant& grant() const { return grant_; }
   // False when empty, moved from or committed.

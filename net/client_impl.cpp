@@ -385,6 +385,7 @@ void client_impl::publish(const page_buffer& page, std::size_t first) {
 void client_impl::fill(page_buffer& page, std::span<const std::byte> chunk) {
   auto& life = *page.line_->life;
   page.sum_ = life.checksums == payload_checksums::off ? 0 : cxl::payload_checksum(chunk);
+  page.bytes_ = page.bytes_.first(chunk.size());
   life.pool->visible->copy(page.bytes_, chunk);
   page.filled_ = true;
 }

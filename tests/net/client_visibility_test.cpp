@@ -63,7 +63,7 @@ TEST_F(ClientVisibility, AStoredChunkIsCopiedAndNotPublishedAgain) {
   ASSERT_TRUE(c->store("a", bytes_of("abc")));
   EXPECT_EQ(seen_->copied(), sizes{3});
   EXPECT_EQ(seen_->published(), sizes{});
-  EXPECT_EQ(text_of(c->retrieve("a")->bytes()), "abc");
+  EXPECT_EQ(text_of(must(c->retrieve("a")).bytes()), "abc");
   EXPECT_EQ(c->store("a", bytes_of("abcd")).code(), ec::exists);
   EXPECT_EQ(seen_->copied(), (sizes{3, 4}));
   EXPECT_EQ(seen_->published(), sizes{}) << "the page that was not needed holds nothing unpublished either";
@@ -104,6 +104,17 @@ TEST_F(ClientVisibility, OnlyWhatIsCutOffIsPublishedByShrinking) {
   EXPECT_EQ(seen_->published(), (sizes{7, 3}));
 }
 
+TEST_F(ClientVisibility, AFilledPageHasTheSizeOfItsChunk) {
+  auto c = open();
+  ASSERT_TRUE(c);
+  auto page = must(c->alloc(10));
+  page.fill(bytes_of("abc"));
+  ASSERT_TRUE(c->commit("a", page));
+  EXPECT_EQ(text_of(must(c->retrieve("a")).bytes()), "abc");
+  EXPECT_EQ(seen_->copied(), sizes{3});
+  EXPECT_EQ(seen_->published(), sizes{}) << "nothing was written to the rest";
+}
+
 TEST_F(ClientVisibility, AFilledPageMovesWithWhatIsKnownOfIt) {
   auto c = open();
   ASSERT_TRUE(c);
@@ -125,18 +136,18 @@ TEST_F(ClientVisibility, FilledPagesHaveTheChecksumOfTheirBytes) {
   auto where = must(c->lookup(keys{"a"})).front();
   ASSERT_TRUE(where);
   EXPECT_NE(where->checksum, 0u);
-  EXPECT_EQ(text_of(c->retrieve("a")->bytes()), "abc");
+  EXPECT_EQ(text_of(must(c->retrieve("a")).bytes()), "abc");
 
   auto page = must(c->alloc(6));
   page.fill(bytes_of("abcdef"));
   page.shrink(2);
   ASSERT_TRUE(c->commit("b", page));
-  EXPECT_EQ(text_of(c->retrieve("b")->bytes()), "ab");
+  EXPECT_EQ(text_of(must(c->retrieve("b")).bytes()), "ab");
 
   page = must(c->alloc(3));
   write(page, "xyz");
   ASSERT_TRUE(c->commit("c", page));
-  EXPECT_EQ(text_of(c->retrieve("c")->bytes()), "xyz");
+  EXPECT_EQ(text_of(must(c->retrieve("c")).bytes()), "xyz");
   EXPECT_EQ(c->info().damaged, 0u);
 }
 
