@@ -1,0 +1,53 @@
+"""Guests that several tests use, booted once and at once."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from guest import Guest, memory_file
+from machine import Machine
+
+
+@pytest.fixture(scope="session")
+def memory() -> Iterator[Path]:
+    """A folder in memory for what guests take for memory."""
+    folder = Path(tempfile.mkdtemp(prefix="maru-vm-", dir="/dev/shm"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+class Pair:
+    """Two hosts with the same /dev/dax0.0 and a cable between them: `left` is 10.9.0.1 on it, `right` 10.9.0.2. The
+    shared bytes are those of the file `pool`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pool = memory_file(folder, "pair-pool", 512)
+        wire = folder / "pair-wire"
+        self.left = Guest("left", Machine(shared=[self.pool], cable=(wire, True)))
+        self.right = Guest("right", Machine(shared=[self.pool], cable=(wire, False)))
+
+    def prepare(self) -> None:
+        self.left.load_dax()
+        self.right.load_dax()
+
+    def kill(self) -> None:
+        self.left.kill()
+        self.right.kill()
+
+
+@pytest.fixture(scope="session")
+def pair(memory: Path) -> Iterator[Pair]:
+    guests = Pair(memory)
+    try:
+        guests.prepare()
+        yield guests
+    finally:
+        guests.kill()
