@@ -20,6 +20,7 @@ from process import DEADLINE, Process
 
 HERE = Path(__file__).resolve().parent
 KERNEL = HERE.parents[1] / "build" / "vm"
+RELEASE = HERE.parents[1] / "build" / "release"
 LOGS = KERNEL / "logs"
 BOOT = 180.0  # 4 s on an idle machine
 
@@ -154,6 +155,18 @@ class Guest:
             for device in /sys/bus/dax/devices/*; do  # 6.1 binds them by itself, later kernels leave it to the owner
               [ -e $device/driver ] || echo ${device##*/} >/sys/bus/dax/drivers/device_dax/new_id
             done""")
+
+    def make_fsdax(self, place: str) -> None:
+        """Makes an FS-DAX file system on the persistent memory and mounts it."""
+        self.shell(f"""modprobe nfit; modprobe nd_pmem
+            space=$(ndctl list --namespaces --idle | sed -n 's/.*"dev":"\\(.*\\)".*/\\1/p')
+            # -M mem: with -M dev the kernel's page structs would lie in what is shared
+            ndctl create-namespace --force --reconfig $space --mode fsdax --map mem
+            mkfs.ext4 -q -b 4096 /dev/pmem*""")
+        self.mount_fsdax(place)
+
+    def mount_fsdax(self, place: str) -> None:
+        self.shell(f"modprobe nfit; modprobe nd_pmem; mkdir -p {place}; mount -t ext4 -o dax=always /dev/pmem* {place}")
 
     def wait_booted(self, timeout: float = BOOT) -> None:
         if not self._ready.wait(max(0.0, self._started + timeout - time.monotonic())):
