@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <optional>
+#include <ostream>
 #include <thread>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct place {
   std::string folder;
   std::string device = {};
 };
+
+void PrintTo(const place& p, std::ostream* out) { *out << p.name; }
 
 std::vector<place> places() {
   std::vector<place> all{{"memory", "tmpfs", "/dev/shm"}, {"disk", "", "."}};
@@ -62,8 +65,8 @@ protected:
 
   // The same device once more, as another process would open it.
   std::unique_ptr<device> open(access mode = access::read_write) const {
-    auto made = folder_ ? open_file_device({*folder_ / "pool", file_size, true, mode})
-                        : open_file_device({GetParam().device, 0, false, mode});
+    auto made = folder_ ? open_device({.path = *folder_ / "pool", .size = file_size, .create = true, .mode = mode})
+                        : open_device({.path = GetParam().device, .mode = mode});
     EXPECT_TRUE(made) << made.error().message;
     return made ? std::move(*made) : nullptr;
   }
@@ -243,7 +246,8 @@ TEST_P(device_contract, ReserveAgainKeepsTheContents) {
 TEST_P(device_contract, WhatWasReleasedCanBeReservedAndWrittenAgain) {
   auto view = map(0, 2 * unit);
   fill(view.bytes(), 7);
-  ASSERT_TRUE(device_->release(unit, unit));
+  auto released = device_->release(unit, unit);
+  EXPECT_TRUE(released || released.code() == ec::invalid) << "done, or not for this kind";
   EXPECT_TRUE(filled(view.bytes().first(unit), 7)) << "its neighbour keeps its contents";
   ASSERT_TRUE(device_->reserve(unit, unit));
   fill(view.bytes(), 8);

@@ -37,7 +37,22 @@ def contract(guest: Guest, device: str, kind: str) -> None:
     assert "[  PASSED  ]" in said and "SKIPPED" not in said and "0 tests" not in said, said
 
 
+def test_contract_holds_on_device_dax(guest: Guest) -> None:
+    contract(guest, "/dev/dax0.0", "devdax")
+
+
+def test_contract_holds_on_huge_pages(guest: Guest) -> None:
+    guest.shell("""sysctl -q vm.nr_hugepages=32; mkdir -p /mnt/huge; mount -t hugetlbfs -o pagesize=2M huge /mnt/huge
+        truncate -s 32M /mnt/huge/pool""")
+    contract(guest, "/mnt/huge/pool", "hugetlbfs")
+    guest.shell("rm /mnt/huge/pool; umount /mnt/huge; sysctl -q vm.nr_hugepages=0")
+
+
 def test_contract_holds_on_fsdax(guest: Guest) -> None:
-    guest.make_fsdax("/mnt")
-    guest.run("truncate", "-s", "64M", "/mnt/pool")
-    contract(guest, "/mnt/pool", "fsdax")
+    guest.make_fsdax("/mnt/pmem")
+    guest.run("truncate", "-s", "64M", "/mnt/pmem/pool")
+    contract(guest, "/mnt/pmem/pool", "fsdax")
+
+
+def test_a_device_in_system_ram_mode_is_refused_and_its_memory_can_be_bound(guest: Guest) -> None:
+    pass
