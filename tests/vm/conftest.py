@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from guest import Guest, memory_file
 from machine import Machine
+from process import Host
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +23,13 @@ def memory() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="maru-vm-", dir="/dev/shm"))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    machine = Host()
+    yield machine
+    machine.close()
 
 
 class Pair:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import Machine
-from process import DEADLINE, Process
+from process import Place, Process
 
 HERE = Path(__file__).resolve().parent
 KERNEL = HERE.parents[1] / "build" / "vm"
@@ -88,12 +88,12 @@ class GuestProcess(Process):
         self._channel.send({"id": self._number, "signal": number})
 
 
-class Guest:
+class Guest(Place):
     """Starts to boot when it is made, so that several boot at once; the first command waits for it. `name` names its
     console in build/vm/logs. The thread that makes it must live as long as it: QEMU ends with that thread."""
 
     def __init__(self, name: str, machine: Machine) -> None:
-        self.name = name
+        super().__init__(name)
         self._folder = Path(tempfile.mkdtemp(prefix="maru-vm-"))
         self._agent = Channel(self._folder / "agent")
         self._qmp = Channel(self._folder / "qmp")
@@ -123,31 +123,12 @@ class Guest:
     # Commands in the guest.
 
     def start(self, *words: str | Path, env: Mapping[str, str] | None = None) -> GuestProcess:
-        """Starts a program in the guest, without a shell."""
         self.wait_booted()
         number = len(self._processes) + 1
         process = GuestProcess([str(word) for word in words], number, self._agent)
         self._processes[number] = process
         self._agent.send({"id": number, "start": process.words, "env": dict(env or {})})
         return process
-
-    def run(
-        self,
-        *words: str | Path,
-        env: Mapping[str, str] | None = None,
-        timeout: float = DEADLINE,
-        fails: bool = False,
-    ) -> str:
-        """Runs a program to its end and returns all that it printed. AssertionError where it fails, unless `fails`,
-        which wants that."""
-        process = self.start(*words, env=env)
-        code = process.wait(timeout)
-        assert (code != 0) == fails, f"'{' '.join(process.words)}' ended with {code} in {self.name}:\n{process.text()}"
-        return process.text()
-
-    def shell(self, script: str, timeout: float = DEADLINE) -> str:
-        """The same of a script, which ends at its first error."""
-        return self.run("/bin/sh", "-euc", script, timeout=timeout)
 
     def load_dax(self) -> None:
         """Makes /dev/daxN.0 of the shared memory."""

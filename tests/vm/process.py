@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 DEADLINE = 120.0  # for one answer: an emulated machine beside others may be slow
 
@@ -75,13 +78,42 @@ class Process:
         return f"'{' '.join(self.words)}'"
 
 
+class Place:
+    """Where programs run: this machine or a guest."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def start(self, *words: str | Path, env: Mapping[str, str] | None = None) -> Process:
+        """Starts a program, without a shell; `env` is added to its environment."""
+        raise NotImplementedError
+
+    def run(
+        self,
+        *words: str | Path,
+        env: Mapping[str, str] | None = None,
+        timeout: float = DEADLINE,
+        fails: bool = False,
+    ) -> str:
+        """Runs a program to its end and returns all that it printed. AssertionError where it fails, unless `fails`,
+        which wants that."""
+        process = self.start(*words, env=env)
+        code = process.wait(timeout)
+        assert (code != 0) == fails, f"'{' '.join(process.words)}' ended with {code} in {self.name}:\n{process.text()}"
+        return process.text()
+
+    def shell(self, script: str, timeout: float = DEADLINE) -> str:
+        """The same of a script, which ends at its first error."""
+        return self.run("/bin/sh", "-euc", script, timeout=timeout)
+
+
 class HostProcess(Process):
     """A process of this machine."""
 
-    def __init__(self, words: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         super().__init__(words)
         pipe = subprocess.PIPE
-        self._child = subprocess.Popen(words, env=env, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        self._child = subprocess.Popen(words, env=os.environ | env, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
         threading.Thread(target=self._follow, daemon=True).start()
 
     def _follow(self) -> None:
@@ -98,5 +130,21 @@ class HostProcess(Process):
     def signal(self, number: int) -> None:
         self._child.send_signal(number)
 
-    def pid(self) -> int:
-        return self._child.pid
+
+class Host(Place):
+    """This machine. Kills what it started when it goes."""
+
+    def __init__(self) -> None:
+        super().__init__("this machine")
+        self._started: list[HostProcess] = []
+
+    def start(self, *words: str | Path, env: Mapping[str, str] | None = None) -> HostProcess:
+        process = HostProcess([str(word) for word in words], env or {})
+        self._started.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.running():
+                process.signal(signal.SIGKILL)
+                process.wait()

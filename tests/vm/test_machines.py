@@ -10,27 +10,20 @@ import pytest
 from conftest import Pair
 from guest import HERE, Gone, Guest
 from machine import Machine
-from process import HostProcess
+from process import Host
 
 PROBE = ("/usr/bin/python3", "-I", str(HERE / "probe.py"))
 
 
-def here(pair: Pair, *words: str) -> str:
-    """What the probe says in this machine, on the memory that the guests have."""
-    process = HostProcess([*PROBE, str(pair.pool), *words])
-    assert process.wait() == 0, process.text()
-    return process.text()
+def counted(host: Host, pair: Pair, offset: int) -> int:
+    return int.from_bytes(bytes.fromhex(host.run(*PROBE, pair.pool, "read", str(offset), "8")), "little")
 
 
-def counted(pair: Pair, offset: int) -> int:
-    return int.from_bytes(bytes.fromhex(here(pair, "read", str(offset), "8")), "little")
-
-
-def counts_on(pair: Pair, offset: int) -> bool:
+def counts_on(host: Host, pair: Pair, offset: int) -> bool:
     """True as soon as the counter moves, False where it does not in 2 s."""
-    before, until = counted(pair, offset), time.monotonic() + 2
+    before, until = counted(host, pair, offset), time.monotonic() + 2
     while time.monotonic() < until:
-        if counted(pair, offset) != before:
+        if counted(host, pair, offset) != before:
             return True
     return False
 
@@ -45,22 +38,22 @@ def test_a_guest_runs_programs_of_this_machine_and_tells_their_ends(pair: Pair) 
     assert process.wait() == -9
 
 
-def test_two_guests_and_this_machine_see_the_same_bytes(pair: Pair) -> None:
+def test_two_guests_and_this_machine_see_the_same_bytes(host: Host, pair: Pair) -> None:
     pair.left.run(*PROBE, "/dev/dax0.0", "write", "4096", "6d617275")
     assert pair.right.run(*PROBE, "/dev/dax0.0", "read", "4096", "4") == "6d617275"
-    assert here(pair, "read", "4096", "4") == "6d617275"
-    here(pair, "write", "4100", "21")
+    assert host.run(*PROBE, pair.pool, "read", "4096", "4") == "6d617275"
+    host.run(*PROBE, pair.pool, "write", "4100", "21")
     assert pair.right.run(*PROBE, "/dev/dax0.0", "read", "4096", "5") == "6d61727521"
 
 
-def test_a_frozen_guest_stands_still_and_goes_on_where_it_was(pair: Pair) -> None:
+def test_a_frozen_guest_stands_still_and_goes_on_where_it_was(host: Host, pair: Pair) -> None:
     counter = pair.left.start(*PROBE, "/dev/dax0.0", "count", "8192")
     counter.hear_until("counting")
-    assert counts_on(pair, 8192)
+    assert counts_on(host, pair, 8192)
     pair.left.freeze()
-    assert not counts_on(pair, 8192)
+    assert not counts_on(host, pair, 8192)
     pair.left.thaw()
-    assert counts_on(pair, 8192)
+    assert counts_on(host, pair, 8192)
     counter.signal(9)
     assert counter.wait() == -9
 
