@@ -33,14 +33,21 @@ def host() -> Iterator[Host]:
 
 
 class Pair:
-    """Two hosts with the same /dev/dax0.0 and a cable between them: `left` is 10.9.0.1 on it, `right` 10.9.0.2. The
-    shared bytes are those of the file `pool`."""
+    """Two hosts with the same /dev/dax0.0, and a cable between them on which `left` is 10.9.0.1 and `right` 10.9.0.2.
+    The shared bytes are those of the file `pool`. Both reach this machine's loopback as 10.0.2.2. `left` has more:
+    /dev/dax1.0 of its own, a node that becomes memory of the system, and persistent memory."""
 
     def __init__(self, folder: Path) -> None:
-        self.pool = memory_file(folder, "pair-pool", 512)
-        wire = folder / "pair-wire"
-        self.left = Guest("left", Machine(shared=[self.pool], cable=(wire, True)))
-        self.right = Guest("right", Machine(shared=[self.pool], cable=(wire, False)))
+        self.pool = memory_file(folder, "pool", 256)
+        left = Machine(
+            shared=[self.pool, memory_file(folder, "node", 256)],
+            nvdimm=memory_file(folder, "nvdimm", 256),
+            cable=(folder, 1),
+            network=True,
+            cpus=2,
+        )
+        self.left = Guest("left", left)
+        self.right = Guest("right", Machine(shared=[self.pool], cable=(folder, 2), network=True))
 
     def prepare(self) -> None:
         self.left.load_dax()
@@ -59,3 +66,13 @@ def pair(memory: Path) -> Iterator[Pair]:
         yield guests
     finally:
         guests.kill()
+
+
+@pytest.fixture(scope="session")
+def left(pair: Pair) -> Guest:
+    return pair.left
+
+
+@pytest.fixture(scope="session")
+def right(pair: Pair) -> Guest:
+    return pair.right

@@ -23,7 +23,7 @@ class Machine:
     disk: Path | None = None  # /dev/vda
     forward: Sequence[tuple[int, int]] = ()  # ports of loopback here, and the ports in the guest that they lead to
     network: bool = False  # the guest reaches loopback here as 10.0.2.2; implied by `forward`
-    cable: tuple[Path, bool] | None = None  # the socket of a cable between two guests, and whether this end makes it
+    cable: tuple[Path, int] | None = None  # to another guest: a folder that both know, and which of them this is, 1 or 2
     cpus: int = 1
 
     def command(self, kernel: Path, agent: Path) -> list[str]:
@@ -75,9 +75,11 @@ class Machine:
             ports = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for here, there in self.forward)
             words += ["-netdev", f"user,id=host{ports}", *network_card("host", 0)]
         if self.cable:
-            path, server = self.cable
-            words += ["-netdev", f"stream,id=cable,server={'on' if server else 'off'},addr.type=unix,addr.path={path}"]
-            words += network_card("cable", 1 if server else 2)
+            folder, number = self.cable
+            ends = ",".join(
+                f"{end}.type=unix,{end}.path={folder}/cable{of}" for end, of in (("local", number), ("remote", 3 - number))
+            )
+            words += ["-netdev", f"dgram,id=cable,{ends}", *network_card("cable", number)]
         return words
 
 

@@ -7,6 +7,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,17 +34,12 @@ class Process:
 
     def hear(self, timeout: float = DEADLINE) -> str | None:
         """The next line, or None at the end of all. AssertionError at the deadline."""
-        try:
-            line = self._lines.get(timeout=timeout)
-        except queue.Empty:
-            raise AssertionError(f"{self._name()} said nothing for {timeout} s after:\n{self.text()}") from None
-        if line is None:
-            self._lines.put(None)
-        return line
+        return self._hear(time.monotonic() + timeout)
 
     def hear_until(self, part: str, timeout: float = DEADLINE) -> str:
         """The first line with `part` in it; those before it are dropped."""
-        while (line := self.hear(timeout)) is not None:
+        until = time.monotonic() + timeout
+        while (line := self._hear(until)) is not None:
             if part in line:
                 return line
         raise AssertionError(f"{self._name()} ended with {self._code} without saying {part!r}:\n{self.text()}")
@@ -57,10 +53,20 @@ class Process:
 
     def wait(self, timeout: float = DEADLINE) -> int:
         """Its exit code, -9 for SIGKILL; what it still said is in `output`."""
-        while self.hear(timeout) is not None:
+        until = time.monotonic() + timeout
+        while self._hear(until) is not None:
             pass
         assert self._code is not None
         return self._code
+
+    def _hear(self, until: float) -> str | None:
+        try:
+            line = self._lines.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            raise AssertionError(f"{self._name()} took too long; it said:\n{self.text()[-4000:]}") from None
+        if line is None:
+            self._lines.put(None)
+        return line
 
     def running(self) -> bool:
         return self._code is None

@@ -1,15 +1,13 @@
 """Goal: the machines do what the other tests rely on: programs of this machine run in a guest, memory is shared, a
-frozen guest stands still, a cut cable cuts the network alone, a killed guest is gone.
+frozen guest stands still, a cut cable cuts the network alone.
 Method: programs without Maru, on a pair of guests."""
 
 from __future__ import annotations
 
 import time
 
-import pytest
 from conftest import Pair
-from guest import HERE, Gone, Guest
-from machine import Machine
+from guest import HERE
 from process import Host
 
 PROBE = ("/usr/bin/python3", "-I", str(HERE / "probe.py"))
@@ -69,12 +67,3 @@ def test_a_cut_cable_cuts_the_network_and_leaves_the_memory(pair: Pair) -> None:
     pair.right.mend("cable")
     pair.right.shell(connected)
 
-
-def test_a_killed_guest_is_gone_and_so_are_its_processes() -> None:
-    with Guest("killed", Machine()) as guest:
-        process = guest.start("/bin/cat")
-        assert process.ask("there") == "there"
-        guest.kill()
-        assert process.wait() == -9
-        with pytest.raises(Gone):
-            guest.run("/bin/true")

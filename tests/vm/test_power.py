@@ -7,7 +7,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from guest import Guest, memory_file
+import pytest
+from guest import Gone, Guest, memory_file
 from machine import Machine
 from maru import Marud, Worker
 
@@ -70,6 +71,8 @@ def test_acknowledged_keys_outlive_a_power_loss_where_that_was_asked_for(memory:
         for writer in writers.values():
             assert writer.enough.wait(120)
         guest.kill()
+        with pytest.raises(Gone):
+            guest.run("/bin/true")
         acknowledged = {word: writer.join() for word, writer in writers.items()}
     with booted(machine, first=False) as guest:
         one = served(guest, "host")
