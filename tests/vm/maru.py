@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,11 @@ class Worker:
 
     def ask(self, line: str) -> str:
         return self.process.ask(line)
+
+    def ask_all(self, lines: Sequence[str]) -> list[str | None]:
+        """The answers to several lines that are said at once."""
+        self.process.say("\n".join(lines))
+        return [self.process.hear() for _ in lines]
 
     def kill(self) -> None:
         self.process.signal(signal.SIGKILL)
