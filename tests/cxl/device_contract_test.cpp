@@ -1,10 +1,13 @@
 // Goal: what every kind of device promises (device.hpp), whatever is behind it. Method: the same tests on each kind that
 // this machine offers, and on the device that MARU_TEST_DEVICE names: its contents are lost. tests/vm runs them so in
-// guests, on Device-DAX, FS-DAX, hugetlbfs and memory of a node without CPUs; MARU_TEST_KIND says what it must call itself.
+// guests, on Device-DAX, FS-DAX, hugetlbfs and memory of a node without CPUs. MARU_TEST_KIND says what it must call itself,
+// MARU_TEST_NODE whose memory a file must take.
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,22 +30,24 @@ namespace {
 
 using bounds::MiB;
 
-// Where a device under test lies: a new file in `folder`, or the device that the environment names.
+// Where a device under test lies: a new file in `folder`, or what the environment names.
 struct place {
   std::string name;
   std::string kind;  // what it must call itself; empty: that is not for the test to know
   std::string folder;
-  std::string device = {};
+  std::optional<int> node = {};  // whose memory it must take
+  std::string path = {};
 };
 
 void PrintTo(const place& p, std::ostream* out) { *out << p.name; }
 
 std::vector<place> places() {
-  std::vector<place> all{{"memory", "tmpfs", "/dev/shm"}, {"disk", "", "."}};
-  const char* device = std::getenv("MARU_TEST_DEVICE");
+  std::vector<place> all{{"memory", "tmpfs", "/dev/shm"}, {"node", "tmpfs", "/dev/shm", 0}, {"disk", "", "."}};
+  const char* path = std::getenv("MARU_TEST_DEVICE");
   const char* kind = std::getenv("MARU_TEST_KIND");
-  if (device != nullptr && kind != nullptr)
-    all.push_back({"given", kind, {}, device});
+  const char* node = std::getenv("MARU_TEST_NODE");
+  if (path != nullptr && kind != nullptr)
+    all.push_back({"given", kind, {}, node != nullptr ? std::optional{std::atoi(node)} : std::nullopt, path});
   return all;
 }
 
@@ -51,7 +56,7 @@ constexpr std::uint64_t file_size = 16 * MiB;
 class device_contract : public ::testing::TestWithParam<place> {
 protected:
   device_contract() {
-    if (GetParam().device.empty())
+    if (GetParam().path.empty())
       folder_.emplace(GetParam().folder);
   }
 
@@ -65,8 +70,13 @@ protected:
 
   // The same device once more, as another process would open it.
   std::unique_ptr<device> open(access mode = access::read_write) const {
-    auto made = folder_ ? open_device({.path = *folder_ / "pool", .size = file_size, .create = true, .mode = mode})
-                        : open_device({.path = GetParam().device, .mode = mode});
+    device_options wanted;
+    wanted.path = folder_ ? *folder_ / "pool" : GetParam().path;
+    wanted.size = folder_ ? file_size : 0;
+    wanted.create = folder_.has_value();
+    wanted.mode = mode;
+    wanted.node = GetParam().node;
+    auto made = open_device(wanted);
     EXPECT_TRUE(made) << made.error().message;
     return made ? std::move(*made) : nullptr;
   }
@@ -260,6 +270,19 @@ TEST_P(device_contract, PopulateMakesPagesPresentAndKeepsTheirBytes) {
   ASSERT_TRUE(view.populate(unit + 1, unit - 1));
   EXPECT_EQ(pages_present(view.bytes().subspan(unit)), unit / 4096) << "no page fault is left for the writer";
   EXPECT_TRUE(filled(view.bytes(), 9));
+}
+
+TEST_P(device_contract, MemoryComesFromTheNodeAskedFor) {
+  auto wanted = GetParam().node;
+  if (!wanted)
+    return;  // any will do
+  auto view = map(0, 2 * unit);
+  ASSERT_TRUE(view.populate(0, 2 * unit));
+  for (std::size_t at = 0; at < view.size(); at += 4096) {
+    int node = -1;
+    ASSERT_EQ(::syscall(SYS_get_mempolicy, &node, nullptr, 0, view.data() + at, MPOL_F_NODE | MPOL_F_ADDR), 0);
+    ASSERT_EQ(node, *wanted) << "page " << at / 4096;
+  }
 }
 
 TEST_P(device_contract, PopulateRefusesWhatItCannotWrite) {
