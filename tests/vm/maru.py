@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from guest import RELEASE
-from process import Place, Process
+from process import DEADLINE, Place, Process
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout: float = DEADLINE) -> None:
+    """Returns as soon as the condition holds. AssertionError at the deadline."""
+    until = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < until, f"{what} did not come within {timeout} s"
+        time.sleep(0.05)
 
 
 class Marud:
@@ -53,6 +62,9 @@ class Marud:
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.ctl("status", "--json"))
+
+    def sessions(self) -> list[dict[str, Any]]:
+        return json.loads(self.ctl("sessions", "--json"))["sessions"]
 
 
 class Worker:
