@@ -39,6 +39,10 @@ using pool_manager_actor = caf::typed_actor<
   answers<ask_pool_status>::with<pool_status>,
   // States of pages, for the audit.
   answers<ask_page_states>::with<page_states>,
+  // Adds, drains or removes a device of the pool; answered when it is done, a drain as it begins.
+  answers<change_device>::with<device_changed>,
+  // The pool's devices and what they hold.
+  answers<ask_devices>::with<device_list>,
   // INTERNAL: looks at the next 256 pages of the regions that are drained.
   hears<drain_slice>,
   // INTERNAL: expires waiting grants, follows the demand, exports metrics.
@@ -47,7 +51,11 @@ using pool_manager_actor = caf::typed_actor<
 // REGION PREPARER: takes storage and physical pages for regions, off the request path. Blocks; detached.
 using region_preparer_actor = caf::typed_actor<
   // ok, or no_space.
-  answers<prepare_pages>::with<outcome>>;
+  answers<prepare_pages>::with<outcome>,
+  // Opens a device and lays it out.
+  answers<prepare_device>::with<prepared_device>,
+  // Has RocksDB remember the pool's devices, at once.
+  answers<save_devices>::with<outcome>>;
 
 // STORE WORKER: owns the puts in flight of its shard and every write to RocksDB for its keys. Blocks; detached.
 using store_worker_actor = caf::typed_actor<

@@ -96,6 +96,10 @@ net::admin_reply admin::answer(const net::admin_request& m) {
                   "of time; maructl sessions shows which are awaited");
   else if (m.verb == "evict")
     body = evict(arguments);
+  else if (m.verb == "devices")
+    body = devices();
+  else if (m.verb == "device-add" || m.verb == "device-drain" || m.verb == "device-remove")
+    return change_devices(m.verb, arguments);
   else if (m.verb == "sessions")
     body = sessions();
   else if (m.verb == "check")
@@ -105,7 +109,9 @@ net::admin_reply admin::answer(const net::admin_request& m) {
   else if (m.verb == "log-level")
     body = log_level(arguments);
   else
-    return refuse(ec::invalid, "no such verb: status, stat, ls, evict, sessions, check, metrics, log-level");
+    return refuse(ec::invalid,
+                  "no such verb: status, stat, ls, evict, devices, device-add, device-drain, device-remove, sessions, "
+                  "check, metrics, log-level");
   if (body.is_null())
     return refuse(ec::invalid, "arguments that '" + m.verb + "' does not take");
   return {0, body.dump(-1, ' ', false, json::error_handler_t::replace)};
@@ -132,14 +138,14 @@ json admin::status() {
   auto uptime = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started_);
   return {
     {"version", version()},
-    {"server_epoch", block.epoch},
+    {"server_epoch", env_->pool->epoch()},
     {"uptime_ms", uptime.count()},
     {"ready", !env_->stopping->load()},
     {"pool",
      {{"uuid", to_string(block.pool)},
       {"incarnation", to_string(block.incarnation)},
       {"path", env_->options.pool},
-      {"bytes", block.data_bytes},
+      {"bytes", env_->pool->data_bytes()},
       {"page_min", block.slot_bytes},
       {"unassigned_bytes", pool.unassigned_bytes}}},
     {"pages", counts_json(pool.pages)},
@@ -211,6 +217,40 @@ json admin::evict(const json& arguments) {
     .receive([&](const evicted_bytes& e) { gone = e; }, [](const caf::error&) {});
   auto e = gone.value_or(evicted_bytes{});
   return {{"evicted_pages", e.pages}, {"evicted_bytes", e.bytes}};
+}
+
+json admin::devices() {
+  json rows = json::array();
+  for (const auto& d : ask<device_list>(to_.pool, ask_devices{}).value_or(device_list{}).devices) {
+    auto row = counts_json(d.used);  // bytes
+    row["index"] = d.index;
+    row["uuid"] = to_string(d.id);
+    row["path"] = d.path;
+    row["kind"] = d.kind;
+    row["bytes"] = d.bytes;
+    row["unassigned"] = d.unassigned_bytes;
+    row["state"] = !d.draining ? "serving" : d.used.total() > 0 ? "draining" : "drained";
+    rows.push_back(std::move(row));
+  }
+  return {{"devices", rows}};
+}
+
+// Answered when it is done: a device is formatted in seconds.
+net::admin_reply admin::change_devices(const std::string& verb, const json& arguments) {
+  auto reply = [](const maru::status& result) {
+    return net::admin_reply{static_cast<std::uint8_t>(result.code()), result ? "{}" : result.error().message};
+  };
+  auto spec = parse_device_spec(text_of(arguments, "device"));
+  if (!spec)
+    return reply(spec.error());
+  auto what = verb == "device-add"     ? device_verb::add
+              : verb == "device-drain" ? device_verb::drain
+                                       : device_verb::remove;
+  maru::status answer{ec::timeout, "marud is at it still; 'maructl device list' shows how far"};
+  caf::scoped_actor self{system()};
+  self->request(to_.pool, 60s, change_device{what, *std::move(spec)})
+    .receive([&](const device_changed& c) { answer = c.done; }, [](const caf::error&) {});
+  return reply(answer);
 }
 
 json admin::sessions() {

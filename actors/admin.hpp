@@ -29,6 +29,8 @@ private:
   json stat(const json& arguments);
   json list(const json& arguments);
   json evict(const json& arguments);
+  json devices();
+  net::admin_reply change_devices(const std::string& verb, const json& arguments);
   json sessions();
   json check(const json& arguments);
   json log_level(const json& arguments);

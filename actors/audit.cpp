@@ -112,7 +112,7 @@ std::string audit::page_problem(const cxl::region_row& row, page_index page, pag
 std::string audit::reader_problem(const key_hash& hash, std::uint64_t slot) const {
   cxl::descriptor found;
   std::uint64_t at = slot;
-  auto seen = readers_ ? readers_->find(hash, env_->pool->descriptors(), found, at) : cxl::sight::unclear;
+  auto seen = readers_.is_open(env_->index_word->load()) ? readers_.find(hash, found, at) : cxl::sight::unclear;
   if (seen == cxl::sight::damaged)
     return "its bucket in the index that workers read is damaged: they ask for it by message";
   bool wrong = seen == cxl::sight::miss || (seen == cxl::sight::hit && at != slot);

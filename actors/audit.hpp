@@ -50,7 +50,7 @@ private:
   ask_states states_;
   ask_index entries_;
   std::vector<cxl::region_row> rows_;
-  std::optional<cxl::index_reader> readers_;  // empty while the index is closed to workers
+  cxl::pool_reader readers_;
   std::uint64_t total_pages_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include "actors/door.hpp"
 
+#include "actors/wire_rows.hpp"
+
 #include <sodium/utils.h>
 #include <unistd.h>
 
@@ -92,7 +94,7 @@ error door::check(const net::hello& m) const {
             "this worker runs on another host (its boot id differs): marud serves the workers of its own host"};
   if (m.instance.size() > bounds::name_bytes_max || m.host.size() > bounds::name_bytes_max || m.boot_id.size() != 16)
     return {ec::invalid, "hello has a name over 256 bytes or no boot id"};
-  if (page_bytes_for(m.page_bytes) > std::min<std::uint64_t>(bounds::page_bytes_max, env_->pool->super().data_bytes))
+  if (page_bytes_for(m.page_bytes) > std::min<std::uint64_t>(bounds::page_bytes_max, env_->pool->data_bytes()))
     return {ec::too_large, "a chunk of " + format_size(m.page_bytes) + " does not fit the pool"};
   return {};
 }
@@ -239,7 +241,7 @@ net::hello_reply door::reply_for(const known_session& s) const {
   r.incarnation = bytes_of(block.incarnation.bytes);
   r.secret = bytes_of(block.secret);
   r.resume_secret = bytes_of(s.record.resume_secret.bytes);
-  r.epoch = block.epoch;
+  r.epoch = env_->pool->epoch();
   r.page_bytes = s.record.page_bytes;
   r.lease_ms = env_->options.lease_ms;
   r.grants_max = env_->options.grants_max;
@@ -248,10 +250,12 @@ net::hello_reply door::reply_for(const known_session& s) const {
   r.visibility = static_cast<std::uint8_t>(block.mode);
   r.slot_bytes = block.slot_bytes;
   r.index_nonce = bytes_of(env_->index_nonce.bytes);
+  r.index_word = env_->index_word->load();
   r.pins_max = env_->options.pins_max;
   r.pin_age_max_ms = env_->options.pin_age_max_ms;
-  const auto& device = env_->pool->data_device();
-  r.devices.push_back({bytes_of(block.device.bytes), device.path(), block.data_bytes, device.align()});
+  for (std::uint32_t i = 0; i < bounds::devices_max; ++i)
+    if (const auto* m = env_->pool->find_member(i))
+      r.devices.push_back(to_net(*m));
   return r;
 }
 

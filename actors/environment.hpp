@@ -39,7 +39,9 @@ struct environment {
   std::shared_ptr<cxl::pool> pool;
   std::shared_ptr<region_directory> regions;
   std::shared_ptr<session_tables> tables = std::make_shared<session_tables>();
-  uuid index_nonce;  // of the index in the pool, made by each start
+  uuid index_nonce;  // of the indexes in the pool, made by each start
+  // What workers have to know to use those, see shared_index: another one with each start and each change of devices.
+  std::shared_ptr<std::atomic<std::uint64_t>> index_word = std::make_shared<std::atomic<std::uint64_t>>(0);
   std::shared_ptr<storage::metadata_store> store;
   std::shared_ptr<metrics::registry> metrics;
   // The time that records carry; tests have their own. Waiting is done by the actor clock.
@@ -63,7 +65,7 @@ struct environment {
     return metrics->text();
   }
   // Slot of a page's descriptor; empty for a page that does not exist.
-  std::optional<std::uint64_t> slot_of(page_ref page) const { return regions->slot_of(page, pool->super().slot_bytes); }
+  std::optional<std::uint64_t> slot_of(page_ref page) const { return regions->slot_of(page, pool->slot_bytes()); }
 };
 using environment_ptr = std::shared_ptr<const environment>;
 

@@ -6,9 +6,9 @@
 
 namespace maru::actors {
 
-index::index(std::size_t capacity, std::string_view policy)
+index::index(std::size_t capacity, std::string_view policy, std::size_t buckets)
     : capacity_(std::max<std::size_t>(capacity, 1)),
-      bucket_mask_(std::bit_ceil(capacity_) - 1),
+      bucket_mask_(std::bit_ceil(buckets == 0 ? capacity_ : buckets) - 1),
       buckets_(bucket_mask_ + 1),
       entries_(capacity_),
       policy_name_(policy) {}
@@ -27,6 +27,8 @@ std::uint32_t index::locate(const pin_id& pin) const {
   const auto& e = entries_[i];
   return where(e).page == pin.page.page && e.gen == pin.page.gen ? i : none;
 }
+
+std::uint64_t index::slot_of(const entry& e) { return cxl::slot_number(e.device, e.slot); }
 
 location index::where(const entry& e) const {
   return {{region_id{e.region}, page_index{e.page}}, e.length, e.gen, e.checksum};
@@ -84,13 +86,13 @@ void index::touch(const key_hash& hash) {
 void index::publish(std::uint32_t i) {
   auto& e = entries_[i];
   if (readers_ && !std::exchange(e.published, true))
-    readers_->publish(e.hash, e.slot);
+    readers_->of(slot_of(e), shards_).publish(e.hash, e.slot);
 }
 
 void index::withdraw(std::uint32_t i) {
   auto& e = entries_[i];
   if (std::exchange(e.published, false))
-    readers_->withdraw(e.hash, e.slot);
+    readers_->of(slot_of(e), shards_).withdraw(e.hash, e.slot);
 }
 
 bool index::undecided(std::span<const key_hash> hashes) const {
@@ -202,7 +204,8 @@ ec index::insert(const key_hash& hash, const location& where, std::uint64_t page
                  entry_state::live,
                  class_index,
                  false,
-                 static_cast<std::uint32_t>(slot)};
+                 static_cast<std::uint8_t>(cxl::device_of_slot(slot)),
+                 static_cast<std::uint32_t>(cxl::slot_on_device(slot))};
   bucket = i + 1;
   publish(i);
   ++classes_[class_index].entries;

@@ -1,8 +1,9 @@
 // The index of one shard: which keys are committed, where their bytes are, how often each is pinned, and how recently
 // it was used.
 //
-// Operation: chained hash table over an array of 64-byte entries. Both have their full size from the start (one entry
-// per page slot of the pool), in memory that the kernel gives as it is touched, so nothing is ever rehashed. Entries that
+// Operation: chained hash table over an array of 64-byte entries. Both have their full size from the start, in memory that
+// the kernel gives as it is touched, so nothing is ever rehashed: one bucket a page slot of the pool, and entries for
+// growth_max times as many, since devices may be added. Entries that
 // may be evicted are in the eviction policy of their page size; a pinned one leaves it and comes back as just used when
 // its last pin ends. A view's pin keeps an entry from being evicted but not from being removed: then its page is detached,
 // which means that the key is gone and the page waits for the last such pin.
@@ -23,7 +24,7 @@
 #include "actors/lazy_array.hpp"
 #include "base/error.hpp"
 #include "base/types.hpp"
-#include "cxl/shared_index.hpp"
+#include "cxl/pool_index.hpp"
 #include "net/records.hpp"
 
 namespace maru::actors {
@@ -37,8 +38,12 @@ struct victim {
 
 class index {
 public:
-  // `capacity`: the most entries there can be (the pool's page slots). REQUIRES: the policy name is known.
-  index(std::size_t capacity, std::string_view policy);
+  // A pool that gets more devices may grow to so many times its page slots at the start.
+  static constexpr std::size_t growth_max = 8;
+
+  // `capacity`: the most entries there can be. `buckets`: about how many are expected; 0: as many. REQUIRES: the policy name
+  // is known.
+  index(std::size_t capacity, std::string_view policy, std::size_t buckets = 0);
 
   struct lookup_flags {
     holding takes = holding::nothing;  // of each hit
@@ -47,7 +52,10 @@ public:
 
   // What is in the index is in the pool's, too, from here on: what a lookup would hit, and entries on their way out until
   // they are gone (their readers ask). Call it before the first insert.
-  void publish_to(const cxl::index_writer& readers) { readers_ = readers; }
+  void publish_to(const cxl::pool_index& readers, std::uint64_t shards) {
+    readers_ = &readers;
+    shards_ = shards;
+  }
 
   // One item per hash, in order. Hits count as used, earlier ones more recently than later ones (a prefix cache cannot
   // use a block whose predecessor is gone). Entries on their way out are misses.
@@ -124,7 +132,8 @@ private:
     entry_state state;
     std::uint8_t size_class;
     bool published;  // in the pool's index
-    std::uint32_t slot;
+    std::uint8_t device;
+    std::uint32_t slot;  // on the device
   };
   static constexpr std::uint32_t none = UINT32_MAX;
 
@@ -137,6 +146,7 @@ private:
   bool count_again(const pin_id& pin);
   bool end_pin(const pin_id& pin);
   location where(const entry& e) const;
+  static std::uint64_t slot_of(const entry& e);
   victim mark_at(std::uint32_t i);
   void publish(std::uint32_t i);
   void withdraw(std::uint32_t i);
@@ -158,7 +168,8 @@ private:
   };
   std::vector<size_class> classes_;
   std::string policy_name_;
-  std::optional<cxl::index_writer> readers_;
+  const cxl::pool_index* readers_ = nullptr;
+  std::uint64_t shards_ = 1;
   std::vector<victim> ended_condemned_;
   std::unordered_map<page_grant, std::uint32_t> detached_;  // how many views hold it
   std::vector<page_grant> unheld_;                          // detached ones whose count reached 0

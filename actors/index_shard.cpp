@@ -42,7 +42,7 @@ index_shard::behavior_type index_shard::make_behavior() {
     [this](const forget_condemned_again&) { condemn(std::exchange(condemned_held_, {})); },
     [this](const evict_entries& m) {
       std::uint32_t pinned = 0;
-      auto victims = mark_all(m.entries, pinned);
+      auto victims = mark_these(m, pinned);
       return evict(std::move(victims), pinned);
     },
     [this](const ask_entry& m) { return entry_details{index_->find(m.hash)}; },
@@ -189,9 +189,9 @@ void index_shard::export_entries() {
                              bytes - std::exchange(counted_bytes_, bytes));
 }
 
-std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, std::uint32_t& pinned) {
+std::vector<victim> index_shard::mark_these(const evict_entries& request, std::uint32_t& pinned) {
   std::vector<victim> out;
-  for (const auto& wanted : entries) {
+  for (const auto& wanted : request.entries) {
     auto entry = index_->find(wanted.hash);
     if (!entry || entry->evicting || entry->where.page != wanted.where.page)
       continue;
@@ -207,10 +207,9 @@ std::vector<victim> index_shard::mark_all(const std::vector<victim>& entries, st
     pages.push_back(v.where.page);
   for (const auto& hold : env_->tables->held(pages))  // what is held from now on shows when they are forgotten
     pinned += hold.any() ? 1 : 0;
-  if (pinned > 0)
+  if (grace_ || (pinned > 0 && request.whole))
     return {};
-  for (auto& v : out)
-    index_->mark(key_hash{v.hash}, v);
+  std::erase_if(out, [this](victim& v) { return index_->mark(key_hash{v.hash}, v) != ec::ok; });
   return out;
 }
 
@@ -259,7 +258,7 @@ void index_shard::note_uses(std::uint32_t victims) {
     std::erase_if(uses_read_, [this](const auto& read) { return !env_->tables->find(read.first); });
   for (const auto& [session, table] : tables)
     for (auto slot : table->uses_since(uses_read_[session], most)) {
-      if (slot >= env_->pool->descriptors().slots())
+      if (!env_->pool->descriptors().contains(slot))
         continue;
       auto d = env_->pool->descriptors().read(slot);
       if (d && d->state == cxl::page_state::committed && shard_of(d->hash, env_->shards) == number_)
@@ -284,7 +283,8 @@ void index_shard::condemn(const std::vector<victim>& entries) {
 
 void index_shard::forget_condemned(std::vector<victim> victims) {
   // A share of the pool at most: a worker that lies about its checksums must not use it up.
-  bool room = condemned_pages_ + victims.size() <= index_->capacity() / bounds::condemned_share;
+  bool room =
+    condemned_pages_ + victims.size() <= env_->pool->data_bytes() / env_->pool->slot_bytes() / bounds::condemned_share;
   auto marked = victims;
   forget(std::move(victims), room ? page_state::quarantined : page_state::free, forget_for::damage,
          [this, room, marked](const std::vector<ec>& outcome) {

@@ -50,7 +50,7 @@ private:
   // Takes note of what workers used without a message.
   void note_uses(std::uint32_t victims);
   // Marks them all, or none where one is pinned: a region that cannot become empty is not to lose its entries.
-  std::vector<victim> mark_all(const std::vector<victim>& entries, std::uint32_t& pinned);
+  std::vector<victim> mark_these(const evict_entries& request, std::uint32_t& pinned);
   void condemn(const std::vector<victim>& entries);
   // Forgets condemned entries that nobody has pinned: their pages go to quarantine.
   void forget_condemned(std::vector<victim> victims);

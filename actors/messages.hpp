@@ -5,6 +5,7 @@
 #include <caf/actor_addr.hpp>
 #include <caf/allowed_unsafe_message_type.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -12,9 +13,11 @@
 
 #include "actors/index.hpp"
 #include "actors/page_table.hpp"
+#include "base/device_spec.hpp"
 #include "base/error.hpp"
 #include "base/types.hpp"
 #include "base/uuid.hpp"
+#include "cxl/member.hpp"
 #include "metrics/metrics.hpp"
 #include "net/protocol.hpp"
 #include "storage/metadata_store.hpp"
@@ -150,6 +153,46 @@ struct drain_slice {
 // Takes storage for a part of a region and makes its pages present.
 struct prepare_pages {
   std::uint64_t offset = 0, length = 0;
+  std::uint32_t device = 0;
+};
+
+// Makes a device ready to be the pool's.
+struct prepare_device {
+  device_spec spec;
+};
+struct prepared_device {
+  status done;
+  std::shared_ptr<std::unique_ptr<cxl::member>> device;
+};
+// Has RocksDB remember the pool's devices as they are now.
+struct save_devices {};
+
+// -- to the pool_manager, about devices
+
+enum class device_verb : std::uint8_t {
+  add,     // a device that is drained is used again
+  drain,   // no new page there, and what is there goes as soon as nobody holds it
+  remove,  // a drained one is nobody's from here on
+};
+struct change_device {
+  device_verb verb;
+  device_spec spec;
+};
+struct device_changed {
+  status done;
+};
+struct ask_devices {};
+struct device_status {
+  std::uint32_t index = 0;
+  std::string path, kind;
+  uuid id;
+  bool draining = false;
+  std::uint64_t bytes = 0;
+  std::uint64_t unassigned_bytes = 0;
+  state_counts used;  // bytes, by state
+};
+struct device_list {
+  std::vector<device_status> devices;
 };
 
 // -- to an index_shard
@@ -213,9 +256,10 @@ struct condemn_entries {
 struct forget_condemned_again {
   bool dummy = false;
 };
-// Evicts these entries where they still are at this page.
+// Evicts these entries where they still are at this page. `whole`: only if all of them may go.
 struct evict_entries {
   std::vector<victim> entries;
+  bool whole = true;
 };
 // Answers to both, after the pages are free: how many went, how many are pinned.
 struct evicted {
@@ -415,6 +459,13 @@ MARU_LOCAL(ask_page_states)
 MARU_LOCAL(page_states)
 MARU_LOCAL(tick)
 MARU_LOCAL(prepare_pages)
+MARU_LOCAL(prepare_device)
+MARU_LOCAL(prepared_device)
+MARU_LOCAL(save_devices)
+MARU_LOCAL(change_device)
+MARU_LOCAL(device_changed)
+MARU_LOCAL(ask_devices)
+MARU_LOCAL(device_list)
 MARU_LOCAL(shard_lookup)
 MARU_LOCAL(shard_exists)
 MARU_LOCAL(shard_remove)

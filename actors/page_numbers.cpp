@@ -75,29 +75,36 @@ std::vector<std::uint64_t> page_table::page_sizes() const {
   return {sizes.begin(), sizes.end()};
 }
 
+std::uint64_t page_table::device_bytes() const {
+  std::uint64_t sum = 0;
+  for (const auto& [device, space] : spaces_)
+    sum += space.device_bytes();
+  return sum;
+}
+
+state_counts page_table::bytes_of(std::uint32_t device, std::uint64_t& unassigned) const {
+  state_counts sum;
+  for (const auto& [id, r] : regions_)
+    if (r.row.device == device)
+      add(sum, r.counts, r.row.page_bytes);
+  auto space = spaces_.find(device);
+  unassigned = space == spaces_.end() ? 0 : space->second.free_bytes();
+  return sum;
+}
+
 std::uint64_t page_table::unassigned_bytes() const {
   std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < extent_used_.size(); ++i)
-    if (!extent_used_[i])
-      sum += extent_length(i);
+  for (const auto& [device, space] : spaces_)
+    sum += space.free_bytes();
   return sum;
 }
 
 std::uint64_t page_table::capacity(std::uint64_t page_bytes) const {
-  auto n = counts(page_bytes).total();
-  auto per_region = std::max<std::uint64_t>(1, extents_for(page_bytes));
-  std::uint64_t run = 0, run_bytes = 0;
-  for (std::size_t i = 0; i < extent_used_.size(); ++i) {
-    if (extent_used_[i]) {
-      run = run_bytes = 0;
-      continue;
-    }
-    run_bytes += extent_length(i);
-    if (++run == per_region) {
-      n += run_bytes / page_bytes;
-      run = run_bytes = 0;
-    }
-  }
+  std::uint64_t n = 0;
+  for (const auto& [id, r] : regions_)
+    n += r.row.page_bytes == page_bytes && !closed(r.row.device) ? r.counts.total() : 0;
+  for (const auto& [device, space] : spaces_)
+    n += closed(device) ? 0 : space.room_for(page_bytes);
   return n;
 }
 
@@ -120,28 +127,38 @@ std::uint64_t page_table::largest_free_run() {
     auto next = std::next(at);
     scan_ = {next == regions_.end() ? region_id{} : next->first, 0, 0, 0};
   }
-  std::uint64_t best = 0, run = 0;
-  for (std::size_t i = 0; i < extent_used_.size(); ++i) {
-    run = extent_used_[i] ? 0 : run + extent_length(i);
-    best = std::max(best, run);
-  }
+  std::uint64_t best = 0;
+  for (const auto& [device, space] : spaces_)
+    best = std::max(best, space.longest_run());
   for (const auto& [id, r] : regions_)
     best = std::max(best, r.longest_free);
   return best;
 }
 
 std::vector<region_id> page_table::cheapest_window(std::uint64_t page_bytes, const std::set<region_id>& but) const {
-  // The region over each extent.
-  std::vector<const region*> owner(extent_used_.size(), nullptr);
-  for (const auto& [id, r] : regions_)
-    for (std::size_t i = 0; i < extents_for(r.row.length); ++i)
-      owner[r.row.offset / extent_bytes_ + i] = &r;
-  auto wanted = extents_for(page_bytes);
   std::vector<region_id> best;
   auto best_cost = UINT64_MAX;
+  for (const auto& [device, space] : spaces_)
+    if (!closed(device))
+      if (auto window = cheapest_window_on(device, page_bytes, but, best_cost); !window.empty())
+        best = std::move(window);
+  return best;
+}
+
+// Empty where none costs less than `best_cost`, which is then what it was.
+std::vector<region_id> page_table::cheapest_window_on(std::uint32_t device, std::uint64_t page_bytes,
+                                                      const std::set<region_id>& but, std::uint64_t& best_cost) const {
+  const auto& space = spaces_.at(device);
+  // The region over each extent.
+  std::vector<const region*> owner(space.extents(), nullptr);
+  for (const auto& [id, r] : regions_)
+    for (std::size_t i = 0; r.row.device == device && i < space.extents_for(r.row.length); ++i)
+      owner[space.first_of(r.row) + i] = &r;
+  auto wanted = space.extents_for(page_bytes);
+  std::vector<region_id> best;
   for (std::size_t first = 0; first + wanted <= owner.size(); ++first) {
     std::set<const region*> window;
-    bool usable = (wanted - 1) * extent_bytes_ + extent_length(first + wanted - 1) >= page_bytes;
+    bool usable = space.length_of(first, wanted) >= page_bytes;
     std::uint64_t cost = 0;
     for (std::size_t i = first; usable && i < first + wanted; ++i) {
       auto* r = owner[i];

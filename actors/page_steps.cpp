@@ -50,7 +50,7 @@ std::uint32_t page_table::end_of_storage(const region& r, std::uint32_t begin, s
 }
 
 std::uint32_t page_table::step_pages(const region& r) const {
-  auto bytes = std::min<std::uint64_t>(extent_bytes_, bounds::open_step_max);
+  auto bytes = std::min<std::uint64_t>(spaces_.at(r.row.device).extent_bytes(), bounds::open_step_max);
   return static_cast<std::uint32_t>(std::max<std::uint64_t>(1, bytes / r.row.page_bytes));
 }
 
@@ -72,8 +72,8 @@ std::optional<page_table::step> page_table::next_step(region_id id, page_part pa
       continue;
     auto count = std::min(step_pages(*r), pages.end - pages.opened);
     auto own = i == 0 && r->assigned ? page_part::assigned : page_part::nobodys;
-    return step{
-      id, own, pages.opened, count, r->row.offset + pages.opened * r->row.page_bytes, count * r->row.page_bytes};
+    auto offset = r->row.offset + pages.opened * r->row.page_bytes;
+    return step{id, own, pages.opened, count, offset, count * r->row.page_bytes, r->row.device};
   }
   return std::nullopt;
 }

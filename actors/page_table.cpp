@@ -15,48 +15,45 @@ std::uint64_t& state_counts::of(page_state state) {
   return quarantined;
 }
 
-page_table::page_table(std::uint64_t device_bytes, std::uint64_t extent_bytes)
-    : device_bytes_(device_bytes),
-      extent_bytes_(extent_bytes),
-      extent_used_((device_bytes + extent_bytes - 1) / extent_bytes, false) {}
+void page_table::add_device(std::uint32_t device, std::uint64_t bytes, std::uint64_t extent_bytes) {
+  spaces_.try_emplace(device, bytes, extent_bytes);
+}
 
-std::size_t page_table::extents_for(std::uint64_t bytes) const { return (bytes + extent_bytes_ - 1) / extent_bytes_; }
+void page_table::remove_device(std::uint32_t device) {
+  spaces_.erase(device);
+  closed_.erase(device);
+}
 
-std::uint64_t page_table::extent_length(std::size_t i) const {
-  return std::min(extent_bytes_, device_bytes_ - i * extent_bytes_);
+void page_table::set_closed(std::uint32_t device, bool closed) {
+  if (closed)
+    closed_.insert(device);
+  else
+    closed_.erase(device);
+  for (auto& [id, r] : regions_)
+    if (r.row.device == device)
+      set_draining(id, closed);
 }
 
 std::optional<page_table::place> page_table::find_place(std::uint64_t bytes) const {
-  auto wanted = extents_for(bytes);
-  std::size_t run = 0;
-  for (std::size_t i = 0; i < extent_used_.size(); ++i) {
-    run = extent_used_[i] ? 0 : run + 1;
-    if (run < wanted)
-      continue;
-    auto first = i + 1 - wanted;
-    auto length = (wanted - 1) * extent_bytes_ + extent_length(i);
-    if (length >= bytes)  // the device's last extent may be too short
-      return place{first * extent_bytes_, length};
-  }
+  for (const auto& [device, space] : spaces_)
+    if (!closed(device))
+      if (auto run = space.find_run(bytes))
+        return place{run->offset, run->length, device};
   return std::nullopt;
 }
 
 status page_table::add_region(const cxl::region_row& row) {
-  auto first = row.offset / extent_bytes_;
-  auto n = extents_for(row.length);
-  auto bad = row.page_bytes == 0 || row.length < row.page_bytes || row.offset % extent_bytes_ != 0
-             || row.length > device_bytes_ || row.offset > device_bytes_ - row.length || regions_.contains(row.id);
-  for (std::size_t i = first; !bad && i < first + n; ++i)
-    bad = extent_used_[i];
-  if (bad)
+  auto space = spaces_.find(row.device);
+  if (row.page_bytes == 0 || row.length < row.page_bytes || regions_.contains(row.id) || space == spaces_.end()
+      || !space->second.take(row))
     return {ec::invalid,
             "failed to add region " + std::to_string(value_of(row.id)) + ": its place is taken or not there"};
-  std::fill_n(extent_used_.begin() + static_cast<std::ptrdiff_t>(first), n, true);
   auto& r = regions_[row.id];
   r.row = row;
   r.states.assign(row.page_count(), page_state::free);
   r.stretches[1].end = row.page_count();
   r.counts.free = row.page_count();
+  r.draining = closed(row.device);
   return {};
 }
 
@@ -86,8 +83,7 @@ status page_table::remove_region(region_id id) {
   auto* r = find_region(id);
   if (!r || r->opening || r->counts.free != r->counts.total())
     return {ec::invalid, "failed to remove region " + std::to_string(value_of(id)) + ": it is in use"};
-  auto first = r->row.offset / extent_bytes_;
-  std::fill_n(extent_used_.begin() + static_cast<std::ptrdiff_t>(first), extents_for(r->row.length), false);
+  spaces_.at(r->row.device).give_back(r->row);
   nobodys_[r->row.page_bytes].erase(id);
   assigned_[r->row.page_bytes].erase(id);
   regions_.erase(id);

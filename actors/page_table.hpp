@@ -1,12 +1,11 @@
 // Which page is in which state, where regions lie on the device, and which pages a grant gets.
 //
-// Operation: the device is cut into extents of equal size (the last may be short); a region is a run of extents given to
-// one page size. The first pages of a region may be assigned to one session, the others are nobody's. A region begins
+// Operation: each device is cut into extents (extent_space); a region is a run of extents given to one page size. The first pages of a region may be assigned to one session, the others are nobody's. A region begins
 // closed and is opened for grants step by step, each part of it on its own, so that storage follows the demand. Pages are
 // granted from the lowest region that has a free one, so that others empty out and can change their page size.
 // Concurrency: none; owned by the pool_manager. It holds no bytes of the pool and does no I/O: the actor writes what is
 // decided here to descriptors and region table.
-// Limits: one device; a region's page states are made as a whole, a byte each.
+// Limits: a region's page states are made as a whole, a byte each.
 #pragma once
 
 #include <array>
@@ -18,6 +17,7 @@
 #include <span>
 #include <vector>
 
+#include "actors/extent_space.hpp"
 #include "actors/page_uses.hpp"
 #include "base/error.hpp"
 #include "base/types.hpp"
@@ -39,12 +39,26 @@ enum class page_part : std::uint8_t { assigned, nobodys, all };
 
 class page_table {
 public:
-  page_table(std::uint64_t device_bytes, std::uint64_t extent_bytes);
+  page_table() = default;
+  // Of one device, number 0.
+  page_table(std::uint64_t device_bytes, std::uint64_t extent_bytes) { add_device(0, device_bytes, extent_bytes); }
+
+  // -- devices
+  // REQUIRES: there is none of this number.
+  void add_device(std::uint32_t device, std::uint64_t bytes, std::uint64_t extent_bytes);
+  // REQUIRES: no region lies there.
+  void remove_device(std::uint32_t device);
+  // No new region lies there while it is closed, and none of its regions gives pages out; and takes that back.
+  void set_closed(std::uint32_t device, bool closed);
+  bool closed(std::uint32_t device) const { return closed_.contains(device); }
+  // States of its pages, in bytes; those of no region are `unassigned`.
+  state_counts bytes_of(std::uint32_t device, std::uint64_t& unassigned) const;
 
   // -- regions
   // Where a new region of at least so many bytes would lie; empty when no run of free extents is long enough.
   struct place {
     std::uint64_t offset = 0, length = 0;
+    std::uint32_t device = 0;
   };
   std::optional<place> find_place(std::uint64_t bytes) const;
   // Takes the place of a region that exists (recovery) or was just written. Its pages are nobody's, and free but not
@@ -76,7 +90,8 @@ public:
     region_id region = region_id::none;
     page_part part = page_part::nobodys;
     std::uint32_t first = 0, count = 0;
-    std::uint64_t offset = 0, length = 0;  // on the device
+    std::uint64_t offset = 0, length = 0;  // on the device:
+    std::uint32_t device = 0;
   };
   // Of this region; empty where all of `part` is open, another step is under way, or it is drained.
   std::optional<step> next_step(region_id id, page_part part) const;
@@ -119,12 +134,12 @@ public:
   state_counts bytes() const;
   std::vector<std::uint64_t> page_sizes() const;
   std::uint64_t unassigned_bytes() const;
-  // Most pages of this size that the device can hold: its own and what is unassigned.
+  // Most pages of this size that the devices can hold: its own and what is unassigned.
   std::uint64_t capacity(std::uint64_t page_bytes) const;
   // Bytes of the longest run that could be given out as one piece: unassigned extents or free pages of one region.
   // Looks at bounds::run_scan_pages pages a call, in turn: of a pool with more it tells what was so some calls ago.
   std::uint64_t largest_free_run();
-  std::uint64_t device_bytes() const { return device_bytes_; }
+  std::uint64_t device_bytes() const;
 
 private:
   // A run of a region's pages that is opened on its own.
@@ -158,11 +173,11 @@ private:
   std::uint32_t step_pages(const region& r) const;
   std::uint32_t end_of_storage(const region& r, std::uint32_t begin, std::uint32_t end,
                                const storage_taker& take) const;
-  std::size_t extents_for(std::uint64_t bytes) const;
-  std::uint64_t extent_length(std::size_t i) const;
+  std::vector<region_id> cheapest_window_on(std::uint32_t device, std::uint64_t page_bytes,
+                                            const std::set<region_id>& but, std::uint64_t& cost) const;
 
-  std::uint64_t device_bytes_, extent_bytes_;
-  std::vector<bool> extent_used_;
+  std::map<std::uint32_t, extent_space> spaces_;
+  std::set<std::uint32_t> closed_;
   std::map<region_id, region> regions_;
   struct {
     region_id region{};

@@ -24,7 +24,7 @@ ec find_damage(const environment& env, const victim& entry) {
     return ec::missing;
   if (before->checksum == 0)
     return ec::exists;
-  auto& device = env.pool->data_device();
+  auto& device = env.pool->data_device(row->device);
   auto at = row->offset + value_of(entry.where.page.page) * row->page_bytes;
   auto begin = align_down(at, device.align());
   auto memory =

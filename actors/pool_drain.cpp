@@ -59,7 +59,7 @@ void pool_manager::continue_drain() {
       send(this, drain_slice{});
     return;
   }
-  std::vector<evict_entries> parts(shards_.size());
+  std::vector<evict_entries> parts(shards_.size(), {{}, d.for_page_bytes != 0});
   for (const auto& v : victims)
     parts[shard_of(v.hash, shards_.size())].entries.push_back(v);
   for (std::size_t i = 0; i < parts.size(); ++i)
@@ -68,7 +68,7 @@ void pool_manager::continue_drain() {
     if (parts[i].entries.empty())
       continue;
     auto finish = [this](bool failed) {
-      drain_->failed |= failed;
+      drain_->failed |= failed && drain_->for_page_bytes != 0;  // a device goes on with what nobody holds
       if (--drain_->open_requests == 0)
         continue_drain();
     };
@@ -81,12 +81,14 @@ void pool_manager::end_drain() {
   auto d = std::move(*drain_);
   drain_.reset();
   for (auto id : d.regions) {
-    if (!remove_region(id)) {
-      table_->set_draining(id, false);
-      stuck_.insert(id);  // pinned, or a put under way: another region may do
-    }
+    const auto* row = table_->find(id);
+    if (!row || remove_region(id) || table_->closed(row->device))
+      continue;
+    table_->set_draining(id, false);
+    stuck_.insert(id);  // pinned, or a put under way: another region may do
   }
-  supply(d.for_page_bytes);
+  if (d.for_page_bytes != 0)
+    supply(d.for_page_bytes);
 }
 
 }  // namespace maru::actors

@@ -24,7 +24,8 @@ pool_manager::pool_manager(caf::actor_config& cfg, environment_ptr env, std::sha
       preparer_(std::move(preparer)),
       grace_(grace),
       held_(std::move(held)),
-      rows_held_(grace && env_->pool->damaged_rows() > 0) {
+      rows_held_(grace && env_->pool->damaged_rows() > 0),
+      index_slots_max_(index::growth_max * (env_->pool->data_bytes() / env_->pool->slot_bytes())) {
   harden(this, env_, "pool_manager");
 }
 
@@ -69,6 +70,8 @@ pool_manager::behavior_type pool_manager::make_behavior() {
       }
       return out;
     },
+    [this](const change_device& m) { return change(m); },
+    [this](const ask_devices&) { return devices(); },
     [this](const drain_slice&) { continue_drain(); },
     [this](const tick&) { on_tick(); },
   };
@@ -221,7 +224,8 @@ void pool_manager::expire_waiting(size_class& c) {
 
 recall pool_manager::ask_back(const ask_recall& request) {
   askers_[request.session] = clock().now();
-  return {starving() && classes_.contains(request.page_bytes) ? request.unused : 0};
+  bool wanted = (starving() && classes_.contains(request.page_bytes)) || holds_closed_pages(request.session);
+  return {wanted ? request.unused : 0};
 }
 
 // -- states
@@ -273,6 +277,7 @@ void pool_manager::on_tick() {
     if (!c.waiting.empty())
       supply(page_bytes);
   }
+  empty_devices();
   if (++ticks_ % 10 != 0)
     return;
   std::erase_if(askers_, [now = clock().now()](const auto& a) { return now - a.second > bounds::lease; });
@@ -283,7 +288,7 @@ void pool_manager::export_metrics() {
   auto s = status_now();
   auto unassigned = s.unassigned_bytes;
   env_->metrics->pages({s.pages.free, s.pages.granted, s.pages.committed, s.pages.evicting, s.pages.quarantined,
-                        unassigned / env_->pool->super().slot_bytes});
+                        unassigned / env_->pool->slot_bytes()});
   env_->metrics->pool_bytes(
     {s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined, unassigned});
   env_->metrics->largest_free_run(table_->largest_free_run());

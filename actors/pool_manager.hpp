@@ -48,9 +48,9 @@ private:
     bool in_demand = false;      // somebody wanted more than the regions that it was shown
     std::deque<waiting_grant> waiting;
   };
-  // Regions that are being emptied to become another page size.
+  // Regions that are being emptied to become another page size, or since their device is.
   struct drain_round {
-    std::uint64_t for_page_bytes = 0;
+    std::uint64_t for_page_bytes = 0;  // 0: for their device
     std::vector<region_id> regions;
     std::size_t region = 0;  // the next page to look at: of which of them,
     std::uint32_t page = 0;  // and which there
@@ -95,6 +95,18 @@ private:
   session_usage usage(session_id session) const;
   committed_bytes committed_by_session() const;
 
+  // devices
+  caf::typed_response_promise<device_changed> change(const change_device& m);
+  void add(const device_spec& spec, caf::typed_response_promise<device_changed> promise);
+  void adopt(std::unique_ptr<cxl::member> device, caf::typed_response_promise<device_changed> promise);
+  void set_draining(cxl::member& m, bool draining, caf::typed_response_promise<device_changed> promise);
+  void remove(cxl::member& m, caf::typed_response_promise<device_changed> promise);
+  void save(std::function<void(ec)> then);
+  void tell_workers();
+  void empty_devices();
+  bool holds_closed_pages(session_id session) const;
+  device_list devices() const;
+
   // draining
   void begin_drain(std::uint64_t page_bytes);
   void continue_drain();
@@ -121,6 +133,9 @@ private:
   bool rows_held_;  // a region's row was damaged: who mapped that region before the restart may still use its bytes
   std::map<std::uint64_t, size_class> classes_;
   std::optional<drain_round> drain_;
+  bool changing_devices_ = false;  // one change at a time
+  std::uint64_t device_changes_ = 0;
+  const std::uint64_t index_slots_max_;  // that the shards have room for
   // Sessions and when they last asked for something: a small pool is shared fairly among them.
   std::unordered_map<session_id, caf::actor_clock::time_point> askers_;
   unsigned ticks_ = 0;

@@ -47,7 +47,7 @@ bool pool_manager::grow(std::uint64_t page_bytes) {
 }
 
 std::optional<cxl::region_row> pool_manager::make_region(const page_table::place& place, std::uint64_t page_bytes) {
-  auto row = env_->pool->add_region(place.offset, place.length, page_bytes);
+  auto row = env_->pool->add_region(place.offset, place.length, page_bytes, place.device);
   if (!row) {
     log::error("no_region", "{}", to_string(row.error()));
     no_space_ = true;
@@ -86,7 +86,7 @@ bool pool_manager::open_step(const std::optional<page_table::step>& step, bool f
     end_step(step, code);
     supply(page_bytes);
   };
-  request(preparer_, caf::infinite, prepare_pages{step->offset, step->length})
+  request(preparer_, caf::infinite, prepare_pages{step->offset, step->length, step->device})
     .then([finish](const outcome& d) { finish(d.code); }, [finish](const caf::error&) { finish(ec::stopping); });
   return true;
 }

@@ -29,11 +29,15 @@ public:
   recovery(const environment& env, bool store_knows_pool) : env_(env), store_knows_pool_(store_knows_pool) {}
 
   result<recovered_state> run() {
-    const auto& super = env_.pool->super();
-    out_.table = std::make_shared<page_table>(super.data_bytes, super.extent_bytes);
+    out_.table = std::make_shared<page_table>();
+    for (const auto& m : env_.pool->members()) {
+      out_.table->add_device(m->index(), m->super().data_bytes, m->super().extent_bytes);
+      out_.table->set_closed(m->index(), m->draining);
+    }
+    auto slots = env_.pool->data_bytes() / env_.pool->slot_bytes();
     out_.keyless.resize(env_.shards);
     for (std::size_t i = 0; i < env_.shards; ++i)
-      out_.shards.push_back(std::make_shared<index>(super.data_bytes / super.slot_bytes, env_.options.eviction));
+      out_.shards.push_back(std::make_shared<index>(slots * index::growth_max, env_.options.eviction, slots));
     publish_shards();
     if (auto added = add_regions(); !added)
       return added.error();
@@ -51,8 +55,8 @@ public:
     kill_point(kill_at::after_repairs);
     // What has no page in use may have no storage: it is opened when grants need it, or given back.
     for (const auto& row : out_.table->rows())
-      out_.table->open_used(row.id, [this](std::uint64_t offset, std::uint64_t length) {
-        return bool{env_.pool->data_device().reserve(offset, length)};
+      out_.table->open_used(row.id, [this, device = row.device](std::uint64_t offset, std::uint64_t length) {
+        return bool{env_.pool->data_device(device).reserve(offset, length)};
       });
     for (auto& [id, s] : sessions_)
       out_.sessions.push_back(std::move(s));
@@ -66,10 +70,9 @@ private:
 
   // Readers of before find the index closed until this marud serves; what they hold is in their tables.
   void publish_shards() {
-    const auto& readers = env_.pool->index_for_readers();
-    cxl::index_writer::clear(readers, env_.shards);
+    env_.pool->clear_indexes(env_.shards);
     for (auto& shard : out_.shards)
-      shard->publish_to(cxl::index_writer{readers, env_.shards});
+      shard->publish_to(env_.pool->indexes(), env_.shards);
   }
 
   status add_regions() {

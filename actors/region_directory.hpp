@@ -34,7 +34,7 @@ public:
     auto row = find(page.region);
     if (!row || value_of(page.page) >= row->page_count())
       return std::nullopt;
-    return (row->offset + value_of(page.page) * row->page_bytes) / slot_bytes;
+    return cxl::slot_of(*row, page.page, slot_bytes);
   }
 
 private:

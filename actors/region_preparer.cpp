@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "actors/pool_facts.hpp"
 #include "actors/pool_manager.hpp"
 #include "base/bounds.hpp"
 #include "base/size.hpp"
@@ -30,7 +31,7 @@ region_preparer::behavior_type region_preparer::make_behavior() {
     [this](const prepare_pages& m) {
       if (env_->options.prefault == "start")
         return outcome{};  // all of it is there
-      auto& device = env_->pool->data_device();
+      auto& device = env_->pool->data_device(m.device);
       auto first = align_down(m.offset, device.align());  // pages need not be as large as what the device gives out
       auto length = m.offset + m.length - first;
       if (auto taken = device.reserve(first, length); !taken) {
@@ -40,6 +41,28 @@ region_preparer::behavior_type region_preparer::make_behavior() {
       if (env_->options.prefault == "background")
         make_present(device, first, length);
       return outcome{};
+    },
+    [this](const prepare_device& m) {
+      auto prepared = env_->pool->prepare_device(m.spec);
+      if (!prepared)
+        return prepared_device{prepared.error(), nullptr};
+      auto& device = (*prepared)->data();
+      if (env_->durability_host && !device.survives_reboot())
+        return prepared_device{{ec::bad_option, "failed to add device " + device.path()
+                                                  + ": --durability=host needs one "
+                                                    "that outlives a reboot, and it is on "
+                                                  + device.kind()},
+                               nullptr};
+      if (env_->options.prefault == "start")
+        if (auto present = prefault_all(device); !present)
+          return prepared_device{present, nullptr};
+      cxl::index_writer::clear((*prepared)->index_for_readers(), env_->shards);
+      return prepared_device{{}, std::make_shared<std::unique_ptr<cxl::member>>(*std::move(prepared))};
+    },
+    [this](const save_devices&) {
+      storage::write_batch batch;
+      batch.set_pool(pool_record_of(*env_->pool));
+      return outcome{env_->store->write(std::move(batch), true).code()};
     },
   };
 }

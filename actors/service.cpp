@@ -15,9 +15,11 @@
 #include "actors/door.hpp"
 #include "actors/index_shard.hpp"
 #include "actors/pin_ledger.hpp"
+#include "actors/pool_facts.hpp"
 #include "actors/pool_manager.hpp"
 #include "actors/session_files.hpp"
 #include "actors/store_worker.hpp"
+#include "base/device_spec.hpp"
 #include "base/log.hpp"
 #include "base/server_address.hpp"
 #include "base/version.hpp"
@@ -111,6 +113,15 @@ result<net::door_options> door_options_of(const std::shared_ptr<environment>& en
   return out;
 }
 
+// Beside the pool (its real path, however the option spells it), where files may lie there.
+std::string lock_dir_of(const marud_options& o, const cxl::device& device) {
+  if (!o.lock_dir.empty())
+    return std::filesystem::absolute(o.lock_dir);
+  if (!device.holds_metadata())
+    return device.path() + ".locks";
+  return "/dev/shm/maru-" + std::filesystem::path{device.path()}.filename().string() + ".locks";
+}
+
 status make_folder(const std::string& path, unsigned mode, std::optional<gid_t> group = {}) {
   std::error_code failed;
   std::filesystem::create_directories(path, failed);
@@ -187,13 +198,28 @@ status service::open_pool() {
   if (store_knows_pool_) {
     if (auto ok = check_pool_path(o, **record); !ok)
       return ok;
-    known = {(*record)->pool, (*record)->incarnation};
+    known = cxl::known_pool{(*record)->pool, (*record)->incarnation};
+    for (const auto& d : (*record)->devices) {
+      auto spec = parse_device_spec(d.spec);
+      if (!spec)
+        return spec.error();
+      known->more.push_back({d.index, d.device, d.incarnation, *std::move(spec), d.draining});
+    }
   }
   cxl::pool_options options;
   options.path = o.pool;
   options.size = o.pool_size;
   if (options.size == 0 && !std::filesystem::exists(o.pool) && !std::filesystem::exists(o.pool + ".meta"))
     options.size = 256 * bounds::MiB;
+  if (o.numa_node >= 0)
+    options.node = o.numa_node;
+  auto more = parse_device_specs(o.devices);
+  auto without = parse_device_specs(o.without_devices);
+  if (!more || !without)
+    return more ? without.error() : more.error();
+  options.more = *std::move(more);
+  for (const auto& left_out : *without)
+    options.without.push_back(left_out.path);
   options.page_min = o.page_min;
   options.extent_bytes = o.region_size;
   options.mode = o.visibility == "software" ? cxl::coherence::software : cxl::coherence::hardware;
@@ -208,13 +234,16 @@ status service::open_pool() {
   if (!pool)
     return pool.error();
   env_->pool = std::move(*pool);
-  if (env_->durability_host && !env_->pool->data_device().survives_reboot())
-    return {ec::bad_option, "failed to start: --durability=host needs a pool that outlives a reboot, and " + o.pool
-                              + " is on " + env_->pool->data_device().kind()};
-  if (o.prefault == "start")
-    if (auto present = region_preparer::prefault_all(env_->pool->data_device()); !present)
-      return present;
-  env_->lock_dir = env_->pool->data_device().path() + ".locks";  // the real path, however the option spells it
+  for (const auto& m : env_->pool->members()) {
+    auto& device = m->data();
+    if (env_->durability_host && !device.survives_reboot())
+      return {ec::bad_option, "failed to start: --durability=host needs a pool that outlives a reboot, and "
+                                + device.path() + " is on " + device.kind()};
+    if (o.prefault == "start")
+      if (auto present = region_preparer::prefault_all(device); !present)
+        return present;
+  }
+  env_->lock_dir = lock_dir_of(o, env_->pool->data_device());
   env_->metrics->server_epoch(env_->pool->epoch());
   // Workers whom the pool's mode lets in open their lock file here: by its name, so they need not list the folder.
   return make_folder(env_->lock_dir,
@@ -228,7 +257,7 @@ status service::start_actors() {
     return state.error();
   remove_stale_session_files(env_->lock_dir, state->sessions);
   storage::write_batch batch;
-  batch.set_pool({env_->pool->super().pool, env_->pool->super().incarnation, env_->pool->data_device().path()});
+  batch.set_pool(pool_record_of(*env_->pool));
   if (auto written = env_->store->write(std::move(batch), true); !written)
     return written;
 
@@ -288,8 +317,9 @@ status service::publish() {
     if (silent_actor(bounds::answer_max).empty())
       heard_ = std::chrono::steady_clock::now();
   });
-  // Workers that come back may read by themselves from here on; those of before know another epoch.
-  cxl::index_writer::open(env_->pool->index_for_readers(), env_->pool->epoch(), env_->index_nonce);
+  // Workers that come back may read by themselves from here on; those of before know another word.
+  *env_->index_word = index_word_of(env_->pool->epoch(), 0);
+  env_->pool->open_indexes(*env_->index_word, env_->index_nonce);
   // Last: whoever comes in finds a marud that stays.
   bool asks_for_token = env_->tokens->asked();  // from then on it is the door's
   auto doors = net::doors::open(*std::move(options));

@@ -296,7 +296,7 @@ session::promise<net::renew_reply> session::renew(const net::renew_request& m) {
   enter(state_);
   auto p = make_response_promise<net::renew_reply>();
   auto finish = [this, p, since](std::uint32_t count) mutable {
-    p.deliver(net::renew_reply{0, env_->options.lease_ms, count});
+    p.deliver(net::renew_reply{0, env_->options.lease_ms, count, env_->index_word->load()});
     finished(metrics::op::renew, metrics::answer::ok, 1, since);
   };
   ask_recall ask{record_.id, record_.page_bytes, static_cast<std::uint32_t>(granted_.size())};

@@ -1,16 +1,9 @@
 // The regions of a session: where any region lies, which ones the session is shown, and what it uses.
 #include "actors/session_scatter.hpp"
+#include "actors/wire_rows.hpp"
 #include "base/kill_point.hpp"
 
 namespace maru::actors {
-
-namespace {
-
-net::region_row to_net(const cxl::region_row& r) {
-  return {value_of(r.id), r.device, r.offset, r.length, r.page_bytes};
-}
-
-}  // namespace
 
 session::promise<net::regions_reply> session::regions(const net::regions_request& m) {
   auto code = m.ids.empty() || m.ids.size() > bounds::batch_items_max ? ec::invalid : admit(0, 0);
@@ -19,9 +12,13 @@ session::promise<net::regions_reply> session::regions(const net::regions_request
   auto since = clock_type::now();
   auto p = make_response_promise<net::regions_reply>();
   auto finish = [this, p, since, n = m.ids.size()](ec whole, const std::vector<cxl::region_row>& rows) mutable {
-    net::regions_reply reply{static_cast<std::uint8_t>(whole), {}};
-    for (const auto& r : rows)
+    net::regions_reply reply{static_cast<std::uint8_t>(whole), {}, {}};
+    std::set<std::uint32_t> devices;
+    for (const auto& r : rows) {
       reply.rows.push_back(to_net(r));
+      if (const auto* device = env_->pool->find_member(r.device); device && devices.insert(r.device).second)
+        reply.devices.push_back(to_net(*device));
+    }
     p.deliver(std::move(reply));
     finished(metrics::op::regions, metrics::answer_of(whole), n, since);
   };
@@ -42,12 +39,14 @@ session::promise<net::show_region_reply> session::show(const net::show_region_re
   auto since = clock_type::now();
   auto p = make_response_promise<net::show_region_reply>();
   auto finish = [this, p, since](ec whole, const region_share& share) mutable {
-    net::show_region_reply reply{static_cast<std::uint8_t>(whole), {}, share.pages, share.shared};
+    net::show_region_reply reply{static_cast<std::uint8_t>(whole), {}, {}, share.pages, share.shared};
     auto row = env_->regions->find(share.region);
-    if (row)
+    if (const auto* device = row ? env_->pool->find_member(row->device) : nullptr) {
       reply.row = to_net(*row);
-    else if (whole == ec::ok)
+      reply.device = to_net(*device);
+    } else if (whole == ec::ok) {
       reply.code = static_cast<std::uint8_t>(ec::gone);  // another page size needed its place
+    }
     auto answer = metrics::answer_of(static_cast<ec>(reply.code));
     p.deliver(std::move(reply));
     finished(metrics::op::show_region, answer, 1, since);

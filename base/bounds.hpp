@@ -38,6 +38,7 @@ inline constexpr std::size_t layout_align = 2 * MiB;
 inline constexpr std::size_t regions_per_pool = 64;  // a region is this fraction of the pool, see cxl/layout.hpp
 inline constexpr std::uint32_t region_id_max = 0x7fffffff;
 inline constexpr std::size_t open_step_max = 64 * MiB;  // of a region at a time: 55 ms on tmpfs
+inline constexpr std::uint32_t devices_max = 16;        // of a pool at the same time
 inline constexpr std::size_t page_sizes_max = 16;       // different page sizes in use at the same time
 
 // Actors

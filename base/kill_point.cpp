@@ -13,10 +13,11 @@ namespace maru {
 namespace {
 
 constexpr std::array<std::string_view, static_cast<std::size_t>(kill_at::last_) + 1> names = {
-  "region_chosen", "region_recorded", "after_grant",    "after_descriptors",   "after_record",         "before_insert",
-  "inside_bucket", "before_reply",    "after_announce", "after_mark_evicting", "after_record_deleted", "after_free",
-  "pin_named",     "pin_checked",     "resume_grants",  "resume_reply",        "between_superblocks",  "recovery_entry",
-  "recovery_page", "before_repairs",  "after_repairs",
+  "region_chosen",        "region_recorded", "after_grant",      "after_descriptors",   "after_record",
+  "before_insert",        "inside_bucket",   "before_reply",     "after_announce",      "after_mark_evicting",
+  "after_record_deleted", "after_free",      "pin_named",        "pin_checked",         "resume_grants",
+  "resume_reply",         "device_adopted",  "device_forgotten", "between_superblocks", "recovery_entry",
+  "recovery_page",        "before_repairs",  "after_repairs",
 };
 
 kill_at armed_point;

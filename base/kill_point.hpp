@@ -36,6 +36,9 @@ enum class kill_at : std::uint8_t {
   // a session that comes back
   resume_grants,  // its grants are settled, its pins are not
   resume_reply,   // all is settled, the reply is not sent
+  // a change of devices
+  device_adopted,    // a new one says that it is the pool's, RocksDB does not know it
+  device_forgotten,  // RocksDB knows one no more that says it is the pool's
   // a start
   between_superblocks,  // one copy has the next epoch (or generation), the other one does not
   recovery_entry,       // on each entry read

@@ -1,4 +1,5 @@
 #include "base/option_kinds.hpp"
+#include "base/device_spec.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -67,6 +68,16 @@ row path(const char* group, string name, string options::*field, const char* env
   auto out = path(group, std::move(name), field, true, std::move(help));
   out.environment = environment;
   return out;
+}
+
+row devices(const char* group, string name, string options::*field, string help) {
+  auto set = [=](options& o, string_view text) -> std::optional<string> {
+    if (!parse_device_specs(text))
+      return "PATH[,size=SIZE][,node=N], several with semicolons between them";
+    o.*field = text;
+    return std::nullopt;
+  };
+  return {group, std::move(name), "DEVICES", std::move(help), [=](const options& o) { return o.*field; }, set};
 }
 
 row names(const char* group, string name, string options::*field, bool several, string help) {

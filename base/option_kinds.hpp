@@ -62,6 +62,8 @@ row choice(const char* group, string name, string options::*field, std::vector<s
 row path(const char* group, string name, string options::*field, bool may_be_empty, string help);
 // May be empty; `environment` sets it too.
 row path(const char* group, string name, string options::*field, const char* environment, string help);
+// Device specs with semicolons between them. May be empty.
+row devices(const char* group, string name, string options::*field, string help);
 // Names or numbers of users or groups: one, or several with commas between them. May be empty.
 row names(const char* group, string name, string options::*field, bool several, string help);
 // See parse_server_addresses.

@@ -28,7 +28,18 @@ const std::vector<row>& table() {
   static const std::vector<row> rows = {
     path(pool, "pool", &options::pool, false,
          "File or device that holds the shared chunks; a tmpfs file needs no hardware. "
-         "Metadata and locks lie beside it, as PATH.meta, PATH.lock and PATH.locks"),
+         "Metadata and locks lie beside it, as PATH.meta, PATH.lock and PATH.locks; on Device-DAX and hugetlbfs the "
+         "metadata "
+         "lies on it"),
+    devices(pool, "devices", &options::devices, "Further devices of the pool, made its own where they are blank"),
+    path(pool, "without-devices", &options::without_devices, true,
+         "Paths of further devices that are left out, with semicolons between them: what they hold is given up"),
+    number(pool, "numa-node", &options::numa_node, -1, 1023,
+           "NUMA node that the memory of a pool on tmpfs or hugetlbfs comes from. -1: any"),
+    path(pool, "lock-dir", &options::lock_dir, true,
+         "Folder of the sessions' lock files, which workers open too. Empty: PATH.locks, or /dev/shm/maru-NAME.locks "
+         "where "
+         "the metadata lies on the device"),
     size(pool, "pool-size", &options::pool_size, {layout_align, 1024 * TiB, page_bytes_min, true},
          "Bytes for chunks. 0: as the existing pool has it, 256MiB for a new one"),
     size(pool, "page-min", &options::page_min, {page_bytes_min, page_bytes_max, page_bytes_min, true},
@@ -66,6 +77,10 @@ const std::vector<row>& table() {
     names(doors, "allow-gids", &options::allow_gids, true, "Groups whose members may come through Unix sockets, too"),
     address(doors, "http", &options::http,
             "Where /metrics, /healthz, /readyz and /status are. Port 0 takes a free one"),
+    flag(doors, "other-hosts", &options::other_hosts,
+         "Serve workers of other hosts that map the same memory. Who of them vanishes keeps its pages until it "
+         "resumes, its "
+         "host is booted anew, or 'maructl session end'"),
     flag(doors, "insecure-bind", &options::insecure_bind,
          "Allow listen without TLS beyond loopback: whoever reaches the port is trusted"),
     flag(doors, "insecure-http", &options::insecure_http,

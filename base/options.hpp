@@ -14,6 +14,10 @@ namespace maru {
 struct marud_options {
   // pool
   std::string pool = "/dev/shm/maru/pool";
+  std::string devices;          // further ones, see parse_device_specs
+  std::string without_devices;  // paths with semicolons between them
+  std::int32_t numa_node = -1;  // of the pool's file; -1: wherever the kernel takes it
+  std::string lock_dir;
   std::uint64_t pool_size = 0;  // bytes; 0: an existing pool's size, 256 MiB for a new one
   std::uint64_t page_min = 0;   // bytes; 0: an existing pool's, 64 KiB for a new one
   std::uint64_t region_size = 0;
@@ -45,6 +49,7 @@ struct marud_options {
   std::string token_file;
   std::uint32_t connections_max = 1024;
   std::uint32_t connections_per_peer = 512;
+  bool other_hosts = false;
   // behaviour
   std::uint32_t shards = 0;
   std::int64_t reserve_pages = -1;  // -1: follows the demand

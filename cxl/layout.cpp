@@ -47,7 +47,8 @@ bool makes_sense(const superblock& sb) {
          && sb.slot_bytes % bounds::page_bytes_min == 0 && sb.data_bytes >= sb.slot_bytes
          && sb.data_bytes % sb.slot_bytes == 0 && sb.data_bytes <= INT64_MAX && sb.extent_bytes > 0
          && sb.extent_bytes % bounds::layout_align == 0 && sb.extent_bytes <= INT64_MAX
-         && sb.mode <= coherence::software && sb.highest <= generation_max && sb.device_index < sb.device_count;
+         && sb.mode <= coherence::software && sb.highest <= generation_max && sb.device_index < bounds::devices_max
+         && sb.data_offset % bounds::layout_align == 0 && sb.data_offset <= INT64_MAX;
 }
 
 }  // namespace
@@ -66,7 +67,7 @@ std::array<std::byte, superblock_bytes> encode(const superblock& sb) {
   w.number(static_cast<std::uint32_t>(sb.mode)).number(sb.next_region);
   w.raw(sb.secret.data(), sb.secret.size());
   put(w, sb.boot_id);
-  w.number(sb.epoch).number(sb.highest);
+  w.number(sb.epoch).number(sb.highest).number(sb.data_offset);
   return seal<superblock_bytes>(fields);
 }
 
@@ -92,6 +93,7 @@ std::optional<superblock> decode_superblock(std::span<const std::byte> bytes) {
   sb.boot_id = take_uuid(r);
   sb.epoch = r.number<std::uint64_t>();
   sb.highest = r.number<std::uint64_t>();
+  sb.data_offset = r.number<std::uint64_t>();
   if (!makes_sense(sb))
     return std::nullopt;
   return sb;
@@ -123,6 +125,20 @@ std::optional<region_row> decode_region_row(std::span<const std::byte> bytes, bo
   if (damaged != nullptr)
     *damaged = true;
   return std::nullopt;
+}
+
+std::string objection_to(const region_row& row, const superblock& sb) {
+  if (row.page_bytes < sb.slot_bytes || row.page_bytes > bounds::page_bytes_max
+      || row.page_bytes % bounds::page_bytes_min != 0)
+    return "a page of " + format_size(row.page_bytes) + " is not usable in a pool with pages of at least "
+           + format_size(sb.slot_bytes);
+  if (row.length < row.page_bytes)
+    return "a page of " + format_size(row.page_bytes) + " is larger than the region of " + format_size(row.length);
+  if (row.offset % sb.extent_bytes != 0)
+    return "offset " + std::to_string(row.offset) + " is not a multiple of " + format_size(sb.extent_bytes);
+  if (row.offset > sb.data_bytes || row.length > sb.data_bytes - row.offset)
+    return "it ends past the pool's " + format_size(sb.data_bytes);
+  return {};
 }
 
 std::string_view to_string(page_state state) {

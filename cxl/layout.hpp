@@ -3,8 +3,9 @@
 //   metadata:  [superblock A: 2 MiB block] [superblock B: 2 MiB block] [region table: 2 MiB] [page descriptors] [index]
 //   data:      [region] [region] ...
 //
-// On file-backed pools metadata and data are two files (workers map the data for writing, the metadata for reading only);
-// every number is little-endian. The index is made anew by each start, see shared_index.hpp.
+// Each device of a pool has both. On most of them metadata and data are two files (workers map the data for writing, the
+// metadata for reading only); where that cannot be (device::holds_metadata) the metadata lies in front of the data. Every
+// number is little-endian. The index is made anew by each start, see shared_index.hpp.
 #pragma once
 
 #include <array>
@@ -24,7 +25,7 @@ namespace maru::cxl {
 inline constexpr std::uint64_t layout_magic = 0x4c4f4f505552414dull;      // "MARUPOOL"
 inline constexpr std::uint64_t formatting_magic = 0x544d524f46554d41ull;  // "AMUFORMT": a format that did not finish
 inline constexpr std::uint16_t layout_major = 1;
-inline constexpr std::uint16_t layout_minor = 1;
+inline constexpr std::uint16_t layout_minor = 2;
 
 inline constexpr std::uint64_t superblock_a_offset = 0;
 inline constexpr std::uint64_t superblock_b_offset = bounds::layout_align;
@@ -35,7 +36,7 @@ enum class coherence : std::uint8_t { hardware = 0, software = 1 };
 
 struct superblock {
   std::uint64_t sequence = 0;  // the higher valid one of the two copies wins
-  uuid pool;
+  uuid pool;  // as on its other devices; so are slot_bytes, mode, secret, epoch, next_region and highest
   uuid device;
   uuid incarnation;  // random at format and whenever the contents are known to be lost
   std::uint32_t device_index = 0;
@@ -48,7 +49,8 @@ struct superblock {
   uuid boot_id;             // of the host that served the pool last
   std::uint64_t epoch = 0;  // +1 each time a marud takes the pool over
   std::uint32_t next_region = 1;
-  generation highest = 0;  // no generation ever used is above this (coarse)
+  generation highest = 0;         // no generation ever used is above this (coarse)
+  std::uint64_t data_offset = 0;  // of the data on the device; 0 where metadata is a file of its own
 };
 
 inline constexpr std::size_t superblock_bytes = 256;
@@ -74,6 +76,9 @@ std::array<std::byte, region_row_bytes> encode(const region_row& row);
 // Empty for an all-zero row and for one whose CRC does not fit; `*damaged` tells the second.
 std::optional<region_row> decode_region_row(std::span<const std::byte> bytes, bool* damaged = nullptr);
 
+// Why a device with this superblock cannot have the region; empty where it can.
+std::string objection_to(const region_row& row, const superblock& sb);
+
 enum class page_state : std::uint8_t { free = 0, granted = 1, committed = 2, evicting = 3, quarantined = 4 };
 std::string_view to_string(page_state state);
 
@@ -95,6 +100,17 @@ struct descriptor {
 };
 
 inline constexpr std::size_t descriptor_bytes = 64;
+
+// Number of a page slot in a pool: which one of which device.
+constexpr std::uint64_t slot_number(std::uint32_t device, std::uint64_t on_device) {
+  return std::uint64_t{device} << 32 | on_device;
+}
+constexpr std::uint32_t device_of_slot(std::uint64_t slot) { return static_cast<std::uint32_t>(slot >> 32); }
+constexpr std::uint64_t slot_on_device(std::uint64_t slot) { return slot & UINT32_MAX; }
+// Slot of a page's descriptor. REQUIRES: the page is in the row.
+constexpr std::uint64_t slot_of(const region_row& row, page_index page, std::uint64_t slot_bytes) {
+  return slot_number(row.device, (row.offset + value_of(page) * row.page_bytes) / slot_bytes);
+}
 
 // Smallest region extent for a pool: 1/64 of it, at least max(device align, 2 MiB), a multiple of that.
 std::uint64_t default_extent_bytes(std::uint64_t data_bytes, std::uint64_t device_align);

@@ -1,20 +1,12 @@
 #include "cxl/pool.hpp"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <future>
 #include <system_error>
 #include <utility>
 
-#include "base/kill_point.hpp"
 #include "base/size.hpp"
-#include "cxl/superblock_pair.hpp"
 #include "cxl/visibility.hpp"
 
 namespace maru::cxl {
@@ -22,13 +14,6 @@ namespace maru::cxl {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t data_probe_bytes = 64 * bounds::KiB;  // looked at, at both ends of a data file nobody knows
-
-std::string meta_path(const pool_options& o) { return o.path + ".meta"; }
-std::string lock_path(const pool_options& o) { return o.path + ".lock"; }
-constexpr unsigned owner_only(unsigned mode) { return mode & 0600u; }
-constexpr unsigned for_readers(unsigned mode) { return mode & 0644u; }  // of the metadata: only marud writes it
 
 error refuse(const pool_options& o, ec code, const std::string& cause) {
   return {code, "failed to open pool " + o.path + ": " + cause};
@@ -38,55 +23,12 @@ error unknown(const pool_options& o, const std::string& cause) {
   return refuse(o, ec::unknown_contents, cause + "; --format overwrites it");
 }
 
-// Bytes of a file without mapping it (reading a hole through a mapping would allocate it). Zeros past its end.
-std::vector<std::byte> peek(const std::string& path, std::uint64_t offset, std::size_t size) {
-  std::vector<std::byte> out(size);
-  std::ifstream in{path, std::ios::binary};
-  in.seekg(static_cast<std::streamoff>(offset));
-  in.read(reinterpret_cast<char*>(out.data()), static_cast<std::streamsize>(size));
-  return out;
-}
-
-std::uint64_t allocated_bytes(const std::string& path) {
-  struct stat now = {};
-  return ::stat(path.c_str(), &now) == 0 ? static_cast<std::uint64_t>(now.st_blocks) * 512 : 0;
-}
-
-bool is_zero(const std::vector<std::byte>& bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-}
-
-// What lies at the paths before anything is touched.
-struct findings {
-  bool has_meta = false;
-  bool has_data = false;
-  std::uint64_t meta_bytes = 0;
-  std::uint64_t data_bytes = 0;
-  bool data_blank = true;
-  head top;
-};
-
-findings look_at(const pool_options& o) {
-  findings f;
-  struct stat now = {};
-  if (::stat(meta_path(o).c_str(), &now) == 0) {
-    f.has_meta = true;
-    f.meta_bytes = static_cast<std::uint64_t>(now.st_size);
-  }
-  if (::stat(o.path.c_str(), &now) == 0) {
-    f.has_data = true;
-    f.data_bytes = static_cast<std::uint64_t>(now.st_size);
-    auto tail = f.data_bytes - std::min<std::uint64_t>(f.data_bytes, data_probe_bytes);
-    f.data_blank = is_zero(peek(o.path, 0, data_probe_bytes)) && is_zero(peek(o.path, tail, data_probe_bytes));
-  }
-  f.top =
-    read_head(peek(meta_path(o), superblock_a_offset, head_bytes), peek(meta_path(o), superblock_b_offset, head_bytes),
-              peek(meta_path(o), region_table_offset, head_bytes));
-  return f;
+std::string heads_path(const pool_options& o, const inspection& f) {
+  return f.is_inside ? o.path : metadata_path(o.path);
 }
 
 // Why the found pool is not the one that was asked for; empty where it is.
-std::optional<error> mismatch(const pool_options& o, const findings& f, const std::optional<known_pool>& known) {
+std::optional<error> mismatch(const pool_options& o, const inspection& f, const std::optional<known_pool>& known) {
   const auto& sb = f.top.super;
   if (known && known->pool != sb.pool)
     return unknown(
@@ -98,7 +40,7 @@ std::optional<error> mismatch(const pool_options& o, const findings& f, const st
   if (o.size != 0 && align_down(o.size, sb.slot_bytes) != sb.data_bytes)
     return refuse(o, ec::bad_option,
                   "it has " + format_size(sb.data_bytes) + ", and " + format_size(o.size)
-                    + " was asked for; a pool cannot change its size yet: leave the size out, or --format it anew");
+                    + " was asked for; a device of a pool keeps its size: leave the size out, add another device ('maructl device add'), or --format it anew");
   if (o.extent_bytes != 0 && o.extent_bytes != sb.extent_bytes)
     return refuse(o, ec::bad_option,
                   "it has regions of " + format_size(sb.extent_bytes) + ", and " + format_size(o.extent_bytes)
@@ -110,11 +52,11 @@ std::optional<error> mismatch(const pool_options& o, const findings& f, const st
                     + std::string{to_string(o.mode)} + " was asked for; give --visibility "
                     + std::string{to_string(sb.mode)} + ", or --format it anew");
   auto meta = index_offset(sb.data_bytes, sb.slot_bytes);  // what is behind is made anew by each start
-  if (f.meta_bytes < meta)
+  if (f.metadata_bytes < meta)
     return refuse(o, ec::corrupt,
-                  "its metadata was truncated to " + format_size(f.meta_bytes) + " of " + format_size(meta)
+                  "its metadata was truncated to " + format_size(f.metadata_bytes) + " of " + format_size(meta)
                     + "; --format starts it empty");
-  if (f.data_bytes > 0 && f.data_bytes < sb.data_bytes)
+  if (f.exists && f.data_bytes > 0 && f.data_bytes < sb.data_bytes)
     return refuse(o, ec::corrupt,
                   "its data was truncated to " + format_size(f.data_bytes) + " of " + format_size(sb.data_bytes)
                     + "; --format starts it empty");
@@ -122,25 +64,26 @@ std::optional<error> mismatch(const pool_options& o, const findings& f, const st
 }
 
 // The rules of identity for a head that holds no valid superblock: empty where the pool may be formatted.
-std::optional<error> objection(const pool_options& o, const findings& f, const std::optional<known_pool>& known) {
+std::optional<error> objection(const pool_options& o, const inspection& f, const std::optional<known_pool>& known) {
   switch (f.top.kind) {
     case head_kind::valid: return mismatch(o, f, known);
     case head_kind::blank: {
       // A pool that lost its metadata file is told from somebody's file by its exact size.
-      bool ours = known && (f.has_meta || f.data_bytes == align_down(o.size, o.page_min));
+      bool ours = known && (f.has_metadata || f.data_bytes == align_down(o.size, o.page_min));
       if (f.data_blank || ours)
         return std::nullopt;
       return unknown(o, "the file holds something that is not a Maru pool");
     }
     case head_kind::unfinished: return std::nullopt;
     case head_kind::damaged:
-      return refuse(o, ec::corrupt, "both superblocks in " + meta_path(o) + " are damaged; --format starts it empty");
+      return refuse(o, ec::corrupt,
+                    "both superblocks in " + heads_path(o, f) + " are damaged; --format starts it empty");
     case head_kind::other_version:
       return unknown(o, "its layout has version " + std::to_string(f.top.major) + ", this marud reads version "
                           + std::to_string(layout_major));
     case head_kind::foreign: break;
   }
-  return unknown(o, meta_path(o) + " holds something that is not a Maru pool");
+  return unknown(o, heads_path(o, f) + " holds something that is not a Maru pool");
 }
 
 status check_options(const pool_options& o) {
@@ -160,38 +103,17 @@ status check_options(const pool_options& o) {
 
 // One name for one pool, whatever links lead to it: lock and metadata lie beside the real file.
 result<pool_options> with_real_path(pool_options o) {
+  auto spec = with_real_path(device_spec{o.path, o.size, o.node});
+  if (!spec)
+    return refuse(o, spec.code(), o.path.empty() ? "the path is empty" : spec.error().message);
   std::error_code code;
-  auto real = fs::weakly_canonical(o.path, code);
-  if (o.path.empty() || code)
-    return refuse(o, ec::bad_option, o.path.empty() ? "the path is empty" : code.message());
-  if (fs::is_symlink(real, code))
-    return refuse(o, ec::invalid, "it is a link to a file that does not exist");
-  for (auto path : {real.string(), real.string() + ".meta"})
-    if (fs::exists(path, code) && !fs::is_regular_file(path, code))
-      return refuse(o, ec::invalid, path + " is not a regular file");
-  fs::create_directories(real.parent_path(), code);
+  auto parent = fs::path{spec->path}.parent_path();
+  fs::create_directories(parent, code);
   if (code)
-    return refuse(o, ec::io, "failed to make folder " + real.parent_path().string() + ": " + code.message());
-  o.path = real.string();
+    return refuse(o, ec::io, "failed to make folder " + parent.string() + ": " + code.message());
+  o.path = spec->path;
   return o;
 }
-
-// A format that failed leaves no file behind that was not there before.
-class new_files {
-public:
-  void watch(const std::string& path) {
-    if (::access(path.c_str(), F_OK) != 0)
-      paths_.push_back(path);
-  }
-  void keep() { paths_.clear(); }
-  ~new_files() {
-    for (const auto& path : paths_)
-      ::unlink(path.c_str());
-  }
-
-private:
-  std::vector<std::string> paths_;
-};
 
 std::uint64_t unix_seconds() {
   using namespace std::chrono;
@@ -208,200 +130,266 @@ result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std:
   auto o = with_real_path(options);
   if (!o)
     return o.error();
-  std::unique_ptr<pool> p{new pool};
-  auto lock = file_lock::acquire(lock_path(*o), owner_only(o->file_mode));
-  if (!lock && lock.code() == ec::in_use)
-    return refuse(*o, ec::in_use, "another marud serves it (it holds " + lock_path(*o) + ")");
-  if (!lock)
-    return lock.error();
-  p->lock_ = std::move(*lock);
-  p->flush_ = o->contents_survive_reboot;
-
-  auto found = look_at(*o);
-  if (o->page_min == 0)
-    o->page_min = found.top.kind == head_kind::valid ? found.top.super.slot_bytes : bounds::page_bytes_default;
-  auto refusal = objection(*o, found, known);
-  if (refusal && !o->format_foreign)
-    return *refusal;
-  status done;
-  if (refusal || found.top.kind != head_kind::valid) {
-    done = p->format(*o, known);
-  } else {
-    const auto& sb = found.top.super;
-    p->rebooted_ = sb.boot_id != host_boot_id();
-    bool lost = (p->rebooted_ && !o->contents_survive_reboot) || found.data_bytes == 0
-                || (known && known->incarnation != sb.incarnation);
-    p->damaged_superblock_ = found.top.one_damaged;
-    done = p->adopt(*o, sb, lost);
+  std::unique_ptr<pool> p{new pool{*o}};
+  if (auto ok = p->open_first(known); !ok)
+    return ok.error();
+  for (const auto& device : known ? known->more : std::vector<known_device>{}) {
+    if (std::find(o->without.begin(), o->without.end(), device.spec.path) != o->without.end())
+      continue;
+    if (auto ok = p->open_known(device); !ok)
+      return ok.error();
   }
-  if (!done)
-    return done.error();
+  for (const auto& spec : o->more) {
+    auto joined = p->join(spec, true);
+    if (!joined)
+      return joined.error();
+    if (*joined)
+      p->take_in(*std::move(joined));
+  }
+  if (auto ok = p->take_over(); !ok)
+    return ok.error();
   return p;
 }
 
-status pool::format(const pool_options& o, const std::optional<known_pool>& known) {
-  std::error_code none;
-  auto size = o.size != 0 ? o.size : fs::exists(o.path, none) ? fs::file_size(o.path, none) : 0;
-  if (size == 0 || none)
-    return refuse(o, ec::bad_option, "a new pool needs a size");
-  if (size < o.page_min)
-    return refuse(o, ec::bad_option,
-                  "its size, " + format_size(size) + ", is less than one page of " + format_size(o.page_min));
-  super_.data_bytes = align_down(size, o.page_min);
-  super_.slot_bytes = o.page_min;
-  super_.mode = o.mode;
-  super_.pool = known ? known->pool : random_uuid();
-  super_.device = random_uuid();
-  super_.incarnation = random_uuid();
-  if (o.secret)
-    super_.secret = *o.secret;
-  else
-    random_bytes(super_.secret.data(), super_.secret.size());
-  // Workers of a pool that was lost with its superblock must not meet the epoch they knew: start above all that can
-  // have been.
-  super_.epoch = known ? unix_seconds() : 0;
-  how_ = known ? opened_as::contents_lost : opened_as::formatted;
-
-  new_files made;
-  made.watch(meta_path(o));
-  made.watch(o.path);
-  auto bytes = metadata_bytes(super_.data_bytes, super_.slot_bytes);
-  // The data first, and with room for the metadata: a size that cannot be is refused before anything is taken.
-  auto data = open_device({o.path, super_.data_bytes, true, access::read_write, o.file_mode,
-                                bytes - std::min(bytes, allocated_bytes(meta_path(o))), o.file_group});
-  if (!data)
-    return data.error();
-  data_ = std::move(*data);
-  super_.extent_bytes = o.extent_bytes != 0 ? o.extent_bytes : default_extent_bytes(super_.data_bytes, data_->align());
-  if (auto ok = map_metadata(o); !ok)
-    return ok;
-  superblock_pair{metadata_.bytes()}.mark_formatting();
-  made.keep();  // from here on a crash, too, leaves what the next start finishes
-  if (auto ok = wipe_metadata(); !ok)
-    return ok;
-  forget_data();
-  return take_over();
+member_options pool::options_of(const device_spec& spec) const {
+  return {spec, options_.extent_bytes, options_.file_mode, options_.file_group, options_.contents_survive_reboot};
 }
 
-status pool::adopt(const pool_options& o, const superblock& found, bool contents_lost) {
-  super_ = found;
-  if (auto ok = map_metadata(o); !ok)
-    return ok;
-  // Regions get storage before they are used: chunks in a file without any were in another one.
-  contents_lost |= allocated_bytes(o.path) == 0 && holds_chunks();
-  how_ = contents_lost ? opened_as::contents_lost : opened_as::opened;
-  if (contents_lost) {
-    // Before a lost data file is made again, or a crash in between would leave one that looks like the old: only the
-    // incarnation tells them apart. It is written once nothing of the old pool is left.
-    if (auto ok = wipe_metadata(); !ok)
-      return ok;
-    super_.incarnation = random_uuid();
-    if (auto ok = write_superblock(); !ok)
-      return ok;
+// The device that the pool has its name of: the rules of identity.
+status pool::open_first(const std::optional<known_pool>& known) {
+  auto o = options_;
+  auto of_device = options_of({o.path, o.size, o.node});
+  auto found = inspect(o.path);
+  if (!found)
+    return refuse(o, found.code(), found.error().message);
+  auto lock = member::lock(of_device);
+  if (!lock)
+    return lock.error();
+  found = inspect(o.path);  // nobody changes it any more
+  if (!found)
+    return refuse(o, found.code(), found.error().message);
+  bool is_pool = found->top.kind == head_kind::valid;
+  if (o.page_min == 0)
+    o.page_min = is_pool ? found->top.super.slot_bytes : bounds::page_bytes_default;
+  auto refusal = objection(o, *found, known);
+  if (refusal && !o.format_foreign)
+    return *refusal;
+  result<std::unique_ptr<member>> opened{error{}};
+  if (refusal || !is_pool) {
+    superblock fresh;
+    fresh.slot_bytes = o.page_min;
+    fresh.mode = o.mode;
+    fresh.pool = known ? known->pool : random_uuid();
+    fresh.device = random_uuid();
+    fresh.incarnation = random_uuid();
+    if (o.secret)
+      fresh.secret = *o.secret;
+    else
+      random_bytes(fresh.secret.data(), fresh.secret.size());
+    // Workers of a pool that was lost with its superblock must not meet the epoch they knew: start above all that can
+    // have been.
+    fresh.epoch = known ? unix_seconds() : 0;
+    how_ = known ? opened_as::contents_lost : opened_as::formatted;
+    opened = member::format(of_device, *std::move(lock), fresh);
+  } else {
+    const auto& sb = found->top.super;
+    rebooted_ = sb.boot_id != host_boot_id();
+    damaged_superblock_ = found->top.one_damaged;
+    bool lost = (rebooted_ && !o.contents_survive_reboot) || !found->exists || found->bytes == 0
+                || (known && known->incarnation != sb.incarnation);
+    opened = member::adopt(of_device, *std::move(lock), sb, lost);
+    if (opened)
+      how_ = (*opened)->contents_lost() ? opened_as::contents_lost : opened_as::opened;
   }
-  auto data =
-    open_device({o.path, super_.data_bytes, contents_lost, access::read_write, o.file_mode, 0, o.file_group});
-  if (!data)
-    return data.error();
-  data_ = std::move(*data);
-  if (contents_lost)
-    forget_data();
-  return take_over();
-}
-
-// Opens the metadata, makes or grows its file where that is needed, and closes the index to readers.
-status pool::map_metadata(const pool_options& o) {
-  auto bytes = metadata_bytes(super_.data_bytes, super_.slot_bytes);
-  auto meta =
-    open_device({meta_path(o), bytes, true, access::read_write, for_readers(o.file_mode), 0, o.file_group});
-  if (!meta)
-    return meta.error();
-  meta_ = std::move(*meta);
-  // Older pools were made with metadata for marud alone. Where it is not marud's to change, its workers ask by message.
-  if (::chmod(meta_path(o).c_str(), for_readers(o.file_mode)) == 0 && o.file_group) [[maybe_unused]]
-    auto given = ::chown(meta_path(o).c_str(), static_cast<uid_t>(-1), *o.file_group);
-  if (auto ok = meta_->reserve(0, bytes); !ok)  // a copied file may have become sparse
-    return ok;
-  auto map = meta_->map(0, bytes, access::read_write);
-  if (!map)
-    return map.error();
-  metadata_ = std::move(*map);
-  index_ = shared_index{index_section(), super_.data_bytes / super_.slot_bytes};
-  index_writer::close(index_);
+  if (!opened)
+    return opened.error();
+  take_in(*std::move(opened));
   return {};
 }
 
-std::span<std::byte> pool::index_section() const {
-  return metadata_.bytes().subspan(index_offset(super_.data_bytes, super_.slot_bytes));
+// A device that was the pool's when it was served last.
+status pool::open_known(const known_device& known) {
+  auto of_device = options_of(known.spec);
+  const auto& path = known.spec.path;
+  auto refuse = [&](ec code, const std::string& cause) {
+    return error{code, "failed to open device " + path + " of pool " + options_.path + ": " + cause};
+  };
+  auto found = inspect(path);
+  if (!found)
+    return refuse(found.code(), found.error().message);
+  bool is_pool = found->top.kind == head_kind::valid;
+  const auto& sb = found->top.super;
+  bool is_it = is_pool && sb.pool == super().pool && sb.device == known.device;
+  bool was_in_memory = !is_pool && !found->has_metadata && !found->exists && fs::exists(fs::path{path}.parent_path())
+                       && !path.starts_with("/dev/dax");
+  if (!is_it && !was_in_memory)
+    return refuse(found->exists ? ec::unknown_contents : ec::missing,
+                  std::string{found->exists ? "it holds something else now" : "it is not there"}
+                    + "; bring it back, or start with --without-devices=" + path + ", which gives up what it held");
+  auto lock = member::lock(of_device);
+  if (!lock)
+    return lock.error();
+  bool fits = is_it && sb.slot_bytes == slot_bytes() && sb.mode == super().mode;
+  result<std::unique_ptr<member>> opened{error{}};
+  if (fits) {
+    rebooted_ |= sb.boot_id != host_boot_id();
+    damaged_superblock_ |= found->top.one_damaged;
+    bool lost = (sb.boot_id != host_boot_id() && !options_.contents_survive_reboot) || !found->exists
+                || found->bytes == 0 || sb.incarnation != known.incarnation || how_ != opened_as::opened;
+    opened = member::adopt(of_device, *std::move(lock), sb, lost);
+  } else {  // its file went with the host's memory, or the pool was formatted in another way
+    auto fresh = super();
+    fresh.device = known.device;
+    fresh.device_index = known.index;
+    fresh.incarnation = random_uuid();
+    opened = member::format(of_device, *std::move(lock), fresh);
+  }
+  if (!opened)
+    return opened.error();
+  (*opened)->draining = known.draining;
+  take_in(*std::move(opened));
+  return {};
 }
 
-std::optional<index_reader> pool::attach_reader(const uuid& nonce) const {
-  return index_reader::attach(index_section(), super_.data_bytes / super_.slot_bytes, nonce);
+result<std::unique_ptr<member>> pool::prepare_device(const device_spec& spec) const {
+  auto joined = join(spec, false);
+  if (joined && !*joined)
+    return {ec::exists, "failed to add device " + spec.path + ": the pool has it"};
+  return joined;
 }
 
-// Does any descriptor say that its page holds a chunk?
-bool pool::holds_chunks() const {
-  auto slots = super_.data_bytes / super_.slot_bytes;
-  descriptor_table all{metadata_.data() + descriptors_offset, slots};
-  for (std::uint64_t slot = 0; slot < slots; ++slot)
-    if (all.raw_state(slot) == page_state::committed)
-      return true;
-  return false;
+// Makes a device one of the pool's; null where it is already. `keep`: one that says so but is not known (an add that was cut
+// off, or metadata that was lost) keeps its contents.
+result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep) const {
+  auto spec = with_real_path(wanted);
+  auto refuse = [&](ec code, const std::string& cause) {
+    return error{code, "failed to add device " + wanted.path + " to pool " + options_.path + ": " + cause};
+  };
+  if (!spec)
+    return spec.error();
+  std::uint32_t free = 0;
+  for (const auto& m : members_)
+    if (m->spec().path == spec->path)
+      return std::unique_ptr<member>{};
+  while (free < bounds::devices_max && find_member(free))
+    ++free;
+  if (free == bounds::devices_max)
+    return refuse(ec::no_space,
+                  "it has " + std::to_string(bounds::devices_max) + " devices, which is as many as may be");
+  auto of_device = options_of(*spec);
+  auto lock = member::lock(of_device);
+  if (!lock)
+    return lock.error();
+  auto found = inspect(spec->path);
+  if (!found)
+    return refuse(found.code(), found.error().message);
+  const auto& sb = found->top.super;
+  bool is_ours = found->top.kind == head_kind::valid && sb.pool == super().pool && sb.slot_bytes == slot_bytes()
+                 && sb.mode == super().mode && sb.secret == super().secret;
+  if (keep && is_ours && !find_member(sb.device_index) && found->exists && sb.boot_id == host_boot_id())
+    return member::adopt(of_device, *std::move(lock), sb, false);
+  bool blank = found->top.kind == head_kind::unfinished || (found->top.kind == head_kind::blank && found->data_blank);
+  if (!is_ours && !blank && !options_.format_foreign)
+    return refuse(ec::unknown_contents,
+                  "it holds something else; 'maructl device format " + spec->path + "' says what, and overwrites it");
+  auto fresh = super();
+  fresh.device = random_uuid();
+  fresh.device_index = free;
+  fresh.incarnation = random_uuid();
+  return member::format(of_device, *std::move(lock), fresh);
+}
+
+// The pool has it from here on.
+void pool::take_in(std::unique_ptr<member> m) {
+  std::lock_guard lock{super_mutex_};
+  descriptors_.set(m->index(), m->descriptors());
+  indexes_.set(m->index(), m->index_for_readers());
+  here_[m->index()].store(m.get());
+  members_.push_back(std::move(m));
+}
+
+status pool::adopt(std::unique_ptr<member> prepared) {
+  if (find_member(prepared->index()))
+    return {ec::invalid, "failed to add a device: another one has its number"};
+  take_in(std::move(prepared));
+  load_regions(*members_.back());
+  std::lock_guard lock{super_mutex_};
+  return write_superblocks();
+}
+
+status pool::remove_device(std::uint32_t index) {
+  auto at = std::find_if(members_.begin(), members_.end(), [index](const auto& m) { return m->index() == index; });
+  bool used = std::any_of(regions_.begin(), regions_.end(), [index](const auto& row) { return row.device == index; });
+  if (at == members_.end() || at == members_.begin() || used)
+    return {ec::invalid, "failed to remove device " + std::to_string(index) + ": it is the first, or has regions"};
+  std::lock_guard lock{super_mutex_};
+  here_[index].store(nullptr);
+  index_writer::close((*at)->index_for_readers());
+  auto erased = (*at)->erase();
+  gone_.push_back(std::move(*at));
+  members_.erase(at);
+  return erased;
+}
+
+std::uint64_t pool::data_bytes() const {
+  std::uint64_t sum = 0;
+  for (std::uint32_t i = 0; i < here_.size(); ++i)
+    if (auto* m = find_member(i))
+      sum += m->super().data_bytes;
+  return sum;
+}
+
+std::vector<known_device> pool::known_devices() const {
+  std::vector<known_device> out;
+  for (const auto& m : members_)
+    if (m != members_.front() && !m->leaving)
+      out.push_back({m->index(), m->super().device, m->super().incarnation, m->spec(), m->draining});
+  return out;
+}
+
+pool_reader pool::attach_reader(const uuid& nonce) const {
+  pool_reader all;
+  for (std::uint32_t i = 0; i < here_.size(); ++i)
+    if (auto* m = find_member(i))
+      if (auto reader = m->attach_reader(nonce))
+        all.add(i, *reader, m->descriptors());
+  return all;
+}
+
+void pool::clear_indexes(std::uint64_t shards) {
+  for (const auto& m : members_)
+    index_writer::clear(m->index_for_readers(), shards);
+}
+
+void pool::open_indexes(std::uint64_t word, const uuid& nonce) {
+  for (const auto& m : members_)
+    index_writer::open(m->index_for_readers(), word, nonce);
 }
 
 status pool::sync() {
-  // At the same time: either may be the slower one, and one commit of the file system's journal can serve both.
-  auto meta = std::async(std::launch::async, [this] {
-    // Not the index behind: a start makes it anew.
-    return metadata_.flush(0, index_offset(super_.data_bytes, super_.slot_bytes));
-  });
-  auto data = data_->sync();
-  auto rest = meta.get();
-  return data ? rest : data;
+  status all;
+  for (std::uint32_t i = 0; i < here_.size(); ++i)
+    if (auto* m = find_member(i))
+      if (auto ok = m->sync(); !ok)
+        all = ok;
+  return all;
 }
 
-// Empties region table and descriptors.
-status pool::wipe_metadata() {
-  auto bytes = metadata_.size() - region_table_offset;
-  if (meta_->release(region_table_offset, bytes)) {
-    if (auto ok = meta_->reserve(region_table_offset, bytes); !ok)
-      return ok;
-  } else {
-    std::memset(metadata_.data() + region_table_offset, 0, bytes);
-  }
-  return flush_ ? metadata_.flush(region_table_offset, bytes) : status{};
-}
-
-// Gives the storage of the old bytes back. Where the device cannot do that they stay, and no descriptor leads there.
-void pool::forget_data() { [[maybe_unused]] auto done = data_->release(0, data_->size()); }
-
-// The last step of every open: the next epoch, on the device before anybody is served.
+// The last step of every open: the next epoch, on the devices before anybody is served. What the devices have in common is
+// what the one says that was written last: a kill may have come between them.
 status pool::take_over() {
-  super_.boot_id = host_boot_id();
-  ++super_.epoch;
-  highest_.store(super_.highest, std::memory_order_relaxed);
-  if (auto ok = write_superblock(); !ok)
-    return ok;
-  auto slots = super_.data_bytes / super_.slot_bytes;
-  descriptors_ = descriptor_table{metadata_.data() + descriptors_offset, slots};
-  load_regions();
-  return {};
-}
-
-// Both copies, the older first, so that one is whole at every instant and both say the same afterwards.
-// REQUIRES: super_mutex_ is held, or the pool is being opened.
-status pool::write_superblock() {
-  ++super_.sequence;
-  superblock_pair heads{metadata_.bytes()};
-  auto order = heads.write_order();
-  for (auto offset : order) {
-    if (offset == order.back())
-      kill_point(kill_at::between_superblocks);
-    heads.write(offset, super_);
-    if (flush_)
-      if (auto ok = metadata_.flush(offset, superblock_bytes); !ok)
-        return ok;
+  for (const auto& m : members_) {
+    const auto& sb = m->super();
+    epoch_ = std::max(epoch_, sb.epoch);
+    next_region_ = std::max(next_region_, sb.next_region);
+    recorded_highest_ = std::max(recorded_highest_, sb.highest);
   }
+  ++epoch_;
+  highest_.store(recorded_highest_, std::memory_order_relaxed);
+  if (auto ok = write_superblocks(); !ok)
+    return ok;
+  for (const auto& m : members_)
+    load_regions(*m);
   return {};
 }
 

@@ -1,4 +1,4 @@
-// A pool opened by the one marud that serves it: identity, superblocks, region table, descriptors.
+// A pool opened by the one marud that serves it: the identity of its devices, and what they have in common.
 #pragma once
 
 #include <array>
@@ -11,31 +11,46 @@
 #include <string>
 #include <vector>
 
-#include "base/file_lock.hpp"
-#include "cxl/descriptor_table.hpp"
-#include "cxl/device.hpp"
+#include "base/device_spec.hpp"
+#include "cxl/inspection.hpp"
 #include "cxl/layout.hpp"
-#include "cxl/shared_index.hpp"
+#include "cxl/member.hpp"
+#include "cxl/pool_descriptors.hpp"
+#include "cxl/pool_index.hpp"
 
 namespace maru::cxl {
 
 struct pool_options {
-  std::string path;            // of the data; metadata is at path + ".meta", the serving lock at path + ".lock"
-  std::uint64_t size = 0;      // bytes of data; 0: as the existing pool, or its file, has it
+  std::string path;            // of the first device
+  std::uint64_t size = 0;      // bytes of its data; 0: as the existing pool, or its file or device, has it
   std::uint64_t page_min = 0;  // slot size; 0: as the existing pool has it, 64 KiB for a new one. A mismatch is refused
   std::uint64_t extent_bytes = 0;        // 0: default_extent_bytes()
   coherence mode = coherence::hardware;  // of payloads; a mismatch is refused
   unsigned file_mode = 0600;
-  std::optional<gid_t> file_group;       // of the data; empty: the process's own
-  bool contents_survive_reboot = false;  // durability=host on a device that keeps its contents
-  bool format_foreign = false;           // --format: overwrite unknown contents or another pool
-  std::optional<hash_secret> secret;     // of a new pool; empty: random. Tests fix with it which shard a key has
+  std::optional<gid_t> file_group;        // of the data; empty: the process's own
+  bool contents_survive_reboot = false;   // durability=host on devices that keep their contents
+  bool format_foreign = false;            // --format: overwrite unknown contents or another pool
+  std::optional<hash_secret> secret;      // of a new pool; empty: random. Tests fix with it which shard a key has
+  std::optional<int> node = {};           // NUMA node of the first device's file
+  std::vector<device_spec> more = {};     // further devices; one that is not in the pool yet is added
+  std::vector<std::string> without = {};  // paths of known devices that are left out: what they hold is given up
+};
+
+// A further device of a pool, as RocksDB remembers it.
+struct known_device {
+  std::uint32_t index = 0;
+  uuid device;
+  uuid incarnation;
+  device_spec spec;
+  bool draining = false;
+  friend bool operator==(const known_device&, const known_device&) = default;
 };
 
 // What RocksDB remembers of the pool it belongs to.
 struct known_pool {
   uuid pool;
-  uuid incarnation;
+  uuid incarnation;  // of the first device
+  std::vector<known_device> more = {};
 };
 
 enum class opened_as : std::uint8_t {
@@ -44,28 +59,46 @@ enum class opened_as : std::uint8_t {
   contents_lost,  // the pool RocksDB knows, but its bytes are gone: all entries are to be dropped
 };
 
-// Owns the files' mappings and the lock that keeps a second marud away.
-// Concurrency: `descriptors`, `slot_of`, `data` from any thread under the one-writer rule of descriptor_table;
-// `note_generation` from any thread; region changes from one thread (the pool_manager's).
+// Owns the devices' mappings and the locks that keep a second marud away. Each device is whole in itself (see member), so
+// that one that fails takes only its own entries with it; ids of regions, the epoch and the generations are the pool's.
+// Concurrency: `descriptors`, `slot_of`, `find_member` and what it gives from any thread under the one-writer rule of
+// descriptor_table; `note_generation` from any thread; changes of regions and devices from one thread (the pool_manager's).
 class pool {
 public:
-  // Opens or formats; takes the lock and writes the next server epoch.
-  //   in_use: another process serves the pool. unknown_contents: not a pool, another pool than `known`, or a pool
+  // Opens or formats; takes the locks and writes the next server epoch.
+  //   in_use: another process serves a device. unknown_contents: not a pool, another pool than `known`, or a pool
   //   with another slot size; the message names the option that formats. no_space: the file system is too small, both
-  //   numbers named. corrupt: both superblocks are damaged.
+  //   numbers named. corrupt: both superblocks are damaged. missing: a known device is not there.
   static result<std::unique_ptr<pool>> open(const pool_options& options, const std::optional<known_pool>& known);
   ~pool();
 
   opened_as how() const { return how_; }
-  const superblock& super() const { return super_; }
-  std::uint64_t epoch() const { return super_.epoch; }
-  const device& data_device() const { return *data_; }
-  device& data_device() { return *data_; }
+  // Of the first device.
+  const superblock& super() const { return members_.front()->super(); }
+  std::uint64_t epoch() const { return epoch_; }
+  std::uint64_t slot_bytes() const { return super().slot_bytes; }
 
-  // Region table, by id. Rows that were damaged on open are dropped and counted.
+  // -- devices, by index
+  const std::vector<std::unique_ptr<member>>& members() const { return members_; }
+  // Null where there is none.
+  member* find_member(std::uint32_t index) const { return index < here_.size() ? here_[index].load() : nullptr; }
+  const device& data_device(std::uint32_t index = 0) const { return find_member(index)->data(); }
+  device& data_device(std::uint32_t index = 0) { return find_member(index)->data(); }
+  std::uint64_t data_bytes() const;
+  // What RocksDB is to remember of the further devices.
+  std::vector<known_device> known_devices() const;
+  // Makes a device one of the pool's, with its table of no regions; blocks while it formats. Any thread, one at a time;
+  // the pool does not have it before adopt(). Errors as open().
+  result<std::unique_ptr<member>> prepare_device(const device_spec& spec) const;
+  // Takes it in.
+  status adopt(std::unique_ptr<member> prepared);
+  // It is nobody's from here on. REQUIRES: it has no region, and is not the first.
+  status remove_device(std::uint32_t index);
+
+  // -- region table, by id. Rows that were damaged on open are dropped and counted.
   const std::vector<region_row>& regions() const { return regions_; }
   std::size_t damaged_rows() const { return damaged_rows_; }
-  // One of the two superblocks was damaged on open; it was written anew.
+  // One of the two superblocks of a device was damaged on open; it was written anew.
   bool damaged_superblock() const { return damaged_superblock_; }
   // The host was booted since the pool was served last.
   bool rebooted() const { return rebooted_; }
@@ -73,25 +106,27 @@ public:
   // Writes a new row with the next id (persisted before use; ids are never reused). Does not reserve storage.
   // `invalid`: not on an extent's start, past the end, over another region, or a page that does not fit.
   // `no_space`: the table or the ids are used up.
-  result<region_row> add_region(std::uint64_t offset, std::uint64_t length, std::uint64_t page_bytes);
+  result<region_row> add_region(std::uint64_t offset, std::uint64_t length, std::uint64_t page_bytes,
+                                std::uint32_t device = 0);
   status remove_region(region_id id);
 
-  descriptor_table& descriptors() { return descriptors_; }
+  pool_descriptors& descriptors() { return descriptors_; }
+  const pool_descriptors& descriptors() const { return descriptors_; }
   // Slot of a page's descriptor. REQUIRES: the page is in the row.
-  std::uint64_t slot_of(const region_row& row, page_index page) const {
-    return (row.offset + value_of(page) * row.page_bytes) / super_.slot_bytes;
-  }
+  std::uint64_t slot_of(const region_row& row, page_index page) const { return cxl::slot_of(row, page, slot_bytes()); }
 
-  // The index that workers read. Closed when the pool is opened: who opens it has made it anew.
-  const shared_index& index_for_readers() const { return index_; }
-  // As a worker reads it; empty while it is closed.
-  std::optional<index_reader> attach_reader(const uuid& nonce) const;
-  const std::string& metadata_path() const { return meta_->path(); }
+  // -- the indexes that workers read, one a device
+  const pool_index& indexes() const { return indexes_; }
+  // As a worker reads them; of those that are closed nothing is found.
+  pool_reader attach_reader(const uuid& nonce) const;
+  void clear_indexes(std::uint64_t shards);
+  // Opens them to workers that know this word.
+  void open_indexes(std::uint64_t word, const uuid& nonce);
 
   // Brings payloads and metadata, whoever wrote them, to stable storage; blocks. Any thread.
   status sync();
 
-  // Tells that `gen` is about to be used; writes the superblock when it passes the recorded highest one, which then
+  // Tells that `gen` is about to be used; writes the superblocks when it passes the recorded highest one, which then
   // moves ahead by a coarse step. Cheap otherwise.
   void note_generation(generation gen);
   // What the page in this slot held under `gen` is over: its descriptor gets the next generation, and this state.
@@ -102,36 +137,34 @@ public:
   generation above_highest();
 
 private:
-  pool() = default;
-  status format(const pool_options& options, const std::optional<known_pool>& known);
-  status adopt(const pool_options& options, const superblock& found, bool contents_lost);
-  std::span<std::byte> index_section() const;
-  status map_metadata(const pool_options& options);
-  bool holds_chunks() const;
+  explicit pool(const pool_options& options) : options_(options) {}
+  status open_first(const std::optional<known_pool>& known);
+  status open_known(const known_device& known);
+  result<std::unique_ptr<member>> join(const device_spec& spec, bool keep) const;
+  member_options options_of(const device_spec& spec) const;
+  void take_in(std::unique_ptr<member> m);
   status take_over();
-  status wipe_metadata();
-  void forget_data();
-  status write_superblock();
+  status write_superblocks();
   void raise_highest(generation gen);
-  void load_regions();
-  status store_row(std::size_t slot, const std::array<std::byte, region_row_bytes>& bytes);
+  void load_regions(member& m);
 
-  bool flush_ = false;  // superblocks go to stable storage at once
+  const pool_options options_;
   opened_as how_ = opened_as::formatted;
-  superblock super_;
   std::mutex super_mutex_;
+  std::uint64_t epoch_ = 0;
+  std::uint32_t next_region_ = 1;
+  generation recorded_highest_ = 0;  // in the superblocks
   std::atomic<generation> highest_{0};
-  std::unique_ptr<device> data_;
-  std::unique_ptr<device> meta_;
-  mapping metadata_;
-  descriptor_table descriptors_;
-  shared_index index_;
+  std::vector<std::unique_ptr<member>> members_;
+  std::vector<std::unique_ptr<member>> gone_;  // whose memory somebody may still look at
+  std::array<std::atomic<member*>, bounds::devices_max> here_{};
+  pool_descriptors descriptors_;
+  pool_index indexes_;
   std::vector<region_row> regions_;
-  std::vector<std::size_t> row_slots_;  // where in the table each of regions_ lies
+  std::vector<std::size_t> row_slots_;  // where in its device's table each of regions_ lies
   std::size_t damaged_rows_ = 0;
   bool damaged_superblock_ = false;
   bool rebooted_ = false;
-  file_lock lock_;
 };
 
 }  // namespace maru::cxl

@@ -75,7 +75,7 @@ std::uint16_t shared_index::check_of(const bucket_entries& entries, const head_f
 // -- marud
 
 void index_writer::close(const shared_index& index) {
-  index_writer{index, 1}.word(header_epoch).store(0, std::memory_order_seq_cst);
+  index_writer{index, 1}.word(header_word).store(0, std::memory_order_seq_cst);
 }
 
 void index_writer::clear(const shared_index& index, std::uint64_t shards) {
@@ -88,13 +88,13 @@ void index_writer::clear(const shared_index& index, std::uint64_t shards) {
       all.bucket_word(b, i).store(0, std::memory_order_release);
 }
 
-void index_writer::open(const shared_index& index, std::uint64_t epoch, const uuid& nonce) {
+void index_writer::open(const shared_index& index, std::uint64_t opens_with, const uuid& nonce) {
   index_writer all{index, 1};
   std::uint64_t halves[2];
   std::memcpy(halves, nonce.bytes.data(), sizeof halves);
   all.word(header_nonce_low).store(halves[0], std::memory_order_relaxed);
   all.word(header_nonce_high).store(halves[1], std::memory_order_relaxed);
-  all.word(header_epoch).store(epoch, std::memory_order_release);
+  all.word(header_word).store(opens_with, std::memory_order_release);
 }
 
 index_writer::contents index_writer::load(std::uint64_t bucket) const {
@@ -180,7 +180,7 @@ std::optional<index_reader> index_reader::attach(std::span<std::byte> section, s
   index_reader reader{shared_index{section, slots}};
   std::uint64_t halves[2];
   std::memcpy(halves, nonce.bytes.data(), sizeof halves);
-  if (reader.open_epoch() == 0 || reader.word(header_nonce_low).load(std::memory_order_relaxed) != halves[0]
+  if (reader.open_word() == 0 || reader.word(header_nonce_low).load(std::memory_order_relaxed) != halves[0]
       || reader.word(header_nonce_high).load(std::memory_order_relaxed) != halves[1])
     return std::nullopt;
   auto shards = reader.word(header_shards).load(std::memory_order_relaxed);

@@ -38,13 +38,14 @@ public:
   // `section` has shared_index_bytes(slots), 64-byte aligned. Does not own the memory.
   shared_index(std::span<std::byte> section, std::uint64_t slots);
 
-  // The server epoch under which readers may use it; 0: closed, readers ask by message.
-  std::uint64_t open_epoch() const { return word(header_epoch).load(std::memory_order_acquire); }
+  // What readers have to know to use it: it changes with the server epoch and with the pool's devices. 0: closed, readers ask
+  // by message.
+  std::uint64_t open_word() const { return word(header_word).load(std::memory_order_acquire); }
 
 protected:
   static constexpr std::size_t entries_per_bucket = 7;
   using bucket_entries = std::array<std::uint64_t, entries_per_bucket>;
-  enum : std::size_t { header_epoch, header_nonce_low, header_nonce_high, header_shards };
+  enum : std::size_t { header_word, header_nonce_low, header_nonce_high, header_shards };
   struct place {
     std::uint64_t first, second;  // buckets
     std::uint32_t tag;
@@ -79,8 +80,8 @@ public:
   static void close(const shared_index& index);
   // Empties it for so many shards; still closed.
   static void clear(const shared_index& index, std::uint64_t shards);
-  // Opens it to readers that know the epoch; `nonce` lets them tell that they see marud's memory.
-  static void open(const shared_index& index, std::uint64_t epoch, const uuid& nonce);
+  // Opens it to readers that know this word; `nonce` lets them tell that they see marud's memory.
+  static void open(const shared_index& index, std::uint64_t opens_with, const uuid& nonce);
 
   // Readers find the key in this slot from now on. REQUIRES: it is not published.
   void publish(const key_hash& hash, std::uint64_t slot);

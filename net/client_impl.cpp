@@ -300,7 +300,7 @@ status client_impl::map_regions(const session_life& life, std::span<const page_r
     ask.abandon([](outcome&) {});
     return reply.error();
   }
-  return regions.add(reply->rows);
+  return regions.add(reply->rows, reply->devices);
 }
 
 bool client_impl::is_current(const view& v) const {

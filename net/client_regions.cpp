@@ -80,7 +80,8 @@ result<shown_region> client_impl::ask_to_show(const session& s, std::size_t page
     if (reply->row.id == 0 || reply->row.page_bytes == 0 || reply->pages == 0
         || reply->pages > reply->row.length / reply->row.page_bytes)
       return {ec::corrupt, failure(show_what, "marud's answer makes no sense")};
-    if (auto mapped = s.life->pool->regions->add(reply->row); !mapped)
+    auto& regions = *s.life->pool->regions;
+    if (auto mapped = regions.add(std::span{&reply->row, 1}, std::span{&reply->device, 1}); !mapped)
       return mapped.error();
     ++shows_;
     return shown_region{region_id{reply->row.id}, reply->pages, reply->row.page_bytes, reply->shared};

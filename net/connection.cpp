@@ -245,15 +245,17 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
     }
   }
   life->lock_path = reply.lock_path;
-  if (known && known->life->pool->id == reply.pool && known->life->pool->incarnation == reply.incarnation) {
+  if (known && known->life->pool->id == reply.pool && known->life->pool->devices->still(reply.devices)) {
     life->pool = known->life->pool;
+    if (auto more = life->pool->devices->know(reply.devices); !more)
+      return more.error();
   } else {
     auto pool = map_pool_(options_, reply);
     if (!pool)
       return pool.error();
     life->pool = *std::move(pool);
   }
-  auto local = attach_locally(options_, reply, life->pool->path, life->holds.get(), *wire, deadline);
+  auto local = attach_locally(options_, reply, *life->pool->devices, life->holds.get(), *wire, deadline);
   if (local)
     life->local = *std::move(local);
   else
@@ -270,6 +272,7 @@ result<session_ptr> connection::settle_in(const std::shared_ptr<link>& wire, con
   made->resume_secret = reply.resume_secret;
   std::memcpy(life->secret.data(), reply.secret.data(), life->secret.size());
   made->epoch = reply.epoch;
+  made->index_word = reply.index_word;
   made->lease = std::chrono::milliseconds{reply.lease_ms};
   life->page_bytes = reply.page_bytes;
   life->pin_age_max = std::chrono::milliseconds{reply.pin_age_max_ms};
@@ -312,6 +315,8 @@ void connection::renew(const session_ptr& s) {
     }
     if (code != ec::ok)
       return lose(*now_open);
+    if (reply.index_word != now_open->index_word && !closing_)
+      return lose(*now_open);  // the pool has other devices: a resume tells which
     auto lease = reply.lease_ms > 0 ? std::chrono::milliseconds{reply.lease_ms} : now_open->lease;
     lease_runs_until(sent + lease);
     renew_due_ = sent + renew_interval(*now_open);

@@ -167,7 +167,8 @@ void client_impl::receive_grants(std::uint64_t wire_number, outcome& o, const st
     auto again = session_of(wire_number);
     if (again && rows.code == ec::ok) {
       // A row that makes no sense leaves its region unknown: keep_grants gives its pages back.
-      (void)again->life->pool->regions->add(std::get<regions_reply>(rows.reply).rows);
+      auto& found = std::get<regions_reply>(rows.reply);
+      (void)again->life->pool->regions->add(found.rows, found.devices);
       keep_grants(*again, *grants);
     }
     done();

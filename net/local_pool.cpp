@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/size.hpp"
 #include "cxl/layout.hpp"
 
 namespace maru::net {
@@ -12,33 +13,35 @@ constexpr int attempts_max = 3;  // where the page is another one's by the time 
 
 }  // namespace
 
-result<std::shared_ptr<const local_pool>> local_pool::open(const std::string& path, std::uint64_t data_bytes,
-                                                           std::uint64_t slot_bytes, const uuid& nonce,
-                                                           std::uint64_t epoch) {
-  if (slot_bytes < bounds::page_bytes_min || data_bytes < slot_bytes || data_bytes > INT64_MAX)
-    return {ec::invalid, "the pool's sizes make no sense"};
-  cxl::device_options wanted;
-  wanted.path = path + ".meta";
-  wanted.mode = cxl::access::read;
-  auto device = cxl::open_device(wanted);
-  if (!device)
-    return device.error();
-  auto bytes = cxl::metadata_bytes(data_bytes, slot_bytes);
-  auto memory = (*device)->map(0, bytes, cxl::access::read);
-  if (!memory)
-    return memory.error();
-  auto slots = data_bytes / slot_bytes;
-  auto index =
-    cxl::index_reader::attach(memory->bytes().subspan(cxl::index_offset(data_bytes, slot_bytes)), slots, nonce);
-  if (!index || index->open_epoch() != epoch)
-    return {ec::invalid, wanted.path + " is not the metadata of the marud that answered"};
-  cxl::descriptor_table descriptors{memory->data() + cxl::descriptors_offset, slots};
-  return std::shared_ptr<const local_pool>{new local_pool{*std::move(memory), *index, descriptors, epoch}};
+result<std::shared_ptr<const local_pool>> local_pool::open(const pool_devices& devices,
+                                                           std::span<const device_row> rows, std::uint64_t slot_bytes,
+                                                           const uuid& nonce, std::uint64_t word) {
+  std::shared_ptr<local_pool> made{new local_pool{word}};
+  for (const auto& row : rows) {
+    if (slot_bytes < bounds::page_bytes_min || row.size < slot_bytes || row.size > INT64_MAX)
+      return {ec::invalid, "the pool's sizes make no sense"};
+    auto path = devices.metadata_of(row);
+    auto device = cxl::open_device({path, 0, false, cxl::access::read});
+    if (!device)
+      return device.error();
+    auto bytes = align_up(cxl::metadata_bytes(row.size, slot_bytes), (*device)->align());
+    auto memory = (*device)->map(0, bytes, cxl::access::read);
+    if (!memory)
+      return memory.error();
+    auto slots = row.size / slot_bytes;
+    auto index =
+      cxl::index_reader::attach(memory->bytes().subspan(cxl::index_offset(row.size, slot_bytes)), slots, nonce);
+    if (!index || index->open_word() != word)
+      return {ec::invalid, path + " is not the metadata of the marud that answered"};
+    made->reader_.add(row.index, *index, {memory->data() + cxl::descriptors_offset, slots});
+    made->memory_.push_back(*std::move(memory));
+  }
+  return std::shared_ptr<const local_pool>{std::move(made)};
 }
 
 cxl::sight local_pool::find(const key_hash& hash, cxl::descriptor& d, std::uint64_t& slot) const {
-  auto seen = index_.find(hash, descriptors_, d, slot);
-  // This thread may have stood still until the next marud emptied the index.
+  auto seen = reader_.find(hash, d, slot);
+  // This thread may have stood still until the next marud emptied the index, or the pool got another device.
   return seen == cxl::sight::miss && !is_open() ? cxl::sight::unclear : seen;
 }
 
@@ -57,7 +60,7 @@ cxl::sight local_pool::pin(const key_hash& hash, bool by_view, cxl::held_pages& 
     auto seen = find(hash, d, pinned.slot);
     if (seen != cxl::sight::hit)
       return seen;
-    auto held = table.pin({d.page, by_view}, descriptors_.state_word(pinned.slot), cxl::descriptor_table::word_of(d));
+    auto held = table.pin({d.page, by_view}, reader_.state_word(pinned.slot), cxl::descriptor_table::word_of(d));
     if (held == cxl::held_pages::none)
       break;
     if (held == cxl::held_pages::refused)

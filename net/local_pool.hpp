@@ -3,15 +3,16 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <span>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/types.hpp"
 #include "base/uuid.hpp"
-#include "cxl/descriptor_table.hpp"
 #include "cxl/device.hpp"
 #include "cxl/held_pages.hpp"
-#include "cxl/shared_index.hpp"
+#include "cxl/pool_index.hpp"
+#include "net/pool_devices.hpp"
 
 namespace maru::net {
 
@@ -26,15 +27,15 @@ struct local_pin {
 // Concurrency: all members from any thread.
 class local_pool {
 public:
-  // `path`: of the pool's data, as this process sees it. `io`: its metadata cannot be mapped. `invalid`: what is there is
-  // not the memory of the marud that gave the nonce.
-  static result<std::shared_ptr<const local_pool>> open(const std::string& path, std::uint64_t data_bytes,
+  // `rows`: all devices of the pool. `io`: its metadata cannot be mapped. `invalid`: what is there is not the memory of the
+  // marud that gave the nonce, or not open with this word.
+  static result<std::shared_ptr<const local_pool>> open(const pool_devices& devices, std::span<const device_row> rows,
                                                         std::uint64_t slot_bytes, const uuid& nonce,
-                                                        std::uint64_t epoch);
+                                                        std::uint64_t word);
 
-  // False once another marud, or none, has the index open: then marud is asked.
-  bool is_open() const { return index_.open_epoch() == epoch_; }
-  void prefetch(const key_hash& hash) const { index_.prefetch(hash); }
+  // False once another marud, or none, has the indexes open, or the pool's devices changed: then marud is asked.
+  bool is_open() const { return reader_.is_open(word_); }
+  void prefetch(const key_hash& hash) const { reader_.prefetch(hash); }
   // Where the key is, as of some moment of the call. `slot`: of its descriptor.
   cxl::sight look(const key_hash& hash, location& where, std::uint64_t& slot) const;
   // The same, and holds the page in `table`: as long as that is not dropped its entry stays (by key), or its bytes do (by
@@ -42,14 +43,12 @@ public:
   cxl::sight pin(const key_hash& hash, bool by_view, cxl::held_pages& table, location& where, local_pin& pinned) const;
 
 private:
-  local_pool(cxl::mapping memory, cxl::index_reader index, cxl::descriptor_table descriptors, std::uint64_t epoch)
-      : memory_(std::move(memory)), index_(index), descriptors_(descriptors), epoch_(epoch) {}
+  explicit local_pool(std::uint64_t word) : word_(word) {}
   cxl::sight find(const key_hash& hash, cxl::descriptor& d, std::uint64_t& slot) const;
 
-  cxl::mapping memory_;
-  cxl::index_reader index_;
-  cxl::descriptor_table descriptors_;
-  std::uint64_t epoch_;
+  std::vector<cxl::mapping> memory_;
+  cxl::pool_reader reader_;
+  std::uint64_t word_;
 };
 
 }  // namespace maru::net

@@ -20,7 +20,7 @@ class actor_system_config;
 
 namespace maru::net {
 
-inline constexpr std::uint32_t protocol_version = 4;
+inline constexpr std::uint32_t protocol_version = 5;
 
 // First message of a worker. `resume_session` != 0 asks to go on with a session known to the pool, proven by
 // `resume_secret`; `pinned` are the hashes it holds pinned (one per pin), `viewed` what its views hold, `grants` the pages
@@ -130,24 +130,38 @@ struct found_reply {
   std::uint8_t code = 0;
   std::string items;
 };
-// `recall`: so many unused grants should be given back.
+// `recall`: so many unused grants should be given back. `index_word`: as in hello_reply; another one than that: the pool's
+// devices changed, and a resume tells of them.
 struct renew_reply {
   std::uint8_t code = 0;
   std::uint32_t lease_ms = 0;
   std::uint32_t recall = 0;
+  std::uint64_t index_word = 0;
 };
 struct region_row {
   std::uint32_t id = 0, device = 0;
   std::uint64_t offset = 0, length = 0, page_bytes = 0;
 };
+// A device of the pool. Its data are `size` bytes from `offset` on; the metadata is at the beginning of what the path of the
+// metadata names, which may be the device itself.
+struct device_row {
+  std::uint32_t index = 0;     // as regions name it
+  std::string id;              // 16 bytes
+  std::string incarnation;     // 16 bytes; another one: its contents were lost
+  std::string path, metadata;  // hints: where marud has them
+  std::uint64_t offset = 0, size = 0;
+};
+// `devices`: those of the rows.
 struct regions_reply {
   std::uint8_t code = 0;
   std::vector<region_row> rows;
+  std::vector<device_row> devices;
 };
 // The first `pages` pages of `row` are the session's; `shared`: all of them, beside other sessions.
 struct show_region_reply {
   std::uint8_t code = 0;
   region_row row;
+  device_row device;
   std::uint32_t pages = 0;
   bool shared = false;
 };
@@ -204,12 +218,6 @@ using session_actor = caf::typed_actor<
 // Who computes checksums of chunks: nobody, their writers, or writers and readers.
 enum class payload_checksums : std::uint8_t { off, on_write, verify };
 
-struct device_row {
-  std::string id;    // 16 bytes
-  std::string path;  // hint: where marud has it
-  std::uint64_t size = 0, align = 0;
-};
-
 // `code` other than ok: `reason` says what to do, and there is no session.
 struct hello_reply {
   std::uint8_t code = 0;
@@ -227,7 +235,8 @@ struct hello_reply {
   std::uint8_t checksums = 0;        // a payload_checksums
   std::uint8_t visibility = 0;       // cxl::coherence of the pool
   std::uint64_t slot_bytes = 0;      // of the pool: where in the metadata its parts lie
-  std::string index_nonce;           // 16 bytes, to be found in the index of the pool's metadata
+  std::string index_nonce;           // 16 bytes, to be found in the indexes of the pool's metadata
+  std::uint64_t index_word = 0;      // what they are open with
   std::uint32_t pins_max = 0;        // of a session
   std::uint32_t pin_age_max_ms = 0;  // pins by key that are older end; 0: none does
   std::string kept;                  // resume: code per declared grant (ok, or gone: committed or lost)
@@ -279,18 +288,18 @@ MARU_INSPECT(close_request, "cl", x.reason)
 MARU_INSPECT(grant_reply, "grr", x.code, x.grants)
 MARU_INSPECT(codes_reply, "cdr", x.code, x.codes)
 MARU_INSPECT(found_reply, "fdr", x.code, x.items)
-MARU_INSPECT(renew_reply, "rnr", x.code, x.lease_ms, x.recall)
+MARU_INSPECT(renew_reply, "rnr", x.code, x.lease_ms, x.recall, x.index_word)
 MARU_INSPECT(region_row, "row", x.id, x.device, x.offset, x.length, x.page_bytes)
-MARU_INSPECT(regions_reply, "rgr", x.code, x.rows)
-MARU_INSPECT(show_region_reply, "srr", x.code, x.row, x.pages, x.shared)
+MARU_INSPECT(device_row, "dev", x.index, x.id, x.incarnation, x.path, x.metadata, x.offset, x.size)
+MARU_INSPECT(regions_reply, "rgr", x.code, x.rows, x.devices)
+MARU_INSPECT(show_region_reply, "srr", x.code, x.row, x.device, x.pages, x.shared)
 MARU_INSPECT(region_usage, "use", x.row, x.pages, x.shared, x.granted, x.committed)
 MARU_INSPECT(usage_reply, "usr", x.code, x.regions, x.entries, x.entry_bytes, x.sessions, x.shown_regions,
              x.shown_bytes, x.pool_bytes, x.pool_free_bytes)
 MARU_INSPECT(close_reply, "clr", x.code)
-MARU_INSPECT(device_row, "dev", x.id, x.path, x.size, x.align)
 MARU_INSPECT(hello_reply, "hellor", x.code, x.reason, x.server_version, x.session, x.handle, x.pool, x.incarnation,
              x.secret, x.resume_secret, x.epoch, x.page_bytes, x.lease_ms, x.grants_max, x.lock_path, x.checksums,
-             x.visibility, x.slot_bytes, x.index_nonce, x.pins_max, x.pin_age_max_ms, x.kept, x.devices)
+             x.visibility, x.slot_bytes, x.index_nonce, x.index_word, x.pins_max, x.pin_age_max_ms, x.kept, x.devices)
 MARU_INSPECT(admin_request, "adm", x.verb, x.arguments)
 MARU_INSPECT(admin_reply, "admr", x.code, x.body)
 

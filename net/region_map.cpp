@@ -21,7 +21,7 @@ std::atomic<const region_map::region*>& region_map::table::slot_of(region_id id)
       return slots[i];
 }
 
-region_map::region_map(std::shared_ptr<const cxl::device> device) : device_(std::move(device)) {
+region_map::region_map(std::shared_ptr<pool_devices> devices) : devices_(std::move(devices)) {
   tables_.push_back(std::make_unique<table>(slots_first));
   table_ = tables_.back().get();
 }
@@ -55,7 +55,9 @@ std::vector<std::uint32_t> region_map::unknown(std::span<const page_ref> pages) 
   return ids;
 }
 
-status region_map::add(std::span<const region_row> rows) {
+status region_map::add(std::span<const region_row> rows, std::span<const device_row> devices) {
+  if (auto known = devices_->know(devices); !known)
+    return known;
   for (auto& row : rows)
     if (auto added = add(row); !added)
       return added;
@@ -63,18 +65,22 @@ status region_map::add(std::span<const region_row> rows) {
 }
 
 status region_map::add(const region_row& row) {
-  auto size = device_->size();
-  if (row.id == 0 || row.id > bounds::region_id_max || row.device != 0 || row.page_bytes < bounds::page_bytes_min
+  auto device = devices_->find(row.device);
+  if (!device)
+    return {ec::corrupt, "failed to map region " + std::to_string(row.id) + ": marud did not say where device "
+                           + std::to_string(row.device) + " is"};
+  auto size = device->size();
+  if (row.id == 0 || row.id > bounds::region_id_max || row.page_bytes < bounds::page_bytes_min
       || row.page_bytes > bounds::page_bytes_max || row.length < row.page_bytes || row.length > size
       || row.offset > size - row.length)
     return {ec::corrupt, "failed to map region " + std::to_string(row.id) + ": its row does not fit the device "
-                           + device_->path() + " of " + std::to_string(size) + " bytes"};
+                           + device->path() + " of " + std::to_string(size) + " bytes"};
   if (knows(static_cast<region_id>(row.id)))
     return {};
-  auto align = device_->align();
+  auto align = device->align();
   auto begin = align_down(row.offset, align);
   auto end = std::min(align_up(row.offset + row.length, align), size);
-  auto memory = device_->map(begin, end - begin, cxl::access::read_write);
+  auto memory = device->map(begin, end - begin, cxl::access::read_write);
   if (!memory)
     return memory.error();
   std::lock_guard lock(adding_);

@@ -15,6 +15,7 @@
 #include "base/types.hpp"
 #include "cxl/device.hpp"
 #include "net/client.hpp"
+#include "net/pool_devices.hpp"
 #include "net/protocol.hpp"
 
 namespace maru::net {
@@ -26,15 +27,18 @@ namespace maru::net {
 // Limits: mappings of regions that the pool took back stay until the map goes; they cost address space only.
 class region_map {
 public:
-  explicit region_map(std::shared_ptr<const cxl::device> device);
+  explicit region_map(std::shared_ptr<pool_devices> devices);
+  // Of a pool with one device; for tests with memory of their own.
+  explicit region_map(std::shared_ptr<const cxl::device> device)
+      : region_map(std::make_shared<pool_devices>(std::move(device))) {}
 
   bool knows(region_id id) const;
   // The regions of these pages that have no row yet, each once.
   std::vector<std::uint32_t> unknown(std::span<const page_ref> pages) const;
-  // Maps the region of a row. `corrupt`: the row makes no sense on this device. `io`: it cannot be mapped.
+  // Maps the region of a row. `corrupt`: the row makes no sense on its device, or that is not known. `io`: it cannot be mapped.
   status add(const region_row& row);
-  // Adds all up to the first error.
-  status add(std::span<const region_row> rows);
+  // Adds all up to the first error; the devices of the rows first.
+  status add(std::span<const region_row> rows, std::span<const device_row> devices);
   // Its shape; empty where it has no row yet.
   std::optional<region_info> find(region_id id) const;
   // A run of whole pages. `missing`: no such region, or it has fewer pages.
@@ -59,7 +63,7 @@ private:
   const region* lookup(region_id id) const;
   void insert(const region& made);
 
-  std::shared_ptr<const cxl::device> device_;
+  std::shared_ptr<pool_devices> devices_;
   std::mutex adding_;
   std::deque<region> regions_;
   std::vector<std::unique_ptr<table>> tables_;  // the last one is in use

@@ -122,7 +122,7 @@ result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_poi
 }
 
 result<std::shared_ptr<const local_pool>> attach_locally(const client_options& options, const hello_reply& reply,
-                                                         const std::string& pool_path, session_holds* holds, link& wire,
+                                                         const pool_devices& devices, session_holds* holds, link& wire,
                                                          time_point deadline) {
   if (!options.local_reads)
     return {ec::bad_option, "this client was told not to (local_reads, MARU_LOCAL_READS)"};
@@ -130,7 +130,7 @@ result<std::shared_ptr<const local_pool>> attach_locally(const client_options& o
   if (reply.index_nonce.size() != nonce.bytes.size() || holds == nullptr)
     return {ec::unavailable, "marud runs on another host, or does not offer it"};
   std::memcpy(nonce.bytes.data(), reply.index_nonce.data(), nonce.bytes.size());
-  auto local = local_pool::open(pool_path, reply.devices.front().size, reply.slot_bytes, nonce, reply.epoch);
+  auto local = local_pool::open(devices, reply.devices, reply.slot_bytes, nonce, reply.index_word);
   if (!local)
     return local;
   auto mine = random_uuid();
@@ -147,44 +147,18 @@ result<std::shared_ptr<const local_pool>> attach_locally(const client_options& o
   return local;
 }
 
-std::string local_path(const client_options& options, const std::string& path) {
-  auto without_slash = [](std::string_view folder) {
-    return folder.substr(0, folder.ends_with('/') ? folder.size() - 1 : folder.size());
-  };
-  std::string_view from, to;
-  bool found = false;
-  for (const auto& [server, local] : options.path_map) {
-    auto head = without_slash(server);
-    bool fits = !server.empty() && path.starts_with(head) && (path.size() == head.size() || path[head.size()] == '/');
-    if (!fits || (found && head.size() < from.size()))
-      continue;
-    found = true;
-    from = head;
-    to = without_slash(local);
-  }
-  return found ? std::string{to} + path.substr(from.size()) : path;
-}
-
 result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& options, const hello_reply& reply) {
-  auto& row = reply.devices.front();
-  auto path = options.pool_path.empty() ? local_path(options, row.path) : options.pool_path;
-  constexpr auto advice = " (set pool_path or MARU_POOL_PATH to where this process sees the pool's data)";
-  cxl::device_options wanted;
-  wanted.path = path;
-  auto device = cxl::open_device(wanted);
-  if (!device)
-    return {ec::io, "failed to map the pool: " + device.error().message + advice};
-  if ((*device)->size() < row.size)
-    return {ec::unknown_contents, "failed to map the pool: " + path + " has " + std::to_string((*device)->size())
-                                    + " bytes, marud's pool has " + std::to_string(row.size) + advice};
+  auto devices = std::make_shared<pool_devices>(options);
+  if (auto known = devices->know(reply.devices); !known)
+    return known.error();
   auto visible = cxl::make_visibility(static_cast<cxl::coherence>(reply.visibility));
   if (!visible)
     return visible.error();
   auto pool = std::make_shared<mapped_pool>();
   pool->id = reply.pool;
-  pool->incarnation = reply.incarnation;
-  pool->path = path;
-  pool->regions = std::make_shared<region_map>(std::shared_ptr<const cxl::device>{*std::move(device)});
+  pool->path = devices->path_of(reply.devices.front());
+  pool->devices = devices;
+  pool->regions = std::make_shared<region_map>(std::move(devices));
   pool->visible = *std::move(visible);
   return std::shared_ptr<const mapped_pool>{std::move(pool)};
 }

@@ -18,6 +18,7 @@
 #include "net/holdings.hpp"
 #include "net/link.hpp"
 #include "net/local_pool.hpp"
+#include "net/pool_devices.hpp"
 #include "net/region_map.hpp"
 #include "net/session_holds.hpp"
 
@@ -25,9 +26,9 @@ namespace maru::net {
 
 // A pool's contents as this process sees them.
 struct mapped_pool {
-  std::string id;           // 16 bytes
-  std::string incarnation;  // 16 bytes
-  std::string path;
+  std::string id;    // 16 bytes
+  std::string path;  // of its first device, here
+  std::shared_ptr<pool_devices> devices;
   std::shared_ptr<region_map> regions;
   std::shared_ptr<const cxl::visibility> visible;
 };
@@ -56,6 +57,7 @@ struct session {
   std::uint64_t id = 0;
   std::string resume_secret;
   std::uint64_t epoch = 0;
+  std::uint64_t index_word = 0;  // of the pool's devices as this session knows them
   std::chrono::milliseconds lease{};
   std::shared_ptr<const session_life> life;
 };
@@ -78,11 +80,8 @@ result<std::shared_ptr<file_lock>> prove_alive(const std::string& path, time_poi
 // Maps the pool's index for reading, and has marud confirm that both sides see the same memory. Errors say why keys are
 // looked up by message.
 result<std::shared_ptr<const local_pool>> attach_locally(const client_options& options, const hello_reply& reply,
-                                                         const std::string& pool_path, session_holds* holds, link& wire,
+                                                         const pool_devices& devices, session_holds* holds, link& wire,
                                                          time_point deadline);
-
-// Where this process sees a path that marud names.
-std::string local_path(const client_options& options, const std::string& path);
 
 // Opens the pool's data where this process sees it. `io`: it cannot be opened. `unknown_contents`: it is something
 // else. Both name the path and the option. `invalid`: this machine lacks the pool's mode of visibility.

@@ -38,10 +38,21 @@ struct session_record {
 };
 
 // The pool these records belong to.
+// A device of the pool beyond the first.
+struct device_record {
+  std::uint32_t index = 0;
+  uuid device;
+  uuid incarnation;
+  std::string spec;  // see base/device_spec.hpp
+  bool draining = false;
+  friend bool operator==(const device_record&, const device_record&) = default;
+};
+
 struct pool_record {
   uuid pool;
   uuid incarnation;
   std::string path;  // of its data, where it was served last; a longer one than the bound on paths is not kept
+  std::vector<device_record> devices = {};
   friend bool operator==(const pool_record&, const pool_record&) = default;
 };
 

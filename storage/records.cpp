@@ -99,6 +99,13 @@ std::string encode(const pool_record& record) {
     .raw(record.pool.bytes.data(), record.pool.bytes.size())
     .raw(record.incarnation.bytes.data(), record.incarnation.bytes.size())
     .text(record.path.size() <= path_bytes_max ? record.path : std::string{});
+  for (const auto& d : record.devices)
+    writer{out}
+      .number(d.index)
+      .raw(d.device.bytes.data(), d.device.bytes.size())
+      .raw(d.incarnation.bytes.data(), d.incarnation.bytes.size())
+      .text(d.spec)
+      .number(static_cast<std::uint8_t>(d.draining));
   seal(out);
   return out;
 }
@@ -159,6 +166,17 @@ result<pool_record> decode_pool(std::string_view bytes) {
   r.pool = take_uuid(in);
   r.incarnation = take_uuid(in);
   r.path = in.text();
+  while (in.ok() && !in.at_end()) {  // none in a record of before there were any
+    auto& d = r.devices.emplace_back();
+    d.index = in.number<std::uint32_t>();
+    d.device = take_uuid(in);
+    d.incarnation = take_uuid(in);
+    d.spec = in.text();
+    auto draining = in.number<std::uint8_t>();
+    d.draining = draining == 1;
+    if (draining > 1 || d.index >= bounds::devices_max || r.devices.size() > bounds::devices_max)
+      return corrupt("pool", "it has devices that no pool can have");
+  }
   if (!in.ok() || !in.at_end())
     return corrupt("pool", "fields do not fill it");
   return r;

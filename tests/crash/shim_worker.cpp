@@ -87,9 +87,9 @@ void shim_worker::open() {
       throw std::runtime_error{"marud has not told that its pool is of software visibility"};
     auto pool = std::make_shared<net::mapped_pool>();
     pool->id = reply.pool;
-    pool->incarnation = reply.incarnation;
     pool->path = reply.devices.front().path;
-    pool->regions = std::make_shared<net::region_map>(host->device());
+    pool->devices = std::make_shared<net::pool_devices>(host->device());
+    pool->regions = std::make_shared<net::region_map>(pool->devices);
     pool->visible = visible;
     return result<std::shared_ptr<const net::mapped_pool>>{pool};
   };

@@ -30,7 +30,8 @@ constexpr place places[] = {
   {kill_at::after_repairs, 1, true},
 };
 constexpr std::size_t of_workers = 2;  // pin_named, pin_checked
-static_assert(std::size(places) + of_workers == static_cast<std::size_t>(kill_at::last_) + 1, "a point is missing");
+constexpr std::size_t of_devices = 2;  // device_adopted, device_forgotten: tests/system/devices_test.cpp
+static_assert(std::size(places) + of_workers + of_devices == static_cast<std::size_t>(kill_at::last_) + 1, "a point is missing");
 
 class whitebox {
 public:

@@ -31,7 +31,7 @@ TEST_F(pool_identity, EmptyPlaceWithoutStateIsFormatted) {
   EXPECT_EQ(p->super().boot_id, host_boot_id());
   EXPECT_EQ(p->super().data_bytes, 32 * MiB);
   EXPECT_EQ(p->super().extent_bytes, 2 * MiB);
-  EXPECT_EQ(p->descriptors().slots(), 512u);
+  EXPECT_EQ(p->members().front()->descriptors().slots(), 512u);
   EXPECT_TRUE(p->regions().empty());
 }
 
@@ -241,7 +241,7 @@ TEST_F(pool_identity, UnknownMetadataIsRefusedAtWhateverLength) {
   o.format_foreign = true;
   auto p = must_open(o);
   EXPECT_EQ(p->how(), opened_as::formatted);
-  for (std::uint64_t slot = 0; slot < p->descriptors().slots(); ++slot)
+  for (std::uint64_t slot = 0; slot < p->members().front()->descriptors().slots(); ++slot)
     ASSERT_EQ(p->descriptors().read(slot), descriptor{});
   EXPECT_EQ(p->damaged_rows(), 0u);
 }
@@ -349,7 +349,7 @@ TEST_F(pool_identity, MetadataThatEndsBeforeTheIndexGetsOne) {
   ASSERT_TRUE(p) << p.error().message;
   EXPECT_EQ((*p)->how(), opened_as::opened);
   EXPECT_EQ(std::filesystem::file_size(meta()), full);
-  EXPECT_EQ((*p)->index_for_readers().open_epoch(), 0u);
+  EXPECT_EQ((*p)->members().front()->index_for_readers().open_word(), 0u);
 }
 
 TEST_F(pool_identity, TruncatedDataIsCorrupt) {

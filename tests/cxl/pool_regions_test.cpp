@@ -42,7 +42,7 @@ TEST_F(pool_regions, AreFoundByIdAcrossRestarts) {
 
 TEST_F(pool_regions, SlotsOfAllPagesDiffer) {
   auto p = must_open();
-  std::vector<int> used(p->descriptors().slots());
+  std::vector<int> used(p->members().front()->descriptors().slots());
   for (auto [offset, length, page] : {std::tuple{0ul, extent, 64 * KiB},
                                       {extent, extent, 68 * KiB},
                                       {2 * extent, 2 * extent, 1000 * KiB},

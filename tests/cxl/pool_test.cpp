@@ -64,7 +64,7 @@ TEST_F(pool_test, DataNeedNotBeAMultipleOfTheRegionSize) {
   auto o = options(5 * MiB + 64 * KiB + 1);
   auto p = must_open(o);
   EXPECT_EQ(p->super().data_bytes, 5 * MiB + 64 * KiB);
-  EXPECT_EQ(p->descriptors().slots(), 81u);
+  EXPECT_EQ(p->members().front()->descriptors().slots(), 81u);
   auto last = p->add_region(4 * MiB, MiB + 64 * KiB, 64 * KiB);
   ASSERT_TRUE(last) << last.error().message;
   EXPECT_EQ(p->slot_of(*last, page_index{last->page_count() - 1}), 80u);

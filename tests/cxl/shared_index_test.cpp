@@ -262,11 +262,11 @@ TEST(SharedIndexOfAWorker, RefusesShardsThatMakeNoSense) {
 TEST(SharedIndexOfAWorker, SeesThatItIsClosedAndOpenedByAnother) {
   memory m;
   auto reader = m.reader();
-  EXPECT_EQ(reader.open_epoch(), 7u);
+  EXPECT_EQ(reader.open_word(), 7u);
   index_writer::close(m.index);
-  EXPECT_EQ(reader.open_epoch(), 0u);
+  EXPECT_EQ(reader.open_word(), 0u);
   index_writer::open(m.index, 8, a_nonce());
-  EXPECT_EQ(reader.open_epoch(), 8u);
+  EXPECT_EQ(reader.open_word(), 8u);
 }
 
 // -- damage

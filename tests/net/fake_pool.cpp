@@ -88,10 +88,11 @@ net::hello_reply fake_pool::greeting(std::uint64_t id, const session& s) const {
   r.lock_path = folder_ / (std::to_string(id) + ".lock");
   std::ofstream{r.lock_path, std::ios::app};  // marud makes it, the worker locks it
   r.visibility = visibility;
-  r.devices.push_back({sixteen('d'), path(), claimed_bytes, 4096});
+  r.devices.push_back({0, sixteen('d'), sixteen('i'), path(), path() + ".meta", 0, claimed_bytes});
   if (!told_folder.empty()) {
     r.lock_path.replace(0, folder().size(), told_folder);
-    r.devices.front().path.replace(0, folder().size(), told_folder);
+    for (auto* told : {&r.devices.front().path, &r.devices.front().metadata})
+      told->replace(0, folder().size(), told_folder);
   }
   return r;
 }
@@ -315,6 +316,7 @@ net::show_region_reply fake_pool::show_region(std::uint64_t id, const net::show_
   const auto& share = shown[m.index];
   return {0,
           {value_of(share.region), 0, (value_of(share.region) - 1) * region_bytes, region_bytes, page_bytes},
+          greeting(id, sessions_[id]).devices.front(),
           share.pages,
           share.shared};
 }

@@ -41,7 +41,12 @@ struct marud_of_a_test : ::testing::Test {
     cxl::index_writer::open(index, epoch, nonce);
   }
 
-  auto open() { return local_pool::open(path, data_bytes, slot_bytes, nonce, epoch); }
+  result<std::shared_ptr<const local_pool>> open_as(const std::string& where, std::uint64_t bytes,
+                                                    std::uint64_t slots_of, const uuid& told, std::uint64_t word) {
+    net::device_row row{0, std::string(16, 'd'), std::string(16, 'i'), where, where + ".meta", 0, bytes};
+    return local_pool::open(pool_devices{client_options{}}, std::span{&row, 1}, slots_of, told, word);
+  }
+  auto open() { return open_as(path, data_bytes, slot_bytes, nonce, epoch); }
   cxl::sight look(const local_pool& pool, const key_hash& hash) {
     location where;
     std::uint64_t at = 0;
@@ -68,12 +73,12 @@ TEST_F(marud_of_a_test, ShowsItsKeysAndPinsThem) {
 }
 
 TEST_F(marud_of_a_test, IsNotTakenForAnotherOne) {
-  EXPECT_EQ(local_pool::open(path, data_bytes, slot_bytes, random_uuid(), epoch).code(), ec::invalid);
-  EXPECT_EQ(local_pool::open(path, data_bytes, slot_bytes, nonce, epoch + 1).code(), ec::invalid);
-  EXPECT_EQ(local_pool::open(path, data_bytes, 1, nonce, epoch).code(), ec::invalid);
-  EXPECT_EQ(local_pool::open(path, 0, slot_bytes, nonce, epoch).code(), ec::invalid);
-  EXPECT_FALSE(local_pool::open(path, 1ull << 40, slot_bytes, nonce, epoch)) << "sizes of another pool";
-  EXPECT_FALSE(local_pool::open(path + "2", data_bytes, slot_bytes, nonce, epoch)) << "there is none";
+  EXPECT_EQ(open_as(path, data_bytes, slot_bytes, random_uuid(), epoch).code(), ec::invalid);
+  EXPECT_EQ(open_as(path, data_bytes, slot_bytes, nonce, epoch + 1).code(), ec::invalid);
+  EXPECT_EQ(open_as(path, data_bytes, 1, nonce, epoch).code(), ec::invalid);
+  EXPECT_EQ(open_as(path, 0, slot_bytes, nonce, epoch).code(), ec::invalid);
+  EXPECT_FALSE(open_as(path, 1ull << 40, slot_bytes, nonce, epoch)) << "sizes of another pool";
+  EXPECT_FALSE(open_as(path + "2", data_bytes, slot_bytes, nonce, epoch)) << "there is none";
 }
 
 TEST_F(marud_of_a_test, HasItsKeysAskedForWhenItIsGone) {

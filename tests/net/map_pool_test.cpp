@@ -18,7 +18,7 @@ protected:
   auto map(cxl::coherence mode) {
     net::hello_reply reply;
     reply.visibility = static_cast<std::uint8_t>(mode);
-    reply.devices.push_back({std::string(16, 'd'), path_, 1 << 20, 4096});
+    reply.devices.push_back({0, std::string(16, 'd'), std::string(16, 'i'), path_, path_ + ".meta", 0, 1 << 20});
     return net::map_pool({}, reply);
   }
 

@@ -22,6 +22,7 @@ public:
   std::uint64_t size() const override { return host_->cache_file_->size(); }
   std::uint64_t align() const override { return host_->cache_file_->align(); }
   bool survives_reboot() const override { return false; }
+  bool holds_metadata() const override { return false; }
   status reserve(std::uint64_t, std::uint64_t) override { return {}; }
   status release(std::uint64_t, std::uint64_t) override { return {}; }
   status sync() override { return {}; }
