@@ -142,6 +142,8 @@ using pin_ledger_actor = caf::typed_actor<
 using session_actor = net::session_actor::extend<
   // The worker came back on another connection or after a restart.
   answers<resume_session>::with<resumed>,
+  // Ends it, where its worker is not connected.
+  answers<end_session>::with<outcome>,
   // For maructl and the metrics.
   answers<ask_session_status>::with<session_status>,
   // INTERNAL: lease and proof of death.
@@ -155,6 +157,8 @@ using door_actor = net::door_actor::extend<
   hears<session_settled>,
   // A session is over.
   hears<session_ended>,
+  // Passed on to the session.
+  answers<end_session>::with<outcome>,
   // All sessions.
   answers<ask_sessions>::with<session_list>,
   // Ends all sessions for shutdown.

@@ -100,6 +100,8 @@ net::admin_reply admin::answer(const net::admin_request& m) {
     body = devices();
   else if (m.verb == "device-add" || m.verb == "device-drain" || m.verb == "device-remove")
     return change_devices(m.verb, arguments);
+  else if (m.verb == "session-end")
+    return end_session_as_told(arguments);
   else if (m.verb == "sessions")
     body = sessions();
   else if (m.verb == "check")
@@ -109,9 +111,10 @@ net::admin_reply admin::answer(const net::admin_request& m) {
   else if (m.verb == "log-level")
     body = log_level(arguments);
   else
-    return refuse(ec::invalid,
-                  "no such verb: status, stat, ls, evict, devices, device-add, device-drain, device-remove, sessions, "
-                  "check, metrics, log-level");
+    return refuse(
+      ec::invalid,
+      "no such verb: status, stat, ls, evict, devices, device-add, device-drain, device-remove, sessions, session-end, "
+      "check, metrics, log-level");
   if (body.is_null())
     return refuse(ec::invalid, "arguments that '" + m.verb + "' does not take");
   return {0, body.dump(-1, ' ', false, json::error_handler_t::replace)};
@@ -251,6 +254,16 @@ net::admin_reply admin::change_devices(const std::string& verb, const json& argu
   self->request(to_.pool, 60s, change_device{what, *std::move(spec)})
     .receive([&](const device_changed& c) { answer = c.done; }, [](const caf::error&) {});
   return reply(answer);
+}
+
+net::admin_reply admin::end_session_as_told(const json& arguments) {
+  auto id = number_of(arguments, "session", 0);
+  auto ended = ask<outcome>(to_.door, end_session{session_id{id}}).value_or(outcome{ec::timeout});
+  std::string why = ended.code == ec::ok        ? "{}"
+                    : ended.code == ec::missing ? "there is no session " + std::to_string(id)
+                    : ended.code == ec::busy    ? "its worker is connected: stop that first"
+                                                : "no answer in time";
+  return {static_cast<std::uint8_t>(ended.code), std::move(why)};
 }
 
 json admin::sessions() {

@@ -31,6 +31,7 @@ private:
   json evict(const json& arguments);
   json devices();
   net::admin_reply change_devices(const std::string& verb, const json& arguments);
+  net::admin_reply end_session_as_told(const json& arguments);
   json sessions();
   json check(const json& arguments);
   json log_level(const json& arguments);

@@ -67,6 +67,7 @@ door::behavior_type door::make_behavior() {
     [this](const net::admin_request& m) { return ask_admin(m); },
     [this](const session_settled& m) { settled(m.session, m.may_touch); },
     [this](const session_ended& m) { ended(m); },
+    [this](const end_session& m) { return end(m); },
     [this](const ask_sessions&) { return list(); },
     [this](const drain&) { return drain_sessions(); },
   };
@@ -89,9 +90,10 @@ error door::check(const net::hello& m) const {
     return {ec::refused, token_advice};
   if (env_->stopping->load())
     return {ec::stopping, "marud is shutting down"};
-  if (m.resume_session == 0 && uuid_of(m.boot_id) != host_boot_id())
+  if (m.resume_session == 0 && uuid_of(m.boot_id) != host_boot_id() && !env_->options.other_hosts)
     return {ec::refused,
-            "this worker runs on another host (its boot id differs): marud serves the workers of its own host"};
+            "this worker runs on another host (its boot id differs): marud serves the workers of its own "
+            "host, or with --other-hosts those of others that map the same memory"};
   if (m.instance.size() > bounds::name_bytes_max || m.host.size() > bounds::name_bytes_max || m.boot_id.size() != 16)
     return {ec::invalid, "hello has a name over 256 bytes or no boot id"};
   if (page_bytes_for(m.page_bytes) > std::min<std::uint64_t>(bounds::page_bytes_max, env_->pool->data_bytes()))
@@ -141,9 +143,15 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
   record.instance = m.instance;
   record.page_bytes = page_bytes_for(m.page_bytes);
   record.opened_ms = env_->unix_ms();
-  record.lock_path = env_->lock_dir + "/" + std::to_string(value_of(record.id)) + ".lock";
-  // Made here with the pool's mode; the worker takes the lock.
-  if (auto made = file_lock::acquire(record.lock_path, env_->options.pool_mode, env_->pool_group); !made) {
+  bool is_local = record.boot_id == host_boot_id();
+  if (is_local)
+    record.lock_path = env_->lock_dir + "/" + std::to_string(value_of(record.id)) + ".lock";
+  else
+    end_those_before(record);
+  // Made here with the pool's mode; the worker takes the lock. Another host's could not be seen here.
+  if (auto made = !is_local ? result<file_lock>{file_lock{}}
+                            : file_lock::acquire(record.lock_path, env_->options.pool_mode, env_->pool_group);
+      !made) {
     net::hello_reply no;
     no.code = static_cast<std::uint8_t>(made.code());
     no.reason = made.error().message;
@@ -156,7 +164,8 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
     known_session known{record, {}, {}};
     if (code != ec::ok) {
       env_->tables->remove(record.id);
-      ::unlink(record.lock_path.c_str());
+      if (!record.lock_path.empty())
+        ::unlink(record.lock_path.c_str());
     }
     if (code == ec::ok) {
       known.handle = spawn_session({record, owner, {}, false, wire});
@@ -172,17 +181,42 @@ void door::open(const net::hello& m, caf::actor_addr owner, hello_promise reply)
     reply.deliver(std::move(answer));
     answered(code, since);
   };
+  auto save = [this, record, finish](ec opened) mutable {
+    if (opened != ec::ok)
+      return finish(opened);
+    request(to_.workers[0], caf::infinite, save_session{record})
+      .then([finish](const outcome& d) mutable { finish(d.code); },
+            [finish](const caf::error&) mutable { finish(ec::stopping); });
+  };
+  if (!is_local)
+    return save(ec::ok);
   // And its table is looked at before its worker can write to it.
   request(to_.ledger, caf::infinite, open_session_table{record.id, record.lock_path})
-    .then(
-      [this, record, finish](const outcome& opened) mutable {
-        if (opened.code != ec::ok)
-          return finish(opened.code);
-        request(to_.workers[0], caf::infinite, save_session{record})
-          .then([finish](const outcome& d) mutable { finish(d.code); },
-                [finish](const caf::error&) mutable { finish(ec::stopping); });
-      },
-      [finish](const caf::error&) mutable { finish(ec::stopping); });
+    .then([save](const outcome& opened) mutable { save(opened.code); },
+          [save](const caf::error&) mutable { save(ec::stopping); });
+}
+
+// A host that was booted since has none of the processes of before.
+void door::end_those_before(const storage::session_record& now) {
+  for (const auto& [id, s] : sessions_)
+    if (s.record.lock_path.empty() && s.record.host == now.host && s.record.boot_id != now.boot_id) {
+      log::info(about("host_booted", s.record), "its host was booted since: its process is gone");
+      request(s.handle, caf::infinite, end_session{id}).then([](const outcome&) {}, [](const caf::error&) {});
+    }
+}
+
+door::outcome_promise door::end(const end_session& m) {
+  auto promise = make_response_promise<outcome>();
+  auto at = sessions_.find(m.session);
+  if (at == sessions_.end()) {
+    promise.deliver(outcome{ec::missing});
+    return promise;
+  }
+  log::warn(about("session_end_asked", at->second.record), "somebody says that its process is gone");
+  request(at->second.handle, caf::infinite, m)
+    .then([promise](const outcome& o) mutable { promise.deliver(o); },
+          [promise](const caf::error&) mutable { promise.deliver(outcome{}); });  // it ended meanwhile
+  return promise;
 }
 
 std::string door::peer_at(const caf::node_id& node) const {

@@ -31,6 +31,7 @@ private:
     std::string peer;  // who it is, and where it came in; empty before it came back after a restart
   };
   using hello_promise = caf::typed_response_promise<net::hello_reply>;
+  using outcome_promise = caf::typed_response_promise<outcome>;
 
   hello_promise welcome(const net::hello& m);
   void answered(ec code, std::chrono::steady_clock::time_point since);
@@ -44,6 +45,8 @@ private:
   void open(const net::hello& m, caf::actor_addr owner, hello_promise reply);
   void resume(const net::hello& m, caf::actor_addr owner, hello_promise reply);
   caf::typed_response_promise<net::admin_reply> ask_admin(const net::admin_request& m);
+  void end_those_before(const storage::session_record& now);
+  outcome_promise end(const end_session& m);
   session_actor spawn_session(session::config config);
   net::hello_reply reply_for(const known_session& s) const;
   std::uint64_t page_bytes_for(std::uint64_t wanted) const;

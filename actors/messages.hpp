@@ -412,6 +412,11 @@ struct session_status {
 // -- to the door
 
 // A session of before the restart is settled: resumed, dead or out of time.
+// Somebody who knows says that the worker's process is gone: an operator, or its host, which was booted since. ok; busy: it
+// is connected; missing: there is no such session.
+struct end_session {
+  session_id session;
+};
 struct session_settled {
   session_id session;
   bool may_touch = false;  // its process may still touch pages that marud does not know it to hold
@@ -511,6 +516,7 @@ MARU_LOCAL(return_slice)
 MARU_LOCAL(drain_slice)
 MARU_LOCAL(ask_session_status)
 MARU_LOCAL(session_status)
+MARU_LOCAL(end_session)
 MARU_LOCAL(session_settled)
 MARU_LOCAL(session_ended)
 MARU_LOCAL(ask_sessions)

@@ -280,6 +280,7 @@ void pool_manager::on_tick() {
   empty_devices();
   if (++ticks_ % 10 != 0)
     return;
+  env_->pool->beat();
   std::erase_if(askers_, [now = clock().now()](const auto& a) { return now - a.second > bounds::lease; });
   export_metrics();
 }

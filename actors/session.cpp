@@ -59,6 +59,13 @@ session::behavior_type session::make_behavior() {
     [this](const net::attach_request& m) { return attach(m); },
     [this](const net::close_request&) { return close(); },
     [this](const resume_session& m) { return resume(m); },
+    [this](const end_session&) {
+      if (state_ == session_state::active)
+        return outcome{ec::busy};
+      if (state_ != session_state::ending)
+        begin_end(metrics::ended_by::death);
+      return outcome{};
+    },
     [this](const ask_session_status&) { return status_now(); },
     [this](const tick& m) { on_tick(m.number); },
     [this](const return_slice&) { return_pages(); },

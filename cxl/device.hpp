@@ -35,7 +35,7 @@ public:
   // Makes physical pages present for [offset, offset + size) (MADV_POPULATE_WRITE); blocks, 0.85 ms per MiB on tmpfs.
   // Leaves the bytes as they are, whoever writes them meanwhile. `invalid`: past the end, or mapped for reading only.
   status populate(std::size_t offset, std::size_t size) const;
-  // Brings the range to stable storage (msync); quick and without effect on tmpfs.
+  // Brings the range to stable storage (msync); quick and without effect on tmpfs and Device-DAX.
   status flush(std::size_t offset, std::size_t size) const;
 
 private:

@@ -240,6 +240,10 @@ status member::map_metadata() {
   if (!map)
     return map.error();
   metadata_ = std::move(*map);
+  // Only what has no file beside it can be the memory of another host, too.
+  bool elsewhere = super_.data_offset != 0 && !super_.boot_id.is_nil() && super_.boot_id != host_boot_id();
+  if (elsewhere && serving_beat{metadata_.bytes()}.goes_on())
+    return refuse(o, ec::in_use, "a marud of another host serves it; stop that one first");
   auto slots = super_.data_bytes / super_.slot_bytes;
   descriptors_ = descriptor_table{metadata_.data() + descriptors_offset, slots};
   index_ = shared_index{index_section(), slots};

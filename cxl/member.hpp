@@ -15,6 +15,7 @@
 #include "cxl/descriptor_table.hpp"
 #include "cxl/device.hpp"
 #include "cxl/layout.hpp"
+#include "cxl/serving_beat.hpp"
 #include "cxl/shared_index.hpp"
 
 namespace maru::cxl {
@@ -36,7 +37,7 @@ public:
   // Lays an empty device out: as large as options.spec says, or as it is. `fresh`: what its superblock says, but for sizes.
   // `bad_option`, `no_space`: the size; the message names both numbers.
   static result<std::unique_ptr<member>> format(const member_options& options, file_lock lock, superblock fresh);
-  // Opens one that has this superblock. `contents_lost`: it is emptied, under another incarnation.
+  // Opens one that has this superblock. `in_use`: a marud of another host serves it. `contents_lost`: it is emptied, under another incarnation.
   static result<std::unique_ptr<member>> adopt(const member_options& options, file_lock lock, const superblock& found,
                                                bool contents_lost);
 
@@ -70,6 +71,10 @@ public:
   std::vector<std::pair<region_row, std::size_t>> load_rows(std::size_t& damaged);
   // Writes a row; all zeros: there is none. REQUIRES: slot < region_rows_max.
   status store_row(std::size_t slot, const std::array<std::byte, region_row_bytes>& bytes);
+
+  // Tells other hosts that it is served, from here on and every serving_beat_interval; and that it is no more.
+  void beat() { serving_beat{metadata_.bytes()}.beat(); }
+  void end_beat() { serving_beat{metadata_.bytes()}.end(); }
 
   // Brings payloads and metadata, whoever wrote them, to stable storage; blocks. Any thread.
   status sync();

@@ -122,7 +122,15 @@ std::uint64_t unix_seconds() {
 
 }  // namespace
 
-pool::~pool() = default;
+pool::~pool() {
+  for (const auto& m : members_)
+    m->end_beat();
+}
+
+void pool::beat() {
+  for (const auto& m : members_)
+    m->beat();
+}
 
 result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std::optional<known_pool>& known) {
   if (auto ok = check_options(options); !ok)
@@ -241,6 +249,7 @@ status pool::open_known(const known_device& known) {
     auto fresh = super();
     fresh.device = known.device;
     fresh.device_index = known.index;
+    fresh.boot_id = {};
     fresh.incarnation = random_uuid();
     opened = member::format(of_device, *std::move(lock), fresh);
   }
@@ -295,6 +304,7 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   auto fresh = super();
   fresh.device = random_uuid();
   fresh.device_index = free;
+  fresh.boot_id = {};
   fresh.incarnation = random_uuid();
   return member::format(of_device, *std::move(lock), fresh);
 }
@@ -386,6 +396,7 @@ status pool::take_over() {
   }
   ++epoch_;
   highest_.store(recorded_highest_, std::memory_order_relaxed);
+  beat();
   if (auto ok = write_superblocks(); !ok)
     return ok;
   for (const auto& m : members_)

@@ -92,6 +92,8 @@ public:
   result<std::unique_ptr<member>> prepare_device(const device_spec& spec) const;
   // Takes it in.
   status adopt(std::unique_ptr<member> prepared);
+  // Tells marud of other hosts that the devices are served; every serving_beat_interval.
+  void beat();
   // It is nobody's from here on. REQUIRES: it has no region, and is not the first.
   status remove_device(std::uint32_t index);
 

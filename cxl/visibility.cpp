@@ -1,12 +1,8 @@
 #include "cxl/visibility.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <immintrin.h>
-#endif
 
 namespace maru::cxl {
 
@@ -29,84 +25,61 @@ void hardware_visibility::acquire(std::span<const std::byte>) const {
 #pragma GCC diagnostic pop
 #endif
 
-// The instructions are described in the Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2A
-// (CLFLUSH, CLFLUSHOPT, CLWB) and 2B (MFENCE, SFENCE); how to find out which there are in volume 2A, CPUID, leaf 7:
-// EBX bit 23 is CLFLUSHOPT, bit 24 CLWB. AMD's manual (volume 3) has the same.
-#if defined(__x86_64__)
-
-namespace {
-
-constexpr std::uintptr_t line_bytes = 64;
-
-void flush(const std::byte* line, const std::byte* end) {
-  for (; line < end; line += line_bytes)
-    _mm_clflush(line);
+void hardware_visibility::copy(std::span<std::byte> to, std::span<const std::byte> from) const {
+  std::copy(from.begin(), from.end(), to.begin());
+  publish(to);
 }
 
-__attribute__((target("clflushopt"))) void flush_unordered(const std::byte* line, const std::byte* end) {
-  for (; line < end; line += line_bytes)
-    _mm_clflushopt(const_cast<std::byte*>(line));
-}
+software_visibility::software_visibility(const cache_instructions& have)
+    : line_bytes_(have.line_bytes),
+      write_back_(have.write_back.front()),
+      drop_(have.drop.front()),
+      copy_(have.copy.front()) {}
 
-__attribute__((target("clwb"))) void write_back(const std::byte* line, const std::byte* end) {
-  for (; line < end; line += line_bytes)
-    _mm_clwb(const_cast<std::byte*>(line));
-}
-
-template <class Loop>
-void for_each_line(std::span<const std::byte> bytes, Loop loop) {
+void software_visibility::for_lines_of(std::span<const std::byte> bytes, const line_action& action) const {
   if (!bytes.empty())
-    loop(bytes.data() - reinterpret_cast<std::uintptr_t>(bytes.data()) % line_bytes, bytes.data() + bytes.size());
+    action.run(bytes.data() - reinterpret_cast<std::uintptr_t>(bytes.data()) % line_bytes_,
+               bytes.data() + bytes.size());
 }
 
-}  // namespace
-
-std::optional<software_visibility::instructions> software_visibility::of_this_cpu() {
-  constexpr unsigned clflushopt = 1u << 23, clwb = 1u << 24;
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0)
-    return instructions{};
-  return instructions{(b & clflushopt) != 0, (b & clwb) != 0};
-}
-
-software_visibility::software_visibility(instructions have)
-    : write_back_(have.clwb         ? &maru::cxl::write_back
-                  : have.clflushopt ? &flush_unordered
-                                    : &flush),
-      invalidate_(have.clflushopt ? &flush_unordered : &flush) {}
-
-// CLWB and CLFLUSHOPT are ordered after older stores to the same line, and by SFENCE before whatever tells of the
-// commit. SFENCE covers non-temporal stores too, which a large memcpy makes.
 void software_visibility::publish(std::span<const std::byte> bytes) const {
-  for_each_line(bytes, write_back_);
-  _mm_sfence();
+  for_lines_of(bytes, write_back_);
+  finish_write_backs();
 }
 
-// The first fence keeps the flushes after the load of the answer that told of the chunk, the second keeps the reader's
-// loads after the flushes; CLFLUSHOPT alone is ordered with neither. CLWB would not do: it may keep the line.
+// The first keeps the drops after the load of the answer that told of the chunk, the second the reader's loads after the
+// drops.
 void software_visibility::acquire(std::span<const std::byte> bytes) const {
-  _mm_mfence();
-  for_each_line(bytes, invalidate_);
-  _mm_mfence();
+  finish_drops();
+  for_lines_of(bytes, drop_);
+  finish_drops();
 }
 
-#else
-
-std::optional<software_visibility::instructions> software_visibility::of_this_cpu() { return std::nullopt; }
-software_visibility::software_visibility(instructions) : write_back_(nullptr), invalidate_(nullptr) {}
-void software_visibility::publish(std::span<const std::byte>) const {}
-void software_visibility::acquire(std::span<const std::byte>) const {}
-
-#endif
+// Lines that are copied in part, at both ends, are stored to and written back as usual.
+void software_visibility::copy(std::span<std::byte> to, std::span<const std::byte> from) const {
+  auto past_line = reinterpret_cast<std::uintptr_t>(to.data()) % line_bytes_;
+  auto head = std::min(to.size(), (line_bytes_ - past_line) % line_bytes_);
+  auto lines = (to.size() - head) / line_bytes_ * line_bytes_;
+  auto end = [&](std::size_t at, std::size_t size) {
+    std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(at), size, to.begin() + static_cast<std::ptrdiff_t>(at));
+    for_lines_of(to.subspan(at, size), write_back_);
+  };
+  end(0, head);
+  if (lines > 0)
+    copy_.run(to.data() + head, from.data() + head, lines);
+  end(head + lines, to.size() - head - lines);
+  finish_write_backs();
+}
 
 std::string_view to_string(coherence mode) { return mode == coherence::software ? "software" : "hardware"; }
 
 result<std::shared_ptr<const visibility>> make_visibility(coherence mode) {
   if (mode == coherence::hardware)
     return std::shared_ptr<const visibility>{std::make_shared<hardware_visibility>()};
-  auto have = software_visibility::of_this_cpu();
+  auto& have = cache_instructions::of_this_processor();
   if (!have)
-    return {ec::invalid, "failed to make software visibility: it is there for x86-64 only, use a pool with hardware"};
+    return {ec::invalid,
+            "failed to make software visibility: it is there for x86-64 and Arm64 only, use a pool with hardware"};
   return std::shared_ptr<const visibility>{std::make_shared<software_visibility>(*have)};
 }
 

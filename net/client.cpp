@@ -1,6 +1,5 @@
 #include "net/client.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "net/client_impl.hpp"
@@ -11,7 +10,11 @@ namespace maru {
 // -- handles
 
 page_buffer::page_buffer(page_buffer&& other) noexcept
-    : line_(std::move(other.line_)), grant_(other.grant_), bytes_(std::exchange(other.bytes_, {})) {}
+    : line_(std::move(other.line_)),
+      grant_(other.grant_),
+      bytes_(std::exchange(other.bytes_, {})),
+      filled_(other.filled_),
+      sum_(other.sum_) {}
 
 page_buffer& page_buffer::operator=(page_buffer&& other) noexcept {
   if (this != &other) {
@@ -19,14 +22,21 @@ page_buffer& page_buffer::operator=(page_buffer&& other) noexcept {
     line_ = std::move(other.line_);
     grant_ = other.grant_;
     bytes_ = std::exchange(other.bytes_, {});
+    filled_ = other.filled_;
+    sum_ = other.sum_;
   }
   return *this;
 }
 
 void page_buffer::shrink(std::size_t size) {
-  net::client_impl::publish(*this);  // also what is cut off: the next user of the page must not find it in our cache
+  if (size == bytes_.size())
+    return;
+  net::client_impl::publish(*this, size);  // the next user of the page must not find what is cut off in our cache
   bytes_ = bytes_.first(size);
+  sum_ = 0;
 }
+
+void page_buffer::fill(std::span<const std::byte> chunk) { net::client_impl::fill(*this, chunk); }
 
 page_buffer::~page_buffer() { net::client_impl::let_go(*this); }
 
@@ -120,7 +130,7 @@ status client::store(std::string_view key, std::span<const std::byte> bytes) {
   auto page = alloc(bytes.size());
   if (!page)
     return page.error();
-  std::copy(bytes.begin(), bytes.end(), page->bytes().begin());
+  page->fill(bytes);
   return commit(key, *page);
 }
 

@@ -73,6 +73,9 @@ public:
   std::span<std::byte> bytes() const { return bytes_; }
   // Only the first `size` bytes are the chunk's. REQUIRES: size <= bytes().size().
   void shrink(std::size_t size);
+  // Copies a whole chunk to the page, in the way that costs least with its pool; `bytes` are the chunk's from then on.
+  // REQUIRES: chunk.size() <= bytes().size(); nothing else was or will be written to the page.
+  void fill(std::span<const std::byte> chunk);
   const page_grant& grant() const { return grant_; }
   // False when empty, moved from or committed.
   explicit operator bool() const { return line_ != nullptr; }
@@ -83,6 +86,8 @@ private:
   std::shared_ptr<const net::lifeline> line_;
   page_grant grant_;
   std::span<std::byte> bytes_;
+  bool filled_ = false;    // by `fill`: published already
+  std::uint64_t sum_ = 0;  // the payload checksum, where `fill` made it
 };
 
 // A chunk's bytes in place. Until it is destroyed its page is not evicted and not used again; the key may be removed, and

@@ -376,12 +376,30 @@ void client_impl::release_hold() {
     wake();
 }
 
+void client_impl::publish(const page_buffer& page, std::size_t first) {
+  if (!page.filled_)
+    page.line_->life->pool->visible->publish(page.bytes_.subspan(first));
+}
+
+// The checksum first: it brings the chunk into the caches for the copy, which may not leave the page there.
+void client_impl::fill(page_buffer& page, std::span<const std::byte> chunk) {
+  auto& life = *page.line_->life;
+  page.sum_ = life.checksums == payload_checksums::off ? 0 : cxl::payload_checksum(chunk);
+  page.bytes_ = page.bytes_.first(chunk.size());
+  life.pool->visible->copy(page.bytes_, chunk);
+  page.filled_ = true;
+}
+
+std::uint64_t client_impl::checksum_of(const page_buffer& page) {
+  return page.sum_ != 0 ? page.sum_ : cxl::payload_checksum(page.bytes_);
+}
+
 void client_impl::let_go(page_buffer& page) {
-  auto line = std::move(page.line_);
-  if (!line || line->owner->connection_.forked())
-    return;
-  line->life->pool->visible->publish(page.bytes_);
-  line->owner->held_.put_back(line->life->tenure, page.grant_);
+  if (auto* line = page.line_.get(); line && !line->owner->connection_.forked()) {
+    publish(page);
+    line->owner->held_.put_back(line->life->tenure, page.grant_);
+  }
+  page.line_.reset();
 }
 
 void client_impl::let_go(view& v) {

@@ -72,8 +72,11 @@ public:
   static void let_go(view& v);
   // The page was committed, is gone or in doubt: empties the handle, the reserve knows the rest.
   static void empty(page_buffer& page);
-  // Before its commit, and before anybody else may be granted it: see cxl/visibility.hpp.
-  static void publish(const page_buffer& page) { page.line_->life->pool->visible->publish(page.bytes_); }
+  // The page's bytes from `first` on, before its commit, and before anybody else may be granted it: see
+  // cxl/visibility.hpp. Nothing to do where `fill` wrote them.
+  static void publish(const page_buffer& page, std::size_t first = 0);
+  static void fill(page_buffer& page, std::span<const std::byte> chunk);
+  static std::uint64_t checksum_of(const page_buffer& page);
   static const session_life* life_of(const page_buffer& page) { return page.line_ ? page.line_->life.get() : nullptr; }
   bool owns(const page_buffer& page) const { return page.line_ && page.line_->owner.get() == this; }
 

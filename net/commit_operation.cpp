@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "base/bounds.hpp"
-#include "cxl/checksum.hpp"
 #include "net/operations.hpp"
 #include "net/request_checks.hpp"
 
@@ -139,7 +138,7 @@ pending_ptr<std::vector<ec>> start_commit(const impl_ptr& impl, key_list keys, s
       continue;
     client_impl::publish(pages[i]);
     auto& grant = pages[i].grant();
-    auto sum = sums ? cxl::payload_checksum(pages[i].bytes()) : 0;
+    auto sum = sums ? client_impl::checksum_of(pages[i]) : 0;
     items.push_back({keys[i], {grant.page, static_cast<std::uint32_t>(pages[i].bytes().size()), grant.gen, sum}});
     sent.push_back(i);
     bytes += keys[i].size();

@@ -118,7 +118,7 @@ class MaruHandler(Connection, AsyncOperations):
             raise TypeError("store needs a handle or data")
         if data is not None or not hasattr(handle, "_region_id"):
             _maru.encode_key(key)  # a wrong key costs no page
-            handle = self._filled(data if data is not None else handle)
+            handle = self._filled(client, data if data is not None else handle)
         try:
             answers, in_doubt = self._ask_to_store(client, [key], [handle])
         except _maru.Error as error:
@@ -150,7 +150,7 @@ class MaruHandler(Connection, AsyncOperations):
         try:
             return self._ask_to_store(client, keys, handles)[0]
         except AttributeError:  # not all are handles; nothing was done
-            handles = [self._filled_or_none(handle) for handle in handles]
+            handles = [self._filled_or_none(client, handle) for handle in handles]
         filled = [i for i, handle in enumerate(handles) if handle is not None]
         answers = [False] * len(keys)
         stored, _ = self._ask_to_store(client, [keys[i] for i in filled], [handles[i] for i in filled])
@@ -164,19 +164,19 @@ class MaruHandler(Connection, AsyncOperations):
             _logger.warning("failed to store %d of %d chunks: %s", answers.count(False), len(answers), trouble)
         return answers, in_doubt
 
-    def _filled(self, data: Any) -> AllocHandle:
+    def _filled(self, client: _maru.Client, data: Any) -> AllocHandle:
         view = memoryview(data)
         if not view.c_contiguous:
             raise TypeError("data must be contiguous")
         handle = self.alloc(view.nbytes)
-        _maru.copy(handle.buf, view)
+        client.fill(handle._region_id, handle._page_index, view)
         return handle
 
-    def _filled_or_none(self, handle: Any) -> Any:
+    def _filled_or_none(self, client: _maru.Client, handle: Any) -> Any:
         if hasattr(handle, "_region_id"):
             return handle
         try:
-            return self._filled(handle)
+            return self._filled(client, handle)
         except ValueError as error:
             _logger.warning("failed to store a chunk: %s", error)
             return None

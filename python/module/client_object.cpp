@@ -141,6 +141,28 @@ py::object client_object::alloc(std::size_t size, std::optional<std::size_t> bud
   return py::make_tuple(value_of(where.region), value_of(where.page), make_memoryview(bytes, memory->keeps));
 }
 
+void client_object::fill(std::uint32_t region, std::uint32_t page, const py::object& source) {
+  Py_buffer from;
+  if (PyObject_GetBuffer(source.ptr(), &from, PyBUF_SIMPLE) != 0)
+    throw py::error_already_set();
+  std::span chunk{static_cast<const std::byte*>(from.buf), static_cast<std::size_t>(from.len)};
+  // Without the GIL other threads may do as they like with the source, as with any copy in Python.
+  bool done = without_gil([&] {
+    auto where = page_of(region, page);
+    auto taken = std::move(book_.take({&where, 1}).front());
+    if (!taken)
+      return false;
+    bool fits = chunk.size() <= taken->bytes().size();
+    if (fits)
+      taken->fill(chunk);
+    book_.reopen(*std::move(taken));
+    return fits;
+  });
+  PyBuffer_Release(&from);
+  if (!done)
+    throw py::value_error("failed to fill a page: it is not open for writing, or the source is longer");
+}
+
 std::string client_object::free(std::uint32_t region, std::uint32_t page) {
   auto where = page_of(region, page);
   if (book_.free(where))

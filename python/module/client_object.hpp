@@ -30,6 +30,9 @@ public:
   // (region_id, page_index, memoryview of `size` bytes); None when `budget` pages are allocated already.
   // REQUIRES: size <= the chunk's size that the client was opened with.
   pybind11::object alloc(std::size_t size, std::optional<std::size_t> budget);
+  // Copies a bytes-like object to a page that was allocated and that nobody else writes to, as the whole chunk. ValueError:
+  // there is no such page, or it is smaller.
+  void fill(std::uint32_t region, std::uint32_t page, const pybind11::object& source);
   // What happened to the page: "freed", or the state it stays in: "committed", "doubtful", "unknown".
   std::string free(std::uint32_t region, std::uint32_t page);
   // One bool per key, and whether some False only means that no answer came. `handles` have _region_id, _page_index and

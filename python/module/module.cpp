@@ -2,8 +2,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <cstring>
-
 #include "base/bounds.hpp"
 #include "base/version.hpp"
 #include "python/module/buffer.hpp"
@@ -44,24 +42,6 @@ py::bytes encode_key(const py::object& key) {
   return py::bytes{std::string{batch.views().front()}};
 }
 
-// The GIL is not kept meanwhile: other threads may do as they like with the bytes, as with any copy in Python.
-void copy(const py::object& target, const py::object& source) {
-  Py_buffer to, from;
-  if (PyObject_GetBuffer(target.ptr(), &to, PyBUF_SIMPLE | PyBUF_WRITABLE) != 0)
-    throw py::error_already_set();
-  if (PyObject_GetBuffer(source.ptr(), &from, PyBUF_SIMPLE) != 0) {
-    PyBuffer_Release(&to);
-    throw py::error_already_set();
-  }
-  bool fits = to.len >= from.len;
-  if (fits)
-    without_gil([&] { return std::memcpy(to.buf, from.buf, static_cast<std::size_t>(from.len)); });
-  PyBuffer_Release(&from);
-  PyBuffer_Release(&to);
-  if (!fits)
-    throw py::value_error("failed to copy: the source is longer than the target");
-}
-
 }  // namespace
 
 void add_client_type(py::module_& module) {
@@ -71,6 +51,7 @@ void add_client_type(py::module_& module) {
          py::arg("tls_server_name"), py::arg("path_map"), py::arg("timeout_ms"), py::arg("local_reads"))
     .def("close", &client_object::close)
     .def("alloc", &client_object::alloc)
+    .def("fill", &client_object::fill)
     .def("free", &client_object::free)
     .def("store", &client_object::store)
     .def("retrieve", &client_object::retrieve)
@@ -99,7 +80,6 @@ PYBIND11_MODULE(_maru, module) {
   add_buffer_type(module);
   add_client_type(module);
   module.def("encode_key", &encode_key, "The bytes that stand for a key at marud.");
-  module.def("copy", &copy, "Copies a bytes-like object to the start of a writable one, without the GIL.");
   module.def(
     "wait_for_calls",
     [] {

@@ -55,6 +55,17 @@ std::vector<std::optional<page_buffer>> page_book::take(std::span<const page_ref
   return out;
 }
 
+void page_book::reopen(page_buffer page) {
+  {
+    std::lock_guard lock(mutex_);
+    if (auto it = find(page.grant()); it != pages_.end() && it->second.is == state::storing) {
+      it->second.is = state::open;
+      it->second.page = std::move(page);
+    }
+  }
+  changed_.notify_all();
+}
+
 page_book::pages::iterator page_book::find(const page_grant& grant) {
   auto it = pages_.find(grant.page);
   return it == pages_.end() || it->second.gen != grant.gen ? pages_.end() : it;

@@ -45,6 +45,8 @@ public:
 
   // The open pages among these, for their commit: storing from here on. Empty for one in another state.
   std::vector<std::optional<page_buffer>> take(std::span<const page_ref> where);
+  // A page that was taken is open again, without a commit. It is let go where the book was cleared meanwhile.
+  void reopen(page_buffer page);
   // How the commit of a page that was taken ended; `dropped`: without effect, and the page is free. The others have the
   // key and the length that were asked for.
   enum class fate : std::uint8_t { committed, doubtful, dropped };

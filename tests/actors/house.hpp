@@ -268,6 +268,7 @@ public:
     std::uint64_t page_bytes = 0;
     std::uint64_t resume = 0;  // a session to go on with
     std::string secret, pinned, viewed, grants;
+    std::string boot_id = {}, host = {};  // empty: of this host
   };
   explicit worker(house& in) : worker(in, options{}) {}
   worker(house& in, const options& o) : in_(&in), end(in.new_end()) {
@@ -281,6 +282,9 @@ public:
     m.instance = "worker";
     auto boot = host_boot_id();
     m.boot_id.assign(boot.bytes.begin(), boot.bytes.end());
+    if (!o.boot_id.empty())
+      m.boot_id = o.boot_id;
+    m.host = o.host;
     m.page_bytes = o.page_bytes;
     m.resume_session = o.resume;
     m.resume_secret = o.secret;

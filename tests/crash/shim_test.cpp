@@ -21,7 +21,7 @@
 namespace maru::test {
 namespace {
 
-constexpr std::uint64_t first_seed = 1, rounds_default = 25, rounds_for_a_mistake = 20;
+constexpr std::uint64_t first_seed = 1, rounds_default = 25, rounds_for_a_mistake = 60;
 constexpr int steps_a_round = 600;
 
 // Two hosts on one pool.
@@ -128,6 +128,10 @@ std::string name_of(const ::testing::TestParamInfo<mistake>& info) {
     case mistake::last_line_not_published: return "LastLineNotPublished";
     case mistake::published_before_the_last_store: return "PublishedBeforeTheLastStore";
     case mistake::acquired_after_the_read: return "AcquiredAfterTheRead";
+    case mistake::no_publish_of_what_is_cut_off: return "NoPublishOfWhatIsCutOff";
+    case mistake::copy_not_finished: return "CopyNotFinished";
+    case mistake::last_line_of_copy_cached: return "LastLineOfCopyCached";
+    case mistake::copy_finished_after_the_commit: return "CopyFinishedAfterTheCommit";
   }
   return "None";
 }
@@ -136,7 +140,9 @@ INSTANTIATE_TEST_SUITE_P(Every, ShimMistake,
                          ::testing::Values(mistake::no_publish_at_commit, mistake::no_publish_of_abandoned_pages,
                                            mistake::no_acquire_in_retrieve, mistake::no_acquire_in_bytes,
                                            mistake::last_line_not_published, mistake::published_before_the_last_store,
-                                           mistake::acquired_after_the_read),
+                                           mistake::acquired_after_the_read, mistake::no_publish_of_what_is_cut_off,
+                                           mistake::copy_not_finished, mistake::last_line_of_copy_cached,
+                                           mistake::copy_finished_after_the_commit),
                          name_of);
 
 }  // namespace

@@ -44,13 +44,25 @@ public:
   void publish(std::span<const std::byte> bytes) const override {
     bool left_out = (now == place::commit && wrong_ == mistake::no_publish_at_commit)
                     || (now == place::commit && wrong_ == mistake::published_before_the_last_store)
-                    || (now == place::abandon && wrong_ == mistake::no_publish_of_abandoned_pages);
+                    || (now == place::abandon && wrong_ == mistake::no_publish_of_abandoned_pages)
+                    || (now == place::shrink && wrong_ == mistake::no_publish_of_what_is_cut_off);
     if (left_out)
       return;
     if (wrong_ == mistake::last_line_not_published)
-      bytes = bytes.first(bytes.size() - (bytes.size() - 1) % incoherent_memory::line_bytes - 1);
+      bytes = bytes.first(last_line_of(bytes));
     host_->publish(bytes);
   }
+
+  void copy(std::span<std::byte> to, std::span<const std::byte> from) const override {
+    host_->store(to, from);
+    if (wrong_ == mistake::copy_finished_after_the_commit) {
+      finish_late();
+      late_ = to;
+    } else if (wrong_ != mistake::copy_not_finished) {
+      host_->publish(wrong_ == mistake::last_line_of_copy_cached ? to.first(last_line_of(to)) : to);
+    }
+  }
+  void finish_late() const { host_->publish(std::exchange(late_, {})); }
 
   void acquire(std::span<const std::byte> bytes) const override {
     bool left_out = (now == place::retrieve && wrong_ == mistake::no_acquire_in_retrieve)
@@ -64,8 +76,14 @@ public:
   place now = place::elsewhere;
 
 private:
+  // Where the last line of pages' bytes begins.
+  static std::size_t last_line_of(std::span<const std::byte> bytes) {
+    return bytes.size() - (bytes.size() - 1) % incoherent_memory::line_bytes - 1;
+  }
+
   std::shared_ptr<incoherent_host> host_;
   mistake wrong_;
+  mutable std::span<const std::byte> late_;
 };
 
 shim_worker::shim_worker(std::string server, std::shared_ptr<incoherent_memory> memory, std::uint64_t seed,
@@ -104,7 +122,11 @@ void shim_worker::open() {
 
 void shim_worker::step() {
   host_->disturb(lines_disturbed);
-  if (auto what = roll(100); what < 50)
+  if (roll(8) == 0)
+    visible_->finish_late();
+  if (auto what = roll(100); what < 10)
+    put_copy();
+  else if (what < 50)
     page_ ? write_on() : begin_put();
   else if (what < 91)
     reading_.empty() ? begin_read() : read_on();
@@ -126,11 +148,21 @@ void shim_worker::reopen() {
 
 // -- puts
 
+// The copy that the client makes of a caller's bytes.
+void shim_worker::put_copy() {
+  auto key = some_key();
+  auto chunk = chunk_of(key);
+  auto done = client_->store(key, std::as_bytes(std::span{chunk}));
+  if (done.code() != ec::out_of_memory && done.code() != ec::busy)
+    count_commit(key, done);
+}
+
+// In place, in a page that may be larger than the chunk.
 void shim_worker::begin_put() {
   put_key_ = some_key();
   put_bytes_ = chunk_of(put_key_);
   written_ = 0;
-  auto page = client_->alloc(put_bytes_.size());
+  auto page = client_->alloc(roll(4) > 0 ? chunk_max : put_bytes_.size());
   if (page)
     page_ = *std::move(page);
   else if (page.code() != ec::out_of_memory && page.code() != ec::busy)
@@ -156,17 +188,31 @@ void shim_worker::write_on() {
 }
 
 void shim_worker::commit() {
+  cut_off();
   visible_->now = place::commit;
   auto done = client_->commit(put_key_, page_);
   visible_->now = place::abandon;
   page_ = {};  // the key was there already
   visible_->now = place::elsewhere;
+  count_commit(put_key_, done);
+}
+
+// What is behind the chunk was written to as well, with nothing of use.
+void shim_worker::cut_off() {
+  if (auto behind = page_.bytes().subspan(put_bytes_.size()); !behind.empty())
+    host_->store(behind, std::vector<std::byte>(behind.size(), std::byte{0xee}));
+  visible_->now = place::shrink;
+  page_.shrink(put_bytes_.size());
+  visible_->now = place::elsewhere;
+}
+
+void shim_worker::count_commit(const std::string& key, const status& done) {
   if (!done && done.code() != ec::exists)
     throw std::runtime_error{to_string(done.error())};
   if (done)
-    mine_.insert(put_key_);
+    mine_.insert(key);
   else
-    mine_.erase(put_key_);
+    mine_.erase(key);
   seen_.commits += done ? 1 : 0;
 }
 

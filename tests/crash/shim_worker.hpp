@@ -23,6 +23,10 @@ enum class mistake : std::uint8_t {
   last_line_not_published,
   published_before_the_last_store,
   acquired_after_the_read,
+  no_publish_of_what_is_cut_off,
+  copy_not_finished,         // its stores are under way when the key is committed, and may take any time
+  last_line_of_copy_cached,  // the line that is copied in part is not written back
+  copy_finished_after_the_commit,
 };
 
 struct tally {
@@ -49,13 +53,16 @@ public:
 private:
   class flawed;
   // Which of the product's calls runs, for mistakes that concern one of them only.
-  enum class place : std::uint8_t { elsewhere, commit, abandon, retrieve, bytes };
+  enum class place : std::uint8_t { elsewhere, commit, abandon, shrink, retrieve, bytes };
 
   void open();
   void reopen();
+  void put_copy();
   void begin_put();
   void write_on();
   void commit();
+  void cut_off();
+  void count_commit(const std::string& key, const status& done);
   void begin_read();
   void read_on();
   void end_read();

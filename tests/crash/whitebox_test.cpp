@@ -31,7 +31,8 @@ constexpr place places[] = {
 };
 constexpr std::size_t of_workers = 2;  // pin_named, pin_checked
 constexpr std::size_t of_devices = 2;  // device_adopted, device_forgotten: tests/system/devices_test.cpp
-static_assert(std::size(places) + of_workers + of_devices == static_cast<std::size_t>(kill_at::last_) + 1, "a point is missing");
+static_assert(std::size(places) + of_workers + of_devices == static_cast<std::size_t>(kill_at::last_) + 1,
+              "a point is missing");
 
 class whitebox {
 public:

@@ -1,6 +1,6 @@
 // Goal: a file as a device takes, maps and gives back its range, and refuses what would later kill a process that
-// touches it. Method: real files on tmpfs and on the temporary folder's file system; a small tmpfs of its own for
-// "full"; other processes for what ends a process.
+// touches it; what every kind of device promises is in device_contract_test.cpp. Method: real files on tmpfs and on the
+// temporary folder's file system; a small tmpfs of its own for "full"; other processes for what ends a process.
 #include <gtest/gtest.h>
 
 #include <fcntl.h>
@@ -181,14 +181,6 @@ TEST_F(file_device, RefusalLeavesAFileThatWasThereAsItWas) {
   EXPECT_EQ(std::filesystem::file_size(folder / "pool"), 8u);
 }
 
-TEST_F(file_device, SyncTakesWhatAMappingWrote) {
-  auto made = make("pool", 4 * MiB);
-  auto map = made->map(0, 4 * MiB, access::read_write);
-  ASSERT_TRUE(map);
-  map->data()[0] = std::byte{1};
-  EXPECT_TRUE(made->sync());
-}
-
 TEST_F(file_device, ReserveTakesStorageOnceAndReleaseGivesItBack) {
   auto made = make("pool", 8 * MiB);
   ASSERT_TRUE(made->reserve(2 * MiB, 4 * MiB));
@@ -207,41 +199,11 @@ TEST_F(file_device, ReserveTakesStorageOnceAndReleaseGivesItBack) {
   EXPECT_EQ(std::filesystem::file_size(folder / "pool"), 8 * MiB);
 }
 
-TEST_F(file_device, RangesOutsideAreRefusedEverywhere) {
-  auto made = make("pool", MiB);
-  for (auto [offset, size] :
-       {std::pair{0ul, MiB + 4096}, {MiB, 4096ul}, {MiB + 4096, 0ul}, {4096ul, ~0ul - 4095}, {~0ul - 4095, 8192ul}}) {
-    EXPECT_EQ(made->reserve(offset, size).code(), ec::invalid) << offset << '+' << size;
-    EXPECT_EQ(made->release(offset, size).code(), ec::invalid) << offset << '+' << size;
-    EXPECT_EQ(made->map(offset, size, access::read_write).code(), ec::invalid) << offset << '+' << size;
-  }
-  EXPECT_TRUE(made->reserve(MiB, 0));
-}
-
-TEST_F(file_device, UnalignedAndEmptyMappingsAreRefused) {
-  auto made = make("pool", MiB);
-  EXPECT_EQ(made->map(1, 4096, access::read).code(), ec::invalid);
-  EXPECT_EQ(made->map(0, 4095, access::read).code(), ec::invalid);
-  EXPECT_EQ(made->map(0, 0, access::read).code(), ec::invalid);
-}
-
 TEST_F(file_device, MappingOfATruncatedFileIsRefusedRatherThanDeadly) {
   auto made = make("pool", MiB);
   std::filesystem::resize_file(folder / "pool", MiB / 2);
   EXPECT_EQ(made->map(0, MiB, access::read_write).code(), ec::corrupt);
   EXPECT_TRUE(made->map(0, MiB / 2, access::read_write));
-}
-
-TEST_F(file_device, MappingsShareTheirBytesAndOutliveTheDevice) {
-  auto made = make("pool", MiB);
-  auto one = made->map(4096, 8192, access::read_write);
-  auto two = made->map(8192, 4096, access::read);
-  ASSERT_TRUE(one);
-  ASSERT_TRUE(two);
-  made.reset();
-  one->data()[4096] = std::byte{42};
-  EXPECT_EQ(two->data()[0], std::byte{42});
-  EXPECT_EQ(one->size(), 8192u);
 }
 
 TEST_F(file_device, MovedMappingIsUnmappedOnce) {
@@ -264,16 +226,6 @@ TEST_F(file_device, MovedMappingIsUnmappedOnce) {
   EXPECT_EQ(::mincore(second, 4096, &there), -1);
 }
 
-TEST_F(file_device, MappingIsNotInheritedByAForkedChild) {
-  auto made = make("pool", MiB);
-  auto map = made->map(0, MiB, access::read_write);
-  auto child = test::in_child([&] {
-    unsigned char there = 0;
-    return ::mincore(map->data(), 4096, &there) == -1 ? 0 : 1;
-  });
-  EXPECT_EQ(child, 0);
-}
-
 TEST_F(file_device, PopulateMakesPagesPresentAndKeepsTheirBytes) {
   auto made = make("pool", 4 * MiB);
   auto map = made->map(0, 4 * MiB, access::read_write);
@@ -284,18 +236,6 @@ TEST_F(file_device, PopulateMakesPagesPresentAndKeepsTheirBytes) {
   EXPECT_EQ(pages_present(map->data(), MiB), 0);
   EXPECT_EQ(pages_present(map->data() + MiB, 2 * MiB), 512) << "no page fault is left for the writer";
   EXPECT_EQ(pages_present(map->data() + 3 * MiB, MiB), 0);
-}
-
-TEST_F(file_device, PopulateRefusesWhatItCannotWrite) {
-  auto made = make("pool", MiB);
-  auto map = made->map(0, MiB, access::read);
-  EXPECT_EQ(map->populate(0, MiB).code(), ec::invalid);
-  auto writable = made->map(0, MiB, access::read_write);
-  EXPECT_EQ(writable->populate(0, MiB + 1).code(), ec::invalid);
-  EXPECT_EQ(writable->populate(~0ull, 2).code(), ec::invalid);
-  EXPECT_TRUE(writable->populate(MiB, 0));
-  EXPECT_TRUE(writable->flush(0, MiB));
-  EXPECT_EQ(writable->flush(1, MiB).code(), ec::invalid);
 }
 
 TEST_F(file_device, PopulateOfATruncatedFileIsAnErrorAndNotASignal) {

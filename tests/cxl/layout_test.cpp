@@ -69,7 +69,7 @@ TEST(Superblock, FieldsLieWhereVersionOneHasThem) {
   auto bytes = encode(sb);
   EXPECT_EQ(std::memcmp(bytes.data(), "MARUPOOL", 8), 0);
   EXPECT_EQ(at<std::uint16_t>(bytes, 8), 1);
-  EXPECT_EQ(at<std::uint16_t>(bytes, 10), 1);
+  EXPECT_EQ(at<std::uint16_t>(bytes, 10), layout_minor);
   EXPECT_EQ(at<std::uint64_t>(bytes, 16), sb.sequence);
   EXPECT_EQ(at<uuid>(bytes, 24), sb.pool);
   EXPECT_EQ(at<uuid>(bytes, 40), sb.device);
@@ -122,7 +122,8 @@ TEST(Superblock, SizesThatMakeNoSenseAreRefusedDespiteAGoodCrc) {
   EXPECT_TRUE(refused([](auto& sb) { sb.extent_bytes = 0; }));
   EXPECT_TRUE(refused([](auto& sb) { sb.extent_bytes = bounds::MiB; }));
   EXPECT_TRUE(refused([](auto& sb) { sb.highest = generation_max + 1; }));
-  EXPECT_TRUE(refused([](auto& sb) { sb.device_index = sb.device_count; }));
+  EXPECT_TRUE(refused([](auto& sb) { sb.device_index = bounds::devices_max; }));
+  EXPECT_TRUE(refused([](auto& sb) { sb.data_offset = bounds::MiB; }));
   EXPECT_FALSE(decode_superblock(forged(encode(a_superblock()), 104, std::uint32_t{2})));
   EXPECT_FALSE(decode_superblock(forged(encode(a_superblock()), 104, std::uint32_t{256})));
 }

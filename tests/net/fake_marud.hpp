@@ -64,6 +64,7 @@ public:
   std::atomic<std::uint32_t> pages_max{1000000};
   std::atomic<std::uint64_t> claimed_bytes{data_bytes};  // the size that hello_reply tells
   std::atomic<std::uint8_t> visibility{0};
+  std::atomic<std::uint8_t> checksums{0};
   std::string told_folder;  // where pool and locks are said to be; empty: where they are. Set before clients come.
   std::atomic<std::uint8_t> refuse_regions{0};  // with this code
 

@@ -88,6 +88,7 @@ net::hello_reply fake_pool::greeting(std::uint64_t id, const session& s) const {
   r.lock_path = folder_ / (std::to_string(id) + ".lock");
   std::ofstream{r.lock_path, std::ios::app};  // marud makes it, the worker locks it
   r.visibility = visibility;
+  r.checksums = checksums;
   r.devices.push_back({0, sixteen('d'), sixteen('i'), path(), path() + ".meta", 0, claimed_bytes});
   if (!told_folder.empty()) {
     r.lock_path.replace(0, folder().size(), told_folder);

@@ -30,7 +30,7 @@ TEST_F(MapPool, ChunksArePublishedAsThePoolNeedsIt) {
   auto hardware = map(cxl::coherence::hardware);
   ASSERT_TRUE(hardware);
   EXPECT_TRUE(dynamic_cast<const cxl::hardware_visibility*>((*hardware)->visible.get()));
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
   auto software = map(cxl::coherence::software);
   ASSERT_TRUE(software);
   EXPECT_TRUE(dynamic_cast<const cxl::software_visibility*>((*software)->visible.get()));

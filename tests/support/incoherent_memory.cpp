@@ -73,7 +73,12 @@ void incoherent_host::acquire(std::span<const std::byte> bytes) const {
   }
 }
 
-void incoherent_host::store(std::span<std::byte> to, std::span<const std::byte> from) {
+void incoherent_host::copy(std::span<std::byte> to, std::span<const std::byte> from) const {
+  store(to, from);
+  publish(to.first(from.size()));
+}
+
+void incoherent_host::store(std::span<std::byte> to, std::span<const std::byte> from) const {
   std::lock_guard lock(memory_->mutex());
   std::memcpy(to.data(), from.data(), from.size());
   for (auto [line, end] = lines_of(to.first(from.size())); line < end; ++line)

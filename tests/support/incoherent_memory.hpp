@@ -4,6 +4,7 @@
 // Each host has a private copy of all the memory: its cache, with room for everything. The copies meet the shared
 // memory in whole lines of 64 bytes only, and only here:
 //   publish   writes the host's dirty lines of a range out
+//   copy      stores to a range and writes its lines out
 //   acquire   flushes a range: dirty lines are written out, then all lines are fetched anew
 //   disturb   the adversary: writes random dirty lines out, fetches random clean ones anew, as caches may at any time
 // A line is dirty once it was stored to, also with what was there already. Nobody sees stores as such, so a test makes
@@ -53,8 +54,9 @@ public:
 
   void publish(std::span<const std::byte> bytes) const override;
   void acquire(std::span<const std::byte> bytes) const override;
+  void copy(std::span<std::byte> to, std::span<const std::byte> from) const override;
   // memcpy to memory of this host.
-  void store(std::span<std::byte> to, std::span<const std::byte> from);
+  void store(std::span<std::byte> to, std::span<const std::byte> from) const;
   // Picks `n` random lines.
   void disturb(std::size_t n);
   // The memory as programs of this host map it.

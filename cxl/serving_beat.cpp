@@ -1,0 +1,53 @@
+#include "cxl/serving_beat.hpp"
+
+#include <atomic>
+#include <thread>
+
+#include "cxl/visibility.hpp"
+
+namespace maru::cxl {
+
+namespace {
+
+std::atomic_ref<std::uint64_t> count_in(std::span<std::byte> line) {
+  return std::atomic_ref{*reinterpret_cast<std::uint64_t*>(line.data())};
+}
+
+// What brings the line to the device and back; where the processor has no such instructions, its hosts are coherent.
+const visibility& between_hosts() {
+  static const auto of_software = make_visibility(coherence::software);
+  static const hardware_visibility of_hardware;
+  return of_software ? **of_software : static_cast<const visibility&>(of_hardware);
+}
+
+}  // namespace
+
+void serving_beat::write(std::uint64_t count) {
+  count_in(line_).store(count, std::memory_order_release);
+  between_hosts().publish(line_);
+}
+
+std::uint64_t serving_beat::read() const {
+  between_hosts().acquire(line_);
+  return count_in(line_).load(std::memory_order_acquire);
+}
+
+void serving_beat::beat() {
+  auto next = read() + 1;
+  write(next == 0 ? 1 : next);
+}
+
+void serving_beat::end() { write(0); }
+
+bool serving_beat::goes_on() const {
+  auto first = read();
+  auto until = std::chrono::steady_clock::now() + 3 * serving_beat_interval;
+  while (first != 0 && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(serving_beat_interval / 10);
+    if (read() != first)
+      return true;
+  }
+  return false;
+}
+
+}  // namespace maru::cxl
