@@ -249,7 +249,7 @@ net::admin_reply admin::change_devices(const std::string& verb, const json& argu
   auto what = verb == "device-add"     ? device_verb::add
               : verb == "device-drain" ? device_verb::drain
                                        : device_verb::remove;
-  maru::status answer{ec::timeout, "marud is at it still; 'maructl device list' shows how far"};
+  maru::status answer{ec::timeout, "marud is at it still; 'maructl device status' shows how far"};
   caf::scoped_actor self{system()};
   self->request(to_.pool, 60s, change_device{what, *std::move(spec)})
     .receive([&](const device_changed& c) { answer = c.done; }, [](const caf::error&) {});

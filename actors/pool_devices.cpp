@@ -29,7 +29,7 @@ caf::typed_response_promise<device_changed> pool_manager::change(const change_de
     return promise;
   }
   if (at == members.end())
-    return refuse(ec::missing, "the pool has no such device; 'maructl device list' shows what there is");
+    return refuse(ec::missing, "the pool has no such device; 'maructl device status' shows what there is");
   if (at == members.begin())
     return refuse(ec::invalid, "it is the pool's first device, which stays as long as the pool");
   if (m.verb == device_verb::remove)
@@ -114,7 +114,7 @@ void pool_manager::remove(cxl::member& m, caf::typed_response_promise<device_cha
   auto path = m.spec().path;
   auto used = table_->bytes_of(index, unassigned);
   if (!m.draining || used.total() > 0) {
-    auto cause = m.draining ? format_size(used.total()) + " of it are in use still; 'maructl device list' shows by what"
+    auto cause = m.draining ? format_size(used.total()) + " of it are in use still; 'maructl device status' shows by what"
                             : "it is in use; drain it first: maructl device drain " + path;
     promise.deliver(device_changed{{ec::busy, "failed to remove device " + path + ": " + cause}});
     return;

@@ -80,7 +80,7 @@ const std::vector<row>& table() {
     flag(doors, "other-hosts", &options::other_hosts,
          "Serve workers of other hosts that map the same memory. Who of them vanishes keeps its pages until it "
          "resumes, its "
-         "host is booted anew, or 'maructl session end'"),
+         "host is booted anew, or 'maructl end-session'"),
     flag(doors, "insecure-bind", &options::insecure_bind,
          "Allow listen without TLS beyond loopback: whoever reaches the port is trusted"),
     flag(doors, "insecure-http", &options::insecure_http,

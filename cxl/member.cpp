@@ -285,6 +285,8 @@ status member::erase() {
   auto heads = metadata_.bytes().first(descriptors_offset);
   for (auto offset : {superblock_a_offset, superblock_b_offset, region_table_offset})
     std::memset(heads.data() + offset, 0, head_bytes);
+  end_beat();
+  lock_.release();
   return options_.flush ? metadata_.flush(0, heads.size()) : status{};
 }
 

@@ -338,7 +338,8 @@ status pool::remove_device(std::uint32_t index) {
   auto erased = (*at)->erase();
   gone_.push_back(std::move(*at));
   members_.erase(at);
-  return erased;
+  auto written = write_superblocks();
+  return erased ? written : erased;
 }
 
 std::uint64_t pool::data_bytes() const {

@@ -3,14 +3,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
 
 #include "app/bench/progress.hpp"
 #include "app/maructl/key_text.hpp"
 #include "app/maructl/questions.hpp"
 #include "app/maructl/show.hpp"
 #include "base/bounds.hpp"
+#include "base/device_spec.hpp"
 #include "base/hex.hpp"
 
 namespace maru::ctl {
@@ -18,6 +22,8 @@ namespace maru::ctl {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::chrono::milliseconds drain_look_interval{500};
 
 void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
@@ -106,6 +112,51 @@ result<exit_code> check(const command& c, questions& q) {
   return problems.empty() ? exit_code::ok : exit_code::not_found;
 }
 
+// What is left on the device; empty where the pool has it no more.
+std::optional<json> device_row(const json& answer, const std::string& path) {
+  for (const auto& row : answer.at("devices"))
+    if (row.at("path") == path)
+      return row;
+  return std::nullopt;
+}
+
+result<exit_code> drain(const command& c, questions& q) {
+  auto begun = q.ask("device-drain", {{"device", c.device}});
+  auto spec = parse_device_spec(c.device);
+  auto real = spec ? with_real_path(*std::move(spec)) : spec;
+  if (!begun || !real)
+    return begun ? real.error() : begun.error();
+  bool watched = ::isatty(STDERR_FILENO) == 1;
+  bench::progress bar("drain", 100);
+  std::uint64_t first = 0;
+  for (;;) {
+    auto answer = q.ask("devices", json::object());
+    if (!answer)
+      return answer.error();
+    auto row = device_row(*answer, real->path);
+    bool done = !row || row->at("state") == "drained";
+    if (done || c.no_wait) {
+      if (c.json)
+        print_json(*answer);
+      else
+        print(show_pool_devices(*answer));
+      return exit_code::ok;
+    }
+    auto left = row->at("committed").get<std::uint64_t>() + row->at("granted").get<std::uint64_t>();
+    first = std::max(first, left);
+    if (watched)
+      bar.update(first == 0 ? 0 : (first - left) * 100 / first);
+    std::this_thread::sleep_for(drain_look_interval);
+  }
+}
+
+// A change, and what the pool has then.
+result<exit_code> change_device(const command& c, questions& q, const char* verb) {
+  if (auto done = q.ask(verb, {{"device", c.device}}); !done)
+    return done.error();
+  return ask_once(c, q, "devices", json::object(), show_pool_devices);
+}
+
 result<exit_code> ask_and_show(const command& c) {
   auto q = questions::open(c);
   if (!q)
@@ -114,6 +165,12 @@ result<exit_code> ask_and_show(const command& c) {
     case verb::status:
       return ask_once(c, *q, "status", json::object(), [&](const json& a) { return show_status(a, c.server); });
     case verb::sessions: return ask_once(c, *q, "sessions", json::object(), show_sessions);
+    case verb::end_session:
+      return ask_once(c, *q, "session-end", {{"session", c.session}}, [](const json&) { return "ended\n"; });
+    case verb::device_status: return ask_once(c, *q, "devices", json::object(), show_pool_devices);
+    case verb::device_add: return change_device(c, *q, "device-add");
+    case verb::device_remove: return change_device(c, *q, "device-remove");
+    case verb::device_drain: return drain(c, *q);
     case verb::evict: return ask_once(c, *q, "evict", {{"bytes", c.bytes}}, show_evicted);
     case verb::log_level: {
       auto wanted = c.level.empty() ? json::object() : json{{"level", c.level}};

@@ -17,7 +17,7 @@ namespace maru::ctl {
 
 namespace {
 
-enum class argument { none, key, keys, device };
+enum class argument { none, key, keys, device, session };
 
 struct verb_row {
   verb what;
@@ -26,7 +26,7 @@ struct verb_row {
   const char* help;
 };
 
-constexpr std::array<verb_row, 13> verbs = {{
+constexpr std::array<verb_row, 14> verbs = {{
   {verb::status, "status", argument::none, "What the pool holds and how it does"},
   {verb::stat, "stat", argument::key, "Where the chunk of KEY is and who holds it"},
   {verb::ls, "ls", argument::none, "The keys in the pool, in no particular order"},
@@ -37,6 +37,8 @@ constexpr std::array<verb_row, 13> verbs = {{
   {verb::unpin, "unpin", argument::keys, "Let keys go that a running `maructl pin` of this user on this host holds"},
   {verb::evict, "evict", argument::none, "Make room: evict the coldest chunks that nobody pins"},
   {verb::sessions, "sessions", argument::none, "The workers that are connected, or may come back"},
+  {verb::end_session, "end-session", argument::session,
+   "Say that a session's process is gone, where marud cannot know: a worker of another host that vanished"},
   {verb::check, "check", argument::none, "Audit: every page against descriptors, metadata and index"},
   {verb::top, "top", argument::none,
    "Watch hit rate, puts, pins, pages, latency and sessions; with --json, a line a sample"},
@@ -45,7 +47,12 @@ constexpr std::array<verb_row, 13> verbs = {{
 }};
 
 constexpr auto device_group = "device";
-constexpr std::array<verb_row, 3> device_verbs = {{
+constexpr std::array<verb_row, 7> device_verbs = {{
+  {verb::device_status, "status", argument::none, "The devices of a running marud's pool, and how far a drain is"},
+  {verb::device_add, "add", argument::device, "Give a running marud's pool one more device; ends a drain of it, too"},
+  {verb::device_drain, "drain", argument::device, "Empty a device of a running marud's pool; its chunks are evicted"},
+  {verb::device_remove, "remove", argument::device,
+   "Take a drained device from a running marud's pool; it is blank then"},
   {verb::device_list, "list", argument::none, "What this machine has to hold a pool, what is on it, which options fit"},
   {verb::device_probe, "probe", argument::device, "Everything about one device, and whether marud could serve it"},
   {verb::device_format, "format", argument::device,
@@ -62,6 +69,7 @@ constexpr auto notes =
 struct texts {
   std::vector<std::string> keys;
   std::string prefix, bytes, token_file;
+  std::string session = "0";
   std::string limit = "1000", timeout_ms = "5000", interval_ms = "1000";
 };
 
@@ -77,6 +85,10 @@ void declare_verb(CLI::App& sub, const verb_row& v, command& c, texts& t) {
       ->expected(1, static_cast<int>(bounds::batch_items_max));
   if (v.takes == argument::device)
     sub.add_option("DEVICE", c.device, "A device node, or a file in memory")->required();
+  if (v.takes == argument::session)
+    sub.add_option("SESSION", t.session, "Its number, as `maructl sessions` shows it")->required();
+  if (v.what == verb::device_drain)
+    sub.add_flag("--no-wait", c.no_wait, "Do not wait until it is empty");
   if (v.what == verb::ls) {
     sub.add_option("--prefix", t.prefix, "Only keys that begin so")->type_name("KEY");
     sub.add_option("--limit", t.limit, "At most so many keys; 0: all")->type_name("N")->capture_default_str();
@@ -120,7 +132,7 @@ void declare(CLI::App& app, command& c, texts& t) {
   app.add_option("--timeout-ms", t.timeout_ms, "How long to wait for an answer")->type_name("N")->capture_default_str();
   for (const auto& v : verbs)
     declare_verb(*app.add_subcommand(v.name, v.help), v, c, t);
-  auto* devices = app.add_subcommand(device_group, "Look at this machine's memory and make it ready; without a marud");
+  auto* devices = app.add_subcommand(device_group, "Devices: what this machine has, and what a running pool uses");
   devices->require_subcommand(1);
   for (const auto& v : device_verbs)
     declare_verb(*devices->add_subcommand(v.name, v.help), v, c, t);
@@ -137,7 +149,7 @@ status read_number(const std::string& text, std::uint64_t min, std::uint64_t max
 }
 
 bool asks_marud(verb what) {
-  return std::none_of(device_verbs.begin(), device_verbs.end(), [&](const verb_row& v) { return v.what == what; });
+  return what != verb::device_list && what != verb::device_probe && what != verb::device_format;
 }
 
 // From texts to values.
@@ -145,6 +157,9 @@ status fill_in(command& c, const texts& t) {
   std::uint64_t timeout_ms = 0;
   if (auto done = read_number(t.timeout_ms, 1, 3'600'000, "--timeout-ms", timeout_ms); !done)
     return done;
+  if (c.what == verb::end_session)
+    if (auto done = read_number(t.session, 1, UINT64_MAX, "SESSION", c.session); !done)
+      return done;
   c.timeout = std::chrono::milliseconds{timeout_ms};
   std::uint64_t interval_ms = 0;
   if (auto done = read_number(t.interval_ms, 100, 3'600'000, "--interval-ms", interval_ms); !done)

@@ -26,6 +26,11 @@ enum class verb {
   check,
   top,
   log_level,
+  end_session,
+  device_status,
+  device_add,
+  device_drain,
+  device_remove,
   device_list,
   device_probe,
   device_format,
@@ -44,9 +49,11 @@ struct command {
   std::uint64_t bytes = 0;
   std::chrono::milliseconds interval{1000};  // between samples of top
   bool once = false, no_colour = false, ascii = false;
-  std::string level;   // empty: tell it
-  std::string device;  // PATH[,size=SIZE][,node=N]
-  bool yes = false;    // format: what is there may be destroyed
+  std::string level;          // empty: tell it
+  std::string device;         // PATH[,size=SIZE][,node=N]
+  bool yes = false;           // format: what is there may be destroyed
+  bool no_wait = false;       // drain: do not wait until it is done
+  std::uint64_t session = 0;  // to be ended
 };
 
 struct parsed_command {

@@ -137,6 +137,22 @@ string show_sessions(const json& answer) {
   return rows.empty() ? "no sessions\n" : rows.text();
 }
 
+string show_pool_devices(const json& answer) {
+  table rows{{{"device", left},
+              {"kind", left},
+              {"state", left},
+              {"size", right},
+              {"committed", right},
+              {"granted", right},
+              {"held", right},
+              {"free", right}}};
+  for (const auto& d : answer.at("devices"))
+    rows.add({text(d, "path"), text(d, "kind"), text(d, "state"), size(d, "bytes"), size(d, "committed"),
+              size(d, "granted"), format_size(number(d, "evicting") + number(d, "quarantined")),
+              format_size(number(d, "free") + number(d, "unassigned"))});
+  return rows.text();
+}
+
 string show_evicted(const json& answer) {
   auto pages = count(answer, "evicted_pages");
   return "evicted " + pages + (pages == "1" ? " chunk, " : " chunks, ") + size(answer, "evicted_bytes") + "\n";

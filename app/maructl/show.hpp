@@ -12,6 +12,7 @@ std::string show_entry(const nlohmann::json& answer, const std::string& key);
 // `entries`: an array of rows, as `ls` answers them.
 std::string show_entries(const nlohmann::json& entries);
 std::string show_sessions(const nlohmann::json& answer);
+std::string show_pool_devices(const nlohmann::json& answer);
 std::string show_evicted(const nlohmann::json& answer);
 std::string show_log_level(const nlohmann::json& answer);
 // `problems` and `counts`, gathered over all answers of one audit.
