@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -52,6 +53,11 @@ class Pair:
     def prepare(self) -> None:
         self.left.load_dax()
         self.right.load_dax()
+
+    def blank(self) -> None:
+        """Makes the shared memory zeros, and forgets the pool that was here on it."""
+        subprocess.run(["fallocate", "--punch-hole", "--length", str(self.pool.stat().st_size), self.pool], check=True)
+        self.pool.with_name("pool.meta").unlink(missing_ok=True)
 
     def kill(self) -> None:
         self.left.kill()

@@ -20,7 +20,7 @@ from process import Place, Process
 
 HERE = Path(__file__).resolve().parent
 KERNEL = HERE.parents[1] / "build" / "vm"
-RELEASE = HERE.parents[1] / "build" / "release"
+BUILD = Path(os.environ.get("MARU_BUILD", HERE.parents[1] / "build" / "release"))  # the build under test
 LOGS = KERNEL / "logs"
 BOOT = 180.0  # 4 s on an idle machine
 

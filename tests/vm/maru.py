@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from guest import RELEASE
+from guest import BUILD
 from process import DEADLINE, Place, Process
 
 
@@ -22,14 +22,23 @@ def wait_until(condition: Callable[[], bool], what: str, timeout: float = DEADLI
         time.sleep(0.05)
 
 
-class Marud:
-    """One marud on a pool, in a place; started when it is made, and again after `stop` or `kill`. `port` is where it
-    listens at `bind` of its machine."""
+IN_USE = 3  # marud's exit code where another one serves the pool
 
-    def __init__(self, place: Place, pool: str | Path, state: str | Path, *options: str, bind: str = "127.0.0.1:0") -> None:
+
+def marud_words(pool: str | Path, state: str | Path) -> list[str | Path]:
+    """marud on a pool, without a fixed port anywhere."""
+    return [BUILD / "bin" / "marud", "--pool", pool, "--state-dir", state, "--http", "127.0.0.1:0"]
+
+
+class Marud:
+    """One marud on a pool, in a place; started when it is made, and again after `stop` or `kill`, and gone at the end of
+    a `with`. `port` is where it listens at `bind` of its machine."""
+
+    def __init__(
+        self, place: Place, pool: str | Path, state: str | Path, *options: str, bind: str = "127.0.0.1:0"
+    ) -> None:
         self.place = place
-        self._words = [RELEASE / "bin" / "marud", "--pool", pool, "--state-dir", state, "--http", "127.0.0.1:0"]
-        self._words += ["--page-min=4KiB", *options]
+        self._words = [*marud_words(pool, state), "--page-min=4KiB", *options]
         self._bind = bind
         self.start()
 
@@ -41,6 +50,13 @@ class Marud:
         assert found, line
         self.port = int(found[1])
         self._bind = self._bind.rpartition(":")[0] + f":{self.port}"
+
+    def __enter__(self) -> Marud:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.running():
+            self.kill()
 
     @property
     def address(self) -> str:
@@ -58,7 +74,7 @@ class Marud:
 
     def ctl(self, *words: str) -> str:
         """What maructl says of it."""
-        return self.place.run(RELEASE / "bin" / "maructl", "--server", self.address, *words)
+        return self.place.run(BUILD / "bin" / "maructl", "--server", self.address, *words)
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.ctl("status", "--json"))
@@ -71,7 +87,7 @@ class Worker:
     """A worker of tests/system/worker.cpp: `ask` says one of the lines that it knows."""
 
     def __init__(self, place: Place, server: str, **env: str) -> None:
-        self.process: Process = place.start(RELEASE / "tests" / "test_worker", server, "4096", env=env)
+        self.process: Process = place.start(BUILD / "tests" / "test_worker", server, "4096", env=env)
         said = self.process.hear()
         assert said == "ready", said
 

@@ -3,9 +3,9 @@ Method: the contract suite of the device interface, run in a guest on a device t
 
 from __future__ import annotations
 
-from guest import RELEASE, Guest
+from guest import BUILD, Guest
 
-SUITE = RELEASE / "tests" / "cxl_device_test"
+SUITE = BUILD / "tests" / "cxl_device_test"
 
 
 def contract(guest: Guest, device: str, kind: str, **more: str) -> None:
