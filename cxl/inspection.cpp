@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <fstream>
 #include <span>
+#include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "base/file_lock.hpp"
@@ -19,6 +21,8 @@
 namespace maru::cxl {
 
 namespace {
+
+constexpr std::string_view dax_node_prefix = "/dev/dax";
 
 bool is_zero(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
@@ -134,6 +138,22 @@ result<inspection> inspect(const std::string& path) {
     inspect_file(f, now);
   }
   return f;
+}
+
+std::string find_device(const uuid& device, const std::string& path) {
+  auto is_it = [&](const std::string& there) {
+    auto found = inspect(there);
+    return found && found->top.kind == head_kind::valid && found->top.super.device == device;
+  };
+  if (is_it(path))
+    return path;
+  if (!path.starts_with(dax_node_prefix))
+    return {};
+  std::error_code failed;
+  for (const auto& node : std::filesystem::directory_iterator{"/dev", failed})
+    if (auto there = node.path().string(); there.starts_with(dax_node_prefix) && there != path && is_it(there))
+      return there;
+  return {};
 }
 
 result<bool> is_served(const std::string& path) {

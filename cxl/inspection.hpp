@@ -33,6 +33,10 @@ struct inspection {
 // `invalid`: neither file nor Device-DAX device, or one that cannot be opened now; the message says why.
 result<inspection> inspect(const std::string& path);
 
+// Where the device with this UUID is: at `path`, or, for one whose metadata lies inside, at another Device-DAX node (their
+// numbers change from boot to boot, and from host to host). Empty: nowhere.
+std::string find_device(const uuid& device, const std::string& path);
+
 // True where a process holds the serving lock. `io`: nobody can tell.
 result<bool> is_served(const std::string& path);
 

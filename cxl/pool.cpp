@@ -217,8 +217,11 @@ status pool::open_first(const std::optional<known_pool>& known) {
 
 // A device that was the pool's when it was served last.
 status pool::open_known(const known_device& known) {
-  auto of_device = options_of(known.spec);
-  const auto& path = known.spec.path;
+  auto spec = known.spec;
+  if (auto there = find_device(known.device, spec.path); !there.empty())
+    spec.path = there;
+  auto of_device = options_of(spec);
+  const auto& path = spec.path;
   auto refuse = [&](ec code, const std::string& cause) {
     return error{code, "failed to open device " + path + " of pool " + options_.path + ": " + cause};
   };

@@ -1,10 +1,13 @@
 #include "net/pool_devices.hpp"
 
+#include <cstring>
 #include <string_view>
 #include <utility>
 
 #include "base/size.hpp"
+#include "base/uuid.hpp"
 #include "cxl/device_slice.hpp"
+#include "cxl/inspection.hpp"
 
 namespace maru::net {
 
@@ -38,6 +41,15 @@ std::string pool_devices::metadata_of(const device_row& row) const {
 result<std::shared_ptr<const cxl::device>> pool_devices::open(const device_row& row) const {
   constexpr auto advice = " (set pool_path or MARU_POOL_PATH to where this process sees the pool's data)";
   auto path = path_of(row);
+  // A device that has its metadata on it says which one it is.
+  if (row.offset != 0 && row.id.size() == sizeof(uuid::bytes)) {
+    uuid device;
+    std::memcpy(device.bytes.data(), row.id.data(), row.id.size());
+    if (auto there = cxl::find_device(device, path); !there.empty())
+      path = there;
+    else
+      return {ec::unknown_contents, "failed to map the pool: " + path + " is not the device of marud's pool" + advice};
+  }
   auto opened = cxl::open_device({path});
   if (!opened)
     return {ec::io, "failed to map the pool: " + opened.error().message + advice};
