@@ -41,7 +41,7 @@ void serving_beat::end() { write(0); }
 
 bool serving_beat::goes_on() const {
   auto first = read();
-  auto until = std::chrono::steady_clock::now() + 3 * serving_beat_interval;
+  auto until = std::chrono::steady_clock::now() + serving_beat_patience;
   while (first != 0 && std::chrono::steady_clock::now() < until) {
     std::this_thread::sleep_for(serving_beat_interval / 10);
     if (read() != first)

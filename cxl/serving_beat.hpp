@@ -17,6 +17,8 @@ using namespace std::chrono_literals;
 inline constexpr std::uint64_t serving_beat_offset = 64 * bounds::KiB;
 inline constexpr std::size_t serving_beat_bytes = 64;
 inline constexpr auto serving_beat_interval = 1s;
+// A beat that is late by this is that of somebody who serves no more. A busy machine may be late by several intervals.
+inline constexpr auto serving_beat_patience = 10 * serving_beat_interval;
 
 // Over mapped metadata, which it does not own. The line is written back and read anew whatever the pool's visibility is.
 // Concurrency: one thread.
@@ -33,7 +35,7 @@ public:
   void end();
   // The count; 0: it was served by nobody, or ended in order.
   std::uint64_t read() const;
-  // True where it goes on within three intervals. Blocks as long, unless it reads 0.
+  // True where it goes on within serving_beat_patience. Blocks as long, unless it reads 0.
   bool goes_on() const;
 
 private:
