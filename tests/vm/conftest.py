@@ -26,7 +26,7 @@ def memory() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def host() -> Iterator[Host]:
     machine = Host()
     yield machine
@@ -58,6 +58,7 @@ class Pair:
         """Makes the shared memory zeros, and forgets the pool that was here on it."""
         subprocess.run(["fallocate", "--punch-hole", "--length", str(self.pool.stat().st_size), self.pool], check=True)
         self.pool.with_name("pool.meta").unlink(missing_ok=True)
+        shutil.rmtree(self.pool.with_name("pool.locks"), ignore_errors=True)
 
     def kill(self) -> None:
         self.left.kill()

@@ -23,7 +23,7 @@ class Machine:
     disk: Path | None = None  # /dev/vda
     forward: Sequence[tuple[int, int]] = ()  # ports of loopback here, and the ports in the guest that they lead to
     network: bool = False  # the guest reaches loopback here as 10.0.2.2; implied by `forward`
-    cable: tuple[Path, int] | None = None  # to another guest: a folder that both know, and which of them this is, 1 or 2
+    cable: tuple[Path, int] | None = None  # to another guest: a folder that both know, and which this is, 1 or 2
     cpus: int = 1
 
     def command(self, kernel: Path, agent: Path) -> list[str]:
@@ -76,9 +76,8 @@ class Machine:
             words += ["-netdev", f"user,id=host{ports}", *network_card("host", 0)]
         if self.cable:
             folder, number = self.cable
-            ends = ",".join(
-                f"{end}.type=unix,{end}.path={folder}/cable{of}" for end, of in (("local", number), ("remote", 3 - number))
-            )
+            ends = f"local.type=unix,local.path={folder}/cable{number}"
+            ends += f",remote.type=unix,remote.path={folder}/cable{3 - number}"
             words += ["-netdev", f"dgram,id=cable,{ends}", *network_card("cable", number)]
         return words
 

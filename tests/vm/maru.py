@@ -31,8 +31,8 @@ def marud_words(pool: str | Path, state: str | Path) -> list[str | Path]:
 
 
 class Marud:
-    """One marud on a pool, in a place; started when it is made, and again after `stop` or `kill`, and gone at the end of
-    a `with`. `port` is where it listens at `bind` of its machine."""
+    """One marud on a pool, in a place; started when it is made, and again after `stop` or `kill`, and gone at the end
+    of a `with`. `port` is where it listens at `bind` of its machine."""
 
     def __init__(
         self, place: Place, pool: str | Path, state: str | Path, *options: str, bind: str = "127.0.0.1:0"

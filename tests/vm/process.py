@@ -118,8 +118,10 @@ class HostProcess(Process):
 
     def __init__(self, words: Sequence[str], env: Mapping[str, str]) -> None:
         super().__init__(words)
-        pipe = subprocess.PIPE
-        self._child = subprocess.Popen(words, env=os.environ | env, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True)
+        pipe, all_env = subprocess.PIPE, os.environ | env
+        self._child = subprocess.Popen(
+            words, env=all_env, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        )
         threading.Thread(target=self._follow, daemon=True).start()
 
     def _follow(self) -> None:

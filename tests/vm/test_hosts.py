@@ -1,7 +1,7 @@
 """Goal: workers of other hosts use the same bytes as those of marud's own, where marud was told to serve them; what a
 host may still write is given to nobody, whether it stands still or its network is cut.
-Method: marud here on a file that is the memory of two guests, or in a guest on that memory as a device; workers here and
-in the guests."""
+Method: marud here on a file that is the memory of two guests, or in a guest on that memory as a device; workers here
+and in the guests."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def intact(worker: Worker, name: str) -> int:
 
 
 def lapsed(marud: Marud) -> bool:
-    return any(session["state"] == "lapsed" for session in marud.sessions())
+    """Whether the lease of a worker that holds pages is over."""
+    return any(session["state"] == "lapsed" and session["grants"] > 0 for session in marud.sessions())
 
 
 def test_worker_of_another_host_is_refused_where_nobody_allowed_it(host: Host, pair: Pair, state: Path) -> None:

@@ -1,6 +1,6 @@
-"""Goal: with --durability=host a commit that was acknowledged outlives a power loss, at any instant; without, nothing of
-before is served as if it were whole.
-Method: marud in a guest on FS-DAX, its state on a disk; QEMU is killed while workers put, and the guest is booted again."""
+"""Goal: with --durability=host a commit that was acknowledged outlives a power loss, at any instant; without, nothing
+of before is served as if it were whole.
+Method: marud in a guest on FS-DAX, its state on a disk; QEMU is killed while workers put, and the guest boots again."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def read(guest: Guest, marud: Marud, keys: list[str]) -> list[str | None]:
 
 
 def test_acknowledged_keys_outlive_a_power_loss_where_that_was_asked_for(memory: Path) -> None:
-    machine = Machine(nvdimm=memory_file(memory, "power-nvdimm", 256), disk=memory_file(memory, "power-disk", 128), cpus=2)
+    nvdimm, disk = memory_file(memory, "power-nvdimm", 256), memory_file(memory, "power-disk", 128)
+    machine = Machine(nvdimm=nvdimm, disk=disk, cpus=2)
     with booted(machine, first=True) as guest:
         maruds = {word: served(guest, word) for word in ("host", "process")}
         writers = {word: Writer(Worker(guest, one.address), word) for word, one in maruds.items()}
