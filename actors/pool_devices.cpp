@@ -114,8 +114,9 @@ void pool_manager::remove(cxl::member& m, caf::typed_response_promise<device_cha
   auto path = m.spec().path;
   auto used = table_->bytes_of(index, unassigned);
   if (!m.draining || used.total() > 0) {
-    auto cause = m.draining ? format_size(used.total()) + " of it are in use still; 'maructl device status' shows by what"
-                            : "it is in use; drain it first: maructl device drain " + path;
+    auto cause = m.draining
+                   ? format_size(used.total()) + " of it are in use still; 'maructl device status' shows by what"
+                   : "it is in use; drain it first: maructl device drain " + path;
     promise.deliver(device_changed{{ec::busy, "failed to remove device " + path + ": " + cause}});
     return;
   }
