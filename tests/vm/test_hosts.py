@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Pair
 from guest import BUILD, Guest
-from maru import Marud, Worker, wait_until
+from maru import IN_USE, Marud, Worker, marud_words, wait_until
 from process import Host
 
 DEVICE = {"MARU_POOL_PATH": "/dev/dax0.0"}  # where a guest has what is a file here
@@ -115,3 +115,14 @@ def test_marud_of_one_guest_serves_workers_of_another(pair: Pair) -> None:
         marud.start()
         assert [worker.ask(f"get {key}") for worker in (near, away) for key in ("near", "away")] == ["ok"] * 4
         marud.ctl("check")
+
+
+def test_marud_of_another_host_is_refused_as_long_as_one_serves(pair: Pair) -> None:
+    pair.blank()
+    with Marud(pair.left, "/dev/dax0.0", "/tmp/first", "--other-hosts") as first:
+        second = pair.right.start(*marud_words("/dev/dax0.0", "/tmp/second"), "--format", "--listen", "127.0.0.1:0")
+        assert second.wait() == IN_USE, second.text()
+        first.ctl("check")
+        first.kill()
+        with Marud(pair.right, "/dev/dax0.0", "/tmp/second", "--format") as second:
+            second.ctl("check")
