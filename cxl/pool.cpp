@@ -249,12 +249,7 @@ status pool::open_known(const known_device& known) {
                 || found->bytes == 0 || sb.incarnation != known.incarnation || how_ != opened_as::opened;
     opened = member::adopt(of_device, *std::move(lock), sb, lost);
   } else {  // its file went with the host's memory, or the pool was formatted in another way
-    auto fresh = super();
-    fresh.device = known.device;
-    fresh.device_index = known.index;
-    fresh.boot_id = {};
-    fresh.incarnation = random_uuid();
-    opened = member::format(of_device, *std::move(lock), fresh);
+    opened = member::format(of_device, *std::move(lock), superblock_for(known.index, known.device));
   }
   if (!opened)
     return opened.error();
@@ -304,12 +299,18 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   if (!is_ours && !blank && !options_.format_foreign)
     return refuse(ec::unknown_contents,
                   "it holds something else; 'maructl device format " + spec->path + "' says what, and overwrites it");
+  return member::format(of_device, *std::move(lock), superblock_for(free, random_uuid()));
+}
+
+// What a device that is made the pool's says; it was served by nobody yet.
+superblock pool::superblock_for(std::uint32_t index, const uuid& device) const {
+  std::lock_guard lock{super_mutex_};  // generations go on meanwhile
   auto fresh = super();
-  fresh.device = random_uuid();
-  fresh.device_index = free;
+  fresh.device = device;
+  fresh.device_index = index;
   fresh.boot_id = {};
   fresh.incarnation = random_uuid();
-  return member::format(of_device, *std::move(lock), fresh);
+  return fresh;
 }
 
 // The pool has it from here on.
@@ -398,6 +399,8 @@ status pool::take_over() {
     next_region_ = std::max(next_region_, sb.next_region);
     recorded_highest_ = std::max(recorded_highest_, sb.highest);
   }
+  for (const auto& m : members_)
+    m->super().secret = super().secret;  // the first one may have been formatted anew
   ++epoch_;
   highest_.store(recorded_highest_, std::memory_order_relaxed);
   beat();

@@ -144,6 +144,7 @@ private:
   status open_known(const known_device& known);
   result<std::unique_ptr<member>> join(const device_spec& spec, bool keep) const;
   member_options options_of(const device_spec& spec) const;
+  superblock superblock_for(std::uint32_t index, const uuid& device) const;
   void take_in(std::unique_ptr<member> m);
   status take_over();
   status write_superblocks();
@@ -152,7 +153,7 @@ private:
 
   const pool_options options_;
   opened_as how_ = opened_as::formatted;
-  std::mutex super_mutex_;
+  mutable std::mutex super_mutex_;
   std::uint64_t epoch_ = 0;
   std::uint32_t next_region_ = 1;
   generation recorded_highest_ = 0;  // in the superblocks

@@ -136,7 +136,6 @@ status pool::write_superblocks() {
   for (const auto& m : members_) {
     auto& sb = m->super();
     sb.boot_id = host_boot_id();
-    sb.secret = super().secret;
     sb.epoch = epoch_;
     sb.next_region = next_region_;
     sb.highest = recorded_highest_;
