@@ -20,7 +20,7 @@ from process import Place, Process
 
 HERE = Path(__file__).resolve().parent
 KERNEL = HERE.parents[1] / "build" / "vm"
-BUILD = Path(os.environ.get("MARU_BUILD", HERE.parents[1] / "build" / "release"))  # the build under test
+BUILD = Path(os.environ.get("MARU_BUILD", HERE.parents[1] / "build" / "release")).resolve()  # what is tested
 LOGS = KERNEL / "logs"
 BOOT = 180.0  # 4 s on an idle machine
 

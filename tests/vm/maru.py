@@ -74,7 +74,7 @@ class Marud:
 
     def ctl(self, *words: str) -> str:
         """What maructl says of it."""
-        return self.place.run(BUILD / "bin" / "maructl", "--server", self.address, *words)
+        return self.place.run(BUILD / "bin" / "maructl", "--server", self.address, "--timeout-ms", "60000", *words)
 
     def status(self) -> dict[str, Any]:
         return json.loads(self.ctl("status", "--json"))
