@@ -9,13 +9,13 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <utility>
 
 #include "base/size.hpp"
 #include "base/unique_fd.hpp"
 #include "cxl/device_kinds.hpp"
+#include "cxl/kernel_files.hpp"
 
 namespace maru::cxl {
 
@@ -73,13 +73,6 @@ private:
   access mode_;
 };
 
-// A number of sysfs; 0 where it is not there.
-std::uint64_t number_in(const std::filesystem::path& file) {
-  std::uint64_t out = 0;
-  std::ifstream in{file};
-  return in >> out ? out : 0;
-}
-
 }  // namespace
 
 result<std::unique_ptr<device>> open_dax_device(const device_options& o, const struct stat& node) {
@@ -101,8 +94,8 @@ result<std::unique_ptr<device>> open_dax_device(const device_options& o, const s
                                  + std::filesystem::path{o.path}.filename().string() + "' changes that");
   if (!fd)
     return errno_error("open device " + o.path, errno);
-  auto size = number_in(about / "size");
-  auto align = number_in(about / "align");
+  auto size = read_number(about / "size").value_or(0);
+  auto align = read_number(about / "align").value_or(0);
   if (size == 0 || align == 0 || (align & (align - 1)) != 0)
     return refuse(ec::io, "sysfs gives no size and alignment for it in " + about.string());
   if (size < o.size)
