@@ -16,8 +16,8 @@ POOL = "16MiB"  # ten rounds are more than fit
 OPTIONS = ("--lease-ms=2000", "--resume-grace-ms=2000", "--payload-checksums=verify")
 
 
-def start_victim(url: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(Path(__file__).with_name("victim.py")), url]
+def start_victim(url: str, way: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(Path(__file__).with_name("victim.py")), url, way]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     assert child.stdout.readline() == "holding\n"
@@ -32,15 +32,17 @@ def kill(child: subprocess.Popen[str]) -> None:
 
 
 class Load:
-    """Rounds of load. `step` takes about a tenth of a second; `close` ends what it holds."""
+    """Rounds of load, by a worker that reads in the pool itself and by one that asks by message, in turn. `step` takes
+    about a tenth of a second; `close` ends what they hold."""
 
     def __init__(self, server: Marud) -> None:
         self._server = server
-        self._handler = connect(server.url, "load")
+        self._handlers = [connect(server.url, "local", True), connect(server.url, "message", False)]
         self._round = 0
 
     def step(self) -> None:
-        handler, n = self._handler, self._round
+        n = self._round
+        handler = self._handlers[n % 2]
         self._round += 1
         names = [f"chat/{n}/{i}" for i in range(32)]
         for name in names:
@@ -69,11 +71,11 @@ class Load:
 
     def death(self) -> None:
         """A worker is killed with pins and a page in its hands."""
-        kill(start_victim(self._server.url))
+        kill(start_victim(self._server.url, "message"))
 
     def silence(self) -> None:
         """A worker is stopped until its lease is over, and killed then."""
-        child = start_victim(self._server.url)
+        child = start_victim(self._server.url, "local")
         child.send_signal(signal.SIGSTOP)
         try:
             wait_until(lambda: self._server.metric("maru_lease_expired_total") >= 1, 20, "the end of the lease")
@@ -84,20 +86,23 @@ class Load:
         """Bytes of a chunk change in the pool; its reader notices."""
         name = f"damaged/{self._round}"
         pattern = name.encode().ljust(CHUNK, b"!")
-        self._handler.store(name, data=pattern)
+        handler = self._handlers[0]
+        handler.store(name, data=pattern)
         with open(self._server.pool, "r+b") as pool:
             at = pool.read().find(pattern)
             assert at >= 0
             pool.seek(at + 100)
             pool.write(b"?")
-        wait_until(lambda: self._handler.retrieve(name) is None, 10, "the miss of a damaged chunk")
+        wait_until(lambda: handler.retrieve(name) is None, 10, "the miss of a damaged chunk")
 
     def restart(self) -> None:
         """marud is killed and started again; the handler goes on."""
         self._server.kill()
         self._server.start()
-        wait_until(lambda: self._handler.healthcheck(), 20, "the way back to marud")
+        for handler in self._handlers:
+            wait_until(handler.healthcheck, 20, "the way back to marud")
 
     def close(self) -> None:
-        self._handler.close()
+        for handler in self._handlers:
+            handler.close()
 
