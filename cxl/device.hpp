@@ -10,8 +10,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/error.hpp"
+#include "cxl/fault_guard.hpp"
 
 namespace maru::cxl {
 
@@ -38,10 +40,16 @@ public:
   // Brings the range to stable storage (msync); quick and without effect on tmpfs.
   status flush(std::size_t offset, std::size_t size) const;
 
+  // From here on a touch of memory that fails does not end the process, and `faulted` tells of it: see fault_guard.hpp.
+  // `unit`: the device's align(), smaller pieces cannot be replaced.
+  void guard(std::size_t unit, std::uint32_t tag = 0) { guard_ = fault_guard{bytes(), unit, tag}; }
+  std::vector<failed_piece> failed() const { return guard_.failed(); }
+
 private:
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   access mode_ = access::read_write;
+  fault_guard guard_;
 };
 
 // What populate() does where the kernel lacks MADV_POPULATE_WRITE (before 5.14): one write access a page that leaves

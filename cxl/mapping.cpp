@@ -25,7 +25,10 @@ std::size_t page_bytes() {
 }  // namespace
 
 mapping::mapping(mapping&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), mode_(other.mode_) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      mode_(other.mode_),
+      guard_(std::move(other.guard_)) {}
 
 mapping& mapping::operator=(mapping&& other) noexcept {
   if (this != &other) {
@@ -33,11 +36,13 @@ mapping& mapping::operator=(mapping&& other) noexcept {
     data_ = std::exchange(other.data_, nullptr);
     size_ = std::exchange(other.size_, 0);
     mode_ = other.mode_;
+    guard_ = std::move(other.guard_);
   }
   return *this;
 }
 
 mapping::~mapping() {
+  guard_ = {};  // first: the next mapping may get the same addresses
   if (data_ != nullptr)
     ::munmap(data_, size_);
 }
