@@ -1,5 +1,5 @@
-// One mappable range of memory that several processes share: a file on tmpfs or any file system today; Device-DAX,
-// FS-DAX and hugetlbfs fit the same interface.
+// One mappable range of memory that several processes share: a Device-DAX character device, or a file on FS-DAX, hugetlbfs,
+// tmpfs or any file system.
 #pragma once
 
 #include <sys/types.h>
@@ -61,7 +61,7 @@ class device {
 public:
   virtual ~device() = default;
 
-  // "tmpfs", "file", ...: for people and logs.
+  // "devdax", "fsdax", "hugetlbfs", "tmpfs", "file": for people and logs.
   virtual std::string kind() const = 0;
   virtual const std::string& path() const = 0;
   // Usable bytes.
@@ -70,6 +70,9 @@ public:
   virtual std::uint64_t align() const = 0;
   // True where the contents can outlive a reboot of the host.
   virtual bool survives_reboot() const = 0;
+  // True where a pool's metadata lies on the device, in front of the data: where no file can lie beside it, or a small one
+  // would take a huge page.
+  virtual bool holds_metadata() const = 0;
   // Takes storage for [offset, offset + size), so that a later touch cannot fail with SIGBUS (fallocate on files).
   // `no_space` where there is none; harmless when repeated.
   virtual status reserve(std::uint64_t offset, std::uint64_t size) = 0;
@@ -81,18 +84,20 @@ public:
   virtual result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const = 0;
 };
 
-struct file_device_options {
+struct device_options {
   std::string path;
-  std::uint64_t size = 0;  // bytes wanted; 0: take the file's size as it is
+  std::uint64_t size = 0;  // bytes wanted; 0: as large as it is
   bool create = false;     // make the file (and its parent folders) where missing, and grow it to `size`
   access mode = access::read_write;
   unsigned file_mode = 0600;
   std::uint64_t headroom = 0;            // with create: bytes of its file system that something else is about to take
   std::optional<gid_t> file_group = {};  // of a file that is made; empty: the process's own
+  std::optional<int> node = {};          // NUMA node whose memory the file takes (tmpfs and hugetlbfs)
 };
 
-// Opens a file as a device. `missing`: no such file and not asked to create it. `invalid`: a folder or not a regular
-// file. `no_space`: the file system cannot hold `size` bytes (the message names both numbers).
-result<std::unique_ptr<device>> open_file_device(const file_device_options& options);
+// Opens what lies at the path: a character device as Device-DAX, else a file. `missing`: nothing is there, and it was not
+// asked to make a file. `invalid`: neither of them, or a device that is not in the mode for it (the message names the
+// command). `no_space`: it cannot hold `size` bytes (the message names both numbers).
+result<std::unique_ptr<device>> open_device(const device_options& options);
 
 }  // namespace maru::cxl

@@ -1,22 +1,27 @@
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <optional>
 #include <system_error>
 #include <utility>
 
 #include "base/bounds.hpp"
 #include "base/size.hpp"
 #include "base/unique_fd.hpp"
-#include "cxl/device.hpp"
+#include "cxl/device_kinds.hpp"
 
 namespace maru::cxl {
 
@@ -30,17 +35,41 @@ error storage_error(const std::string& what, int errnum) {
   return e;
 }
 
-// A file of any file system. What is special about tmpfs is only that its contents go with the host.
+// What the file system of a file is, as far as it matters here.
+enum class storage_kind : std::uint8_t {
+  tmpfs,      // its contents go with the host
+  hugetlbfs,  // so do they here, and everything is in units of a huge page
+  fsdax,      // mapped as it lies on persistent memory: MAP_SYNC keeps what a crash needs to find it there
+  other,
+};
+
+const char* name_of(storage_kind kind) {
+  switch (kind) {
+    case storage_kind::tmpfs: return "tmpfs";
+    case storage_kind::hugetlbfs: return "hugetlbfs";
+    case storage_kind::fsdax: return "fsdax";
+    case storage_kind::other: break;
+  }
+  return "file";
+}
+
+bool in_memory(storage_kind kind) { return kind == storage_kind::tmpfs || kind == storage_kind::hugetlbfs; }
+
+// How its mappings are made. Everything but FS-DAX answers MAP_SYNC with EOPNOTSUPP.
+int map_flags(storage_kind kind) { return kind == storage_kind::fsdax ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED; }
+
+// A file of any file system.
 class file_device final : public device {
 public:
-  file_device(unique_fd fd, std::string path, std::uint64_t size, std::uint64_t align, bool in_memory, access mode)
-      : fd_(std::move(fd)), path_(std::move(path)), size_(size), align_(align), in_memory_(in_memory), mode_(mode) {}
+  file_device(unique_fd fd, std::string path, std::uint64_t size, std::uint64_t align, storage_kind kind, access mode)
+      : fd_(std::move(fd)), path_(std::move(path)), size_(size), align_(align), kind_(kind), mode_(mode) {}
 
-  std::string kind() const override { return in_memory_ ? "tmpfs" : "file"; }
+  std::string kind() const override { return name_of(kind_); }
   const std::string& path() const override { return path_; }
   std::uint64_t size() const override { return size_; }
   std::uint64_t align() const override { return align_; }
-  bool survives_reboot() const override { return !in_memory_; }
+  bool survives_reboot() const override { return !in_memory(kind_); }
+  bool holds_metadata() const override { return kind_ == storage_kind::hugetlbfs; }
 
   status reserve(std::uint64_t offset, std::uint64_t size) override { return allocate(0, "reserve", offset, size); }
 
@@ -64,7 +93,7 @@ public:
     if (static_cast<std::uint64_t>(now.st_size) < offset + size)
       return {ec::corrupt, "failed to " + what + ": the file was truncated to " + format_size(now.st_size)};
     int protection = mode == access::read ? PROT_READ : PROT_READ | PROT_WRITE;
-    void* at = ::mmap(nullptr, size, protection, MAP_SHARED, fd_.get(), static_cast<off_t>(offset));
+    void* at = ::mmap(nullptr, size, protection, map_flags(kind_), fd_.get(), static_cast<off_t>(offset));
     if (at == MAP_FAILED)
       return errno_error(what, errno);
     mapping out{static_cast<std::byte*>(at), size, mode};
@@ -92,18 +121,26 @@ private:
   std::string path_;
   std::uint64_t size_;
   std::uint64_t align_;
-  bool in_memory_;
+  storage_kind kind_;
   access mode_;
 };
+
+// Free memory of a NUMA node; empty where there is none of that number.
+std::optional<std::uint64_t> free_bytes_of_node(int node) {
+  std::ifstream in{"/sys/devices/system/node/node" + std::to_string(node) + "/meminfo"};
+  for (std::string word; in >> word;)
+    if (std::uint64_t kib = 0; word == "MemFree:" && in >> kib)
+      return kib * bounds::KiB;
+  return std::nullopt;
+}
 
 error not_a_file(const std::string& path) {
   return {ec::invalid, "failed to open device " + path + ": it is not a regular file"};
 }
 
 // Opens the file, makes it where that was asked for.
-result<unique_fd> open_or_create(const file_device_options& o) {
+result<unique_fd> open_or_create(const device_options& o) {
   struct stat before = {};
-  // Looked at first: opening a pipe or a device node can block or have effects.
   if (::stat(o.path.c_str(), &before) == 0 && !S_ISREG(before.st_mode))
     return not_a_file(o.path);
   int flags = (o.mode == access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK;
@@ -134,7 +171,7 @@ result<unique_fd> open_or_create(const file_device_options& o) {
 }
 
 // Holds the bytes that are still to be taken against what the file system has.
-status check_space(int fd, const file_device_options& o, const struct stat& now) {
+status check_space(int fd, const device_options& o, const struct stat& now) {
   struct statvfs fs = {};
   if (::fstatvfs(fd, &fs) != 0)
     return errno_error("ask for the free space at " + o.path, errno);
@@ -148,7 +185,7 @@ status check_space(int fd, const file_device_options& o, const struct stat& now)
 }
 
 // Checks or grows the file; its size in bytes.
-result<std::uint64_t> settle_size(int fd, const file_device_options& o) {
+result<std::uint64_t> settle_size(int fd, const device_options& o) {
   struct stat now = {};
   if (::fstat(fd, &now) != 0)
     return errno_error("open device " + o.path, errno);
@@ -170,26 +207,73 @@ result<std::uint64_t> settle_size(int fd, const file_device_options& o) {
   return found;
 }
 
+// What lies under an open file. REQUIRES: it is as large as a page of its file system.
+storage_kind kind_of(int fd, const struct statfs& fs) {
+  if (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC)
+    return storage_kind::tmpfs;
+  if (fs.f_type == HUGETLBFS_MAGIC)
+    return storage_kind::hugetlbfs;
+  auto bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* at = ::mmap(nullptr, bytes, PROT_READ, map_flags(storage_kind::fsdax), fd, 0);
+  if (at == MAP_FAILED)
+    return storage_kind::other;
+  ::munmap(at, bytes);
+  return storage_kind::fsdax;
+}
+
+// Memory of one NUMA node for all pages of the file that are taken from here on, by whichever process: the policy of a
+// mapping of tmpfs and hugetlbfs is the file's. See mbind(2), and set_mempolicy(2) for what the kernel does when the node
+// is full: it ends a process. So there must be room for all of it now.
+status bind_to_node(int fd, const device_options& o, storage_kind kind, std::uint64_t size) {
+  auto what = "place device " + o.path + " on NUMA node " + std::to_string(*o.node);
+  if (!in_memory(kind))
+    return {ec::invalid, "failed to " + what + ": only files on tmpfs and hugetlbfs have a node"};
+  constexpr int word_bits = 64;
+  std::array<unsigned long, 16> nodes{};
+  if (*o.node < 0 || *o.node >= word_bits * static_cast<int>(nodes.size()))
+    return {ec::invalid, "failed to " + what + ": there is no such node"};
+  struct stat now = {};
+  auto free = free_bytes_of_node(*o.node);
+  if (!free || ::fstat(fd, &now) != 0)
+    return {ec::invalid, "failed to " + what + ": there is no such node"};
+  auto taken = static_cast<std::uint64_t>(now.st_blocks) * 512;
+  if (kind == storage_kind::tmpfs && size > taken && size - taken > *free)
+    return {ec::no_space, "failed to " + what + ": it needs " + format_size(size - taken) + ", the node has "
+                            + format_size(*free) + " free"};
+  nodes[static_cast<std::size_t>(*o.node / word_bits)] = 1ul << (*o.node % word_bits);
+  void* at = ::mmap(nullptr, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (at == MAP_FAILED)
+    return errno_error(what, errno);
+  auto done = ::syscall(SYS_mbind, at, size, MPOL_BIND, nodes.data(), word_bits * nodes.size() + 1, 0);
+  int cause = errno;
+  ::munmap(at, size);
+  return done == 0 ? status{} : errno_error(what, cause);
+}
+
 }  // namespace
 
-result<std::unique_ptr<device>> open_file_device(const file_device_options& o) {
+result<std::unique_ptr<device>> open_file_device(const device_options& options) {
+  auto o = options;
   bool existed = ::access(o.path.c_str(), F_OK) == 0;
   auto fd = open_or_create(o);
   if (!fd)
     return fd.error();
-  auto found = settle_size(fd->get(), o);
   struct statfs fs = {};
-  if (found && ::fstatfs(fd->get(), &fs) != 0)
-    found = errno_error("open device " + o.path, errno);
+  if (::fstatfs(fd->get(), &fs) == 0 && fs.f_type == HUGETLBFS_MAGIC)
+    o.size = align_up(o.size, static_cast<std::uint64_t>(fs.f_bsize));  // it takes no other size
+  auto found = settle_size(fd->get(), o);
+  auto kind = found ? kind_of(fd->get(), fs) : storage_kind::other;
+  auto align = static_cast<std::uint64_t>(kind == storage_kind::hugetlbfs ? fs.f_bsize : ::sysconf(_SC_PAGESIZE));
+  auto size = found ? align_down(o.size > 0 ? o.size : *found, align) : 0;
+  if (found && o.node && o.mode == access::read_write)
+    if (auto bound = bind_to_node(fd->get(), o, kind, size); !bound)
+      found = bound.error();
   if (!found) {
     if (!existed && o.create)
       ::unlink(o.path.c_str());  // a refusal leaves nothing behind
     return found.error();
   }
-  auto align = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  bool in_memory = fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC;
-  auto size = align_down(o.size > 0 ? o.size : *found, align);
-  return std::unique_ptr<device>{std::make_unique<file_device>(std::move(*fd), o.path, size, align, in_memory, o.mode)};
+  return std::unique_ptr<device>{std::make_unique<file_device>(std::move(*fd), o.path, size, align, kind, o.mode)};
 }
 
 }  // namespace maru::cxl

@@ -267,7 +267,7 @@ status pool::format(const pool_options& o, const std::optional<known_pool>& know
   made.watch(o.path);
   auto bytes = metadata_bytes(super_.data_bytes, super_.slot_bytes);
   // The data first, and with room for the metadata: a size that cannot be is refused before anything is taken.
-  auto data = open_file_device({o.path, super_.data_bytes, true, access::read_write, o.file_mode,
+  auto data = open_device({o.path, super_.data_bytes, true, access::read_write, o.file_mode,
                                 bytes - std::min(bytes, allocated_bytes(meta_path(o))), o.file_group});
   if (!data)
     return data.error();
@@ -300,7 +300,7 @@ status pool::adopt(const pool_options& o, const superblock& found, bool contents
       return ok;
   }
   auto data =
-    open_file_device({o.path, super_.data_bytes, contents_lost, access::read_write, o.file_mode, 0, o.file_group});
+    open_device({o.path, super_.data_bytes, contents_lost, access::read_write, o.file_mode, 0, o.file_group});
   if (!data)
     return data.error();
   data_ = std::move(*data);
@@ -313,7 +313,7 @@ status pool::adopt(const pool_options& o, const superblock& found, bool contents
 status pool::map_metadata(const pool_options& o) {
   auto bytes = metadata_bytes(super_.data_bytes, super_.slot_bytes);
   auto meta =
-    open_file_device({meta_path(o), bytes, true, access::read_write, for_readers(o.file_mode), 0, o.file_group});
+    open_device({meta_path(o), bytes, true, access::read_write, for_readers(o.file_mode), 0, o.file_group});
   if (!meta)
     return meta.error();
   meta_ = std::move(*meta);

@@ -6,7 +6,9 @@
 #include <caf/send.hpp>
 #include <caf/system_messages.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <set>
 #include <unordered_map>
@@ -58,6 +60,8 @@ void call::hand_over() {
 }
 
 namespace {
+
+constexpr auto turn_slice = std::chrono::milliseconds{50};  // how soon a client that closes stops waiting for its turn
 
 template <class Reply>
 bool decode_reply(caf::message& content, any_reply& reply) {
@@ -220,6 +224,13 @@ status link::connect(const server_address& server, const tls_options& tls, time_
   auto failed = [&](std::string_view cause) {
     return status{ec::unavailable, "failed to connect to " + to_string(server) + ": " + std::string{cause}};
   };
+  std::unique_lock turn(runtime_->turn_to_connect(to_string(server)), std::defer_lock);
+  while (!turn.try_lock_until(std::min(deadline, std::chrono::steady_clock::now() + turn_slice))) {
+    if (core_->down)
+      return failed("the client is closing");
+    if (std::chrono::steady_clock::now() >= deadline)
+      return failed("other clients of this process were connecting until the deadline");
+  }
   auto dialled = dial(server, tls, deadline, [this] { return core_->down.load(); });
   if (!dialled)
     return dialled.error();

@@ -17,10 +17,10 @@ result<std::shared_ptr<const local_pool>> local_pool::open(const std::string& pa
                                                            std::uint64_t epoch) {
   if (slot_bytes < bounds::page_bytes_min || data_bytes < slot_bytes || data_bytes > INT64_MAX)
     return {ec::invalid, "the pool's sizes make no sense"};
-  cxl::file_device_options wanted;
+  cxl::device_options wanted;
   wanted.path = path + ".meta";
   wanted.mode = cxl::access::read;
-  auto device = cxl::open_file_device(wanted);
+  auto device = cxl::open_device(wanted);
   if (!device)
     return device.error();
   auto bytes = cxl::metadata_bytes(data_bytes, slot_bytes);

@@ -99,6 +99,11 @@ result<std::shared_ptr<runtime>> runtime::acquire() {
 
 caf::actor_system& runtime::system() { return engine_->system; }
 
+deadline_mutex& runtime::turn_to_connect(const std::string& server) {
+  std::lock_guard lock(turns_mutex_);
+  return turns_[server];
+}
+
 bool runtime::forked() const { return forks.load(std::memory_order_relaxed) != of_; }
 
 }  // namespace maru::net

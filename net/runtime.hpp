@@ -2,9 +2,13 @@
 #pragma once
 
 #include <csignal>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <string>
 
 #include "base/error.hpp"
+#include "net/deadline_mutex.hpp"
 
 namespace caf {
 class actor_system;
@@ -39,12 +43,17 @@ public:
   caf::actor_system& system();
   // True in a child of the process that made it: its threads are not there, and nothing of it may be used.
   bool forked() const;
+  // Whose turn it is to connect to this server. One at a time: where two connections to one node shake hands at once, CAF
+  // may keep one of them here and the other one there, and what was asked over the one that goes is never answered.
+  deadline_mutex& turn_to_connect(const std::string& server);
 
 private:
   struct engine;
   explicit runtime(std::unique_ptr<engine> e);
   std::unique_ptr<engine> engine_;
   unsigned of_;  // which process, see forked()
+  std::mutex turns_mutex_;
+  std::map<std::string, deadline_mutex> turns_;
 };
 
 }  // namespace maru::net

@@ -169,9 +169,9 @@ result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& option
   auto& row = reply.devices.front();
   auto path = options.pool_path.empty() ? local_path(options, row.path) : options.pool_path;
   constexpr auto advice = " (set pool_path or MARU_POOL_PATH to where this process sees the pool's data)";
-  cxl::file_device_options wanted;
+  cxl::device_options wanted;
   wanted.path = path;
-  auto device = cxl::open_file_device(wanted);
+  auto device = cxl::open_device(wanted);
   if (!device)
     return {ec::io, "failed to map the pool: " + device.error().message + advice};
   if ((*device)->size() < row.size)

@@ -45,7 +45,7 @@ load_report load_worker::report() const {
 // -- observer
 
 observer::observer(const marud& m) : address_(m.address()) {
-  auto file = cxl::open_file_device({.path = m.pool() + ".meta", .mode = cxl::access::read});
+  auto file = cxl::open_device({.path = m.pool() + ".meta", .mode = cxl::access::read});
   if (!file)
     return;
   metadata_ = std::move(*file);

@@ -132,7 +132,7 @@ TEST(Descriptor, DamagedLineStillTellsItsRawWord) {
 // repetitions. Empty where tracing is not allowed.
 std::vector<std::optional<descriptor>> seen_during_write(const descriptor& from, const descriptor& to) {
   test::temp_folder folder;
-  auto device = open_file_device({folder / "lines", 4096, true});
+  auto device = open_device({folder / "lines", 4096, true});
   auto map = (*device)->map(0, 4096, access::read_write);
   descriptor_table table{map->data(), 64};
   table.write(5, from);

@@ -34,7 +34,7 @@ class fault_guard_test : public ::testing::Test {
 protected:
   // A file of so many pages, all of them filled with 'x'.
   std::unique_ptr<device> make(std::size_t pages, const std::string& name = "pool") {
-    auto made = test::must(open_file_device({folder / name, pages * page, true}));
+    auto made = test::must(open_device({folder / name, pages * page, true}));
     auto all = test::must(made->map(0, pages * page, access::read_write));
     std::memset(all.data(), 'x', all.size());
     return made;

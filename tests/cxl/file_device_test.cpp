@@ -47,7 +47,7 @@ int pages_present(const std::byte* data, std::size_t size) {
 class file_device : public ::testing::Test {
 protected:
   std::unique_ptr<device> make(const std::string& name, std::uint64_t size) {
-    auto made = open_file_device({folder / name, size, true});
+    auto made = open_device({folder / name, size, true});
     EXPECT_TRUE(made) << made.error().message;
     return made ? std::move(*made) : nullptr;
   }
@@ -56,7 +56,7 @@ protected:
 
 TEST_F(file_device, IsMadeWithItsFoldersAtTheSizeAndModeAskedFor) {
   auto old = ::umask(077);
-  auto made = open_file_device({folder / "a/b/pool", 3 * MiB, true, access::read_write, 0660});
+  auto made = open_device({folder / "a/b/pool", 3 * MiB, true, access::read_write, 0660});
   ::umask(old);
   ASSERT_TRUE(made) << made.error().message;
   struct stat now = {};
@@ -75,22 +75,22 @@ TEST_F(file_device, KnowsWhatSurvivesAReboot) {
     EXPECT_FALSE(make("pool", MiB)->survives_reboot());
   }
   test::temp_folder here{"."};
-  auto made = open_file_device({here / "pool", MiB, true});
+  auto made = open_device({here / "pool", MiB, true});
   ASSERT_TRUE(made);
   EXPECT_EQ((*made)->kind() == "file", (*made)->survives_reboot());
 }
 
 TEST_F(file_device, KeepsTheSizeOfAnExistingFileAndGrowsItWhereAsked) {
   make("pool", 2 * MiB);
-  EXPECT_EQ((*open_file_device({folder / "pool"}))->size(), 2 * MiB);
-  EXPECT_EQ((*open_file_device({folder / "pool", 4 * MiB, true}))->size(), 4 * MiB);
-  EXPECT_EQ((*open_file_device({folder / "pool", MiB, true}))->size(), MiB);
+  EXPECT_EQ((*open_device({folder / "pool"}))->size(), 2 * MiB);
+  EXPECT_EQ((*open_device({folder / "pool", 4 * MiB, true}))->size(), 4 * MiB);
+  EXPECT_EQ((*open_device({folder / "pool", MiB, true}))->size(), MiB);
   EXPECT_EQ(std::filesystem::file_size(folder / "pool"), 4 * MiB) << "a file is never shortened";
 }
 
 TEST_F(file_device, FileShorterThanWantedIsNoSpaceAndNamesBoth) {
   make("pool", 2 * MiB);
-  auto refused = open_file_device({folder / "pool", 4 * MiB});
+  auto refused = open_device({folder / "pool", 4 * MiB});
   ASSERT_EQ(refused.code(), ec::no_space);
   EXPECT_NE(refused.error().message.find("2 MiB"), std::string::npos) << refused.error().message;
   EXPECT_NE(refused.error().message.find("4 MiB"), std::string::npos) << refused.error().message;
@@ -98,35 +98,35 @@ TEST_F(file_device, FileShorterThanWantedIsNoSpaceAndNamesBoth) {
 
 TEST_F(file_device, BytesThatAreNoWholePageAreNotUsed) {
   std::ofstream{folder / "odd"} << std::string(5000, 'x');
-  auto made = open_file_device({folder / "odd"});
+  auto made = open_device({folder / "odd"});
   ASSERT_TRUE(made);
   EXPECT_EQ((*made)->size(), 4096u);
 }
 
 TEST_F(file_device, MissingFileIsMissing) {
-  EXPECT_EQ(open_file_device({folder / "none"}).code(), ec::missing);
-  EXPECT_EQ(open_file_device({folder / "no/folder"}).code(), ec::missing);
+  EXPECT_EQ(open_device({folder / "none"}).code(), ec::missing);
+  EXPECT_EQ(open_device({folder / "no/folder"}).code(), ec::missing);
 }
 
 TEST_F(file_device, WhatIsNoRegularFileIsInvalidAndStaysAsItIs) {
-  EXPECT_EQ(open_file_device({folder.path().string(), MiB, true}).code(), ec::invalid);
+  EXPECT_EQ(open_device({folder.path().string(), MiB, true}).code(), ec::invalid);
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
-  EXPECT_EQ(open_file_device({folder / "pipe", 0, false, access::read}).code(), ec::invalid) << "and does not block";
-  EXPECT_EQ(open_file_device({"/dev/null", MiB, true}).code(), ec::invalid);
-  EXPECT_EQ(open_file_device({"", MiB, true}).code(), ec::io);
+  EXPECT_EQ(open_device({folder / "pipe", 0, false, access::read}).code(), ec::invalid) << "and does not block";
+  EXPECT_EQ(open_device({"/dev/null", MiB, true}).code(), ec::invalid);
+  EXPECT_EQ(open_device({"", MiB, true}).code(), ec::io);
 }
 
 TEST_F(file_device, FileInsideAFileIsAnError) {
   std::ofstream{folder / "file"} << "x";
-  EXPECT_EQ(open_file_device({folder / "file/pool", MiB, true}).code(), ec::io);
+  EXPECT_EQ(open_device({folder / "file/pool", MiB, true}).code(), ec::io);
 }
 
 TEST_F(file_device, LinkToAFileIsFollowedAndALoopRefused) {
   make("real", MiB);
   std::filesystem::create_symlink(folder / "real", folder / "link");
   std::filesystem::create_symlink(folder / "loop", folder / "loop");
-  EXPECT_EQ((*open_file_device({folder / "link"}))->size(), MiB);
-  EXPECT_EQ(open_file_device({folder / "loop", MiB, true}).code(), ec::io);
+  EXPECT_EQ((*open_device({folder / "link"}))->size(), MiB);
+  EXPECT_EQ(open_device({folder / "loop", MiB, true}).code(), ec::io);
 }
 
 TEST_F(file_device, ReadOnlyFileIsRefusedForWritingAndMappedForReading) {
@@ -137,10 +137,10 @@ TEST_F(file_device, ReadOnlyFileIsRefusedForWritingAndMappedForReading) {
   auto child = test::in_child([&] {
     if (::geteuid() == 0 && (::setegid(65534) != 0 || ::seteuid(65534) != 0))
       return 10;
-    auto refused = open_file_device({folder / "pool"});
+    auto refused = open_device({folder / "pool"});
     if (refused || refused.error().message.find("Permission denied") == std::string::npos)
       return 1;
-    auto made = open_file_device({folder / "pool", 0, false, access::read});
+    auto made = open_device({folder / "pool", 0, false, access::read});
     if (!made)
       return 2;
     auto map = (*made)->map(0, 8192, access::read);
@@ -151,10 +151,10 @@ TEST_F(file_device, ReadOnlyFileIsRefusedForWritingAndMappedForReading) {
 
 TEST_F(file_device, OpenedForReadingItNeitherMapsForWritingNorGrows) {
   make("pool", MiB);
-  auto made = open_file_device({folder / "pool", 0, true, access::read});
+  auto made = open_device({folder / "pool", 0, true, access::read});
   ASSERT_TRUE(made);
   EXPECT_EQ((*made)->map(0, 4096, access::read_write).code(), ec::invalid);
-  EXPECT_EQ(open_file_device({folder / "pool", 2 * MiB, true, access::read}).code(), ec::no_space);
+  EXPECT_EQ(open_device({folder / "pool", 2 * MiB, true, access::read}).code(), ec::no_space);
   EXPECT_EQ(std::filesystem::file_size(folder / "pool"), MiB);
   EXPECT_FALSE((*made)->reserve(0, 4096));
 }
@@ -165,19 +165,19 @@ TEST_F(file_device, MoreThanTheFileSystemHasIsNoSpaceNamesBothNumbersAndLeavesNo
   if (fs.f_blocks == 0)
     GTEST_SKIP() << "this tmpfs has no limit";
   auto free = static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize;
-  auto refused = open_file_device({folder / "pool", (free / MiB + 1024) * MiB, true});
+  auto refused = open_device({folder / "pool", (free / MiB + 1024) * MiB, true});
   ASSERT_EQ(refused.code(), ec::no_space);
   EXPECT_NE(refused.error().message.find("it needs"), std::string::npos);
   EXPECT_NE(refused.error().message.find("the file system has"), std::string::npos);
   EXPECT_FALSE(std::filesystem::exists(folder / "pool"));
-  EXPECT_EQ(open_file_device({folder / "pool", ~0ull, true}).code(), ec::invalid);
-  EXPECT_EQ(open_file_device({folder / "pool", INT64_MAX - 4095, true}).code(), ec::no_space);
+  EXPECT_EQ(open_device({folder / "pool", ~0ull, true}).code(), ec::invalid);
+  EXPECT_EQ(open_device({folder / "pool", INT64_MAX - 4095, true}).code(), ec::no_space);
   EXPECT_FALSE(std::filesystem::exists(folder / "pool"));
 }
 
 TEST_F(file_device, RefusalLeavesAFileThatWasThereAsItWas) {
   std::ofstream{folder / "pool"} << "precious";
-  ASSERT_FALSE(open_file_device({folder / "pool", INT64_MAX - 4095, true}));
+  ASSERT_FALSE(open_device({folder / "pool", INT64_MAX - 4095, true}));
   EXPECT_EQ(std::filesystem::file_size(folder / "pool"), 8u);
 }
 
@@ -351,24 +351,24 @@ TEST(FullTmpfs, ReserveFailsWithNoSpaceAndWhatWasReservedStays) {
     ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
     if (::mount("tmpfs", folder.path().c_str(), "tmpfs", 0, "size=16m") != 0)
       return 77;
-    auto made = open_file_device({folder / "pool", 12 * MiB, true});
+    auto made = open_device({folder / "pool", 12 * MiB, true});
     if (!made || !(*made)->reserve(0, 4 * MiB))
       return 1;
     auto map = (*made)->map(0, 4 * MiB, access::read_write);
     map->data()[0] = std::byte{5};
-    auto other = open_file_device({folder / "other", 10 * MiB, true});  // fits while the pool is sparse
+    auto other = open_device({folder / "other", 10 * MiB, true});  // fits while the pool is sparse
     if (!other || !(*other)->reserve(0, 10 * MiB))
       return 2;
     if ((*made)->reserve(4 * MiB, 8 * MiB).code() != ec::no_space)
       return 3;
     if (!(*made)->reserve(0, 4 * MiB) || map->data()[0] != std::byte{5})
       return 4;
-    auto third = open_file_device({folder / "third", 4 * MiB, true});
+    auto third = open_device({folder / "third", 4 * MiB, true});
     if (third.code() != ec::no_space || third.error().message.find("4 MiB") == std::string::npos
         || third.error().message.find("2 MiB") == std::string::npos)
       return 5;
     // A file that has its storage already needs no more of it.
-    return open_file_device({folder / "other", 10 * MiB, true}) ? 0 : 6;
+    return open_device({folder / "other", 10 * MiB, true}) ? 0 : 6;
   });
   if (child == 77)
     GTEST_SKIP() << "mounting is not allowed here";

@@ -128,7 +128,7 @@ TEST_F(heads, ATornCopyIsNeverTakenForAWholeOne) {
 
 TEST(SuperblockWrite, KilledAfterAnyInstructionLeavesTheOldOrTheNewOne) {
   test::temp_folder folder;
-  auto device = open_file_device({folder / "meta", descriptors_offset, true});
+  auto device = open_device({folder / "meta", descriptors_offset, true});
   ASSERT_TRUE(device);
   auto map = (*device)->map(0, descriptors_offset, access::read_write);
   auto view = (*device)->map(0, descriptors_offset, access::read);

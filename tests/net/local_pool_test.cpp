@@ -25,7 +25,7 @@ struct marud_of_a_test : ::testing::Test {
 
   marud_of_a_test() {
     auto bytes = cxl::metadata_bytes(data_bytes, slot_bytes);
-    device = *cxl::open_file_device({.path = path + ".meta", .size = bytes, .create = true});
+    device = *cxl::open_device({.path = path + ".meta", .size = bytes, .create = true});
     memory = *device->map(0, bytes, cxl::access::read_write);
     index = {memory.bytes().subspan(cxl::index_offset(data_bytes, slot_bytes)), data_bytes / slot_bytes};
     descriptors = {memory.data() + cxl::descriptors_offset, data_bytes / slot_bytes};

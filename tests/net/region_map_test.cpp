@@ -23,9 +23,9 @@ protected:
     int fd = ::open((folder / "data").c_str(), O_RDWR | O_CREAT, 0600);
     EXPECT_EQ(::posix_fallocate(fd, 0, 4 * mega), 0);
     ::close(fd);
-    cxl::file_device_options options;
+    cxl::device_options options;
     options.path = folder / "data";
-    auto opened = cxl::open_file_device(options);
+    auto opened = cxl::open_device(options);
     EXPECT_TRUE(opened);
     map.emplace(std::shared_ptr<const cxl::device>{*std::move(opened)});
   }

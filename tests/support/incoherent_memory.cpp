@@ -9,7 +9,7 @@
 namespace maru::test {
 
 incoherent_memory::incoherent_memory(const std::string& path) : path_(path) {
-  auto device = must(cxl::open_file_device({.path = path}));
+  auto device = must(cxl::open_device({.path = path}));
   memory_ = must(device->map(0, device->size(), cxl::access::read_write));
 }
 
@@ -45,7 +45,7 @@ private:
 incoherent_host::incoherent_host(std::shared_ptr<incoherent_memory> memory, std::uint64_t seed)
     : memory_(std::move(memory)), random_(seed) {
   auto size = memory_->bytes().size();
-  cache_file_ = must(cxl::open_file_device({.path = folder_ / "cache", .size = size, .create = true}));
+  cache_file_ = must(cxl::open_device({.path = folder_ / "cache", .size = size, .create = true}));
   cache_ = must(cache_file_->map(0, size, cxl::access::read_write));
   known_.resize(size);
   stored_.resize(size / incoherent_memory::line_bytes);

@@ -4,9 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/system/process.hpp"
 
@@ -82,6 +84,19 @@ TEST(Start, ASecondMarudOnThePoolIsRefused) {
   EXPECT_NE(said.find(m.pool()), std::string::npos) << said;
   auto c = m.open();
   EXPECT_TRUE(c && put(*c, "a")) << "the first one notices nothing";
+}
+
+// Where two handshakes of one process crossed, each side could keep another connection, and a hello was never answered.
+TEST(Start, ClientsOfOneProcessThatComeAtOnceAllGetIn) {
+  for (int round = 0; round < 20; ++round) {
+    marud m;
+    std::atomic<int> open{0};
+    std::vector<std::jthread> all;
+    for (int i = 0; i < 4; ++i)
+      all.emplace_back([&] { open += m.open() != nullptr; });
+    all.clear();
+    ASSERT_EQ(open, 4) << "in round " << round;
+  }
 }
 
 TEST(Start, ATakenPortIsNamed) {
