@@ -13,6 +13,7 @@ void add(state_counts& sum, const state_counts& c, std::uint64_t factor) {
   sum.committed += c.committed * factor;
   sum.evicting += c.evicting * factor;
   sum.quarantined += c.quarantined * factor;
+  sum.retired += c.retired * factor;
 }
 
 }  // namespace
@@ -84,7 +85,8 @@ std::uint64_t page_table::unassigned_bytes() const {
 }
 
 std::uint64_t page_table::capacity(std::uint64_t page_bytes) const {
-  auto n = counts(page_bytes).total();
+  auto own = counts(page_bytes);
+  auto n = own.total() - own.retired;
   auto per_region = std::max<std::uint64_t>(1, extents_for(page_bytes));
   std::uint64_t run = 0, run_bytes = 0;
   for (std::size_t i = 0; i < extent_used_.size(); ++i) {
@@ -148,7 +150,8 @@ std::vector<region_id> page_table::cheapest_window(std::uint64_t page_bytes, con
       if (!r || !window.insert(r).second)
         continue;
       usable = !r->opening && !r->draining && r->row.page_bytes != page_bytes && r->counts.granted == 0
-               && r->counts.quarantined == 0 && r->counts.evicting == 0 && !but.contains(r->row.id);
+               && r->counts.quarantined == 0 && r->counts.evicting == 0 && r->counts.retired == 0
+               && !but.contains(r->row.id);
       cost += r->counts.committed * r->row.page_bytes;
     }
     if (!usable || window.empty() || cost >= best_cost)

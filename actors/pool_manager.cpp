@@ -283,9 +283,9 @@ void pool_manager::export_metrics() {
   auto s = status_now();
   auto unassigned = s.unassigned_bytes;
   env_->metrics->pages({s.pages.free, s.pages.granted, s.pages.committed, s.pages.evicting, s.pages.quarantined,
-                        unassigned / env_->pool->super().slot_bytes});
-  env_->metrics->pool_bytes(
-    {s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined, unassigned});
+                        s.pages.retired, unassigned / env_->pool->super().slot_bytes});
+  env_->metrics->pool_bytes({s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined,
+                             s.bytes.retired, unassigned});
   env_->metrics->largest_free_run(table_->largest_free_run());
   env_->metrics->regions(table_->rows().size());
   env_->metrics->reserve_pages(s.reserve_pages);

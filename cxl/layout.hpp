@@ -24,7 +24,7 @@ namespace maru::cxl {
 inline constexpr std::uint64_t layout_magic = 0x4c4f4f505552414dull;      // "MARUPOOL"
 inline constexpr std::uint64_t formatting_magic = 0x544d524f46554d41ull;  // "AMUFORMT": a format that did not finish
 inline constexpr std::uint16_t layout_major = 1;
-inline constexpr std::uint16_t layout_minor = 1;
+inline constexpr std::uint16_t layout_minor = 2;
 
 inline constexpr std::uint64_t superblock_a_offset = 0;
 inline constexpr std::uint64_t superblock_b_offset = bounds::layout_align;
@@ -74,7 +74,16 @@ std::array<std::byte, region_row_bytes> encode(const region_row& row);
 // Empty for an all-zero row and for one whose CRC does not fit; `*damaged` tells the second.
 std::optional<region_row> decode_region_row(std::span<const std::byte> bytes, bool* damaged = nullptr);
 
-enum class page_state : std::uint8_t { free = 0, granted = 1, committed = 2, evicting = 3, quarantined = 4 };
+// Retired: its memory failed, and it is never used again. Since layout 1.2; one before that takes it for a damaged line.
+enum class page_state : std::uint8_t {
+  free = 0,
+  granted = 1,
+  committed = 2,
+  evicting = 3,
+  quarantined = 4,
+  retired = 5,
+  last_ = retired
+};
 std::string_view to_string(page_state state);
 
 // What a page holds, so that the index can be rebuilt from the pool itself. On the device: one 64-byte line

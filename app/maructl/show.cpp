@@ -18,7 +18,7 @@ using nlohmann::json;
 using std::string;
 constexpr auto left = table::align::left;
 constexpr auto right = table::align::right;
-constexpr const char* page_states[] = {"free", "granted", "committed", "evicting", "quarantined"};
+constexpr const char* page_states[] = {"free", "granted", "committed", "evicting", "quarantined", "retired"};
 
 std::uint64_t number(const json& object, const char* name) { return object.at(name).get<std::uint64_t>(); }
 string count(const json& object, const char* name) { return grouped(number(object, name)); }

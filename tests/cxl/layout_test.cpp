@@ -69,7 +69,7 @@ TEST(Superblock, FieldsLieWhereVersionOneHasThem) {
   auto bytes = encode(sb);
   EXPECT_EQ(std::memcmp(bytes.data(), "MARUPOOL", 8), 0);
   EXPECT_EQ(at<std::uint16_t>(bytes, 8), 1);
-  EXPECT_EQ(at<std::uint16_t>(bytes, 10), 1);
+  EXPECT_EQ(at<std::uint16_t>(bytes, 10), 2);
   EXPECT_EQ(at<std::uint64_t>(bytes, 16), sb.sequence);
   EXPECT_EQ(at<uuid>(bytes, 24), sb.pool);
   EXPECT_EQ(at<uuid>(bytes, 40), sb.device);
@@ -215,6 +215,7 @@ TEST(PageState, EveryStateHasAName) {
   EXPECT_EQ(to_string(page_state::committed), "committed");
   EXPECT_EQ(to_string(page_state::evicting), "evicting");
   EXPECT_EQ(to_string(page_state::quarantined), "quarantined");
+  EXPECT_EQ(to_string(page_state::retired), "retired");
   EXPECT_EQ(to_string(page_state{200}), "unknown");
 }
 
