@@ -104,7 +104,13 @@ private:
   // states
   void move(const move_pages& change);
   void write_granted(const page_grant& grant, session_id session, std::uint64_t slot);
-  void write_free(page_ref page);
+  // What the page held is over: the next generation, in this state.
+  void write_over(page_ref page, page_state state);
+
+  // memory that failed: pool_retire.cpp
+  void retire(const std::vector<page_ref>& pages);
+  void retire_failed(region_id id, const std::vector<cxl::failed_piece>& pieces);
+  page_state state_after(page_ref page, page_state from, page_state to);
 
   void on_tick();
   void export_metrics();
@@ -127,6 +133,7 @@ private:
   bool no_space_ = false;  // the last new region could not be had
   caf::actor_clock::time_point no_space_until_{};
   caf::actor_clock::time_point no_drain_until_{};
+  std::set<page_ref> failed_;  // in use, with memory that failed: retired as soon as nobody has them
   std::set<region_id> stuck_;  // regions that could not be emptied; looked at again after no_drain_until_
 };
 

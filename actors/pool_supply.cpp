@@ -80,14 +80,16 @@ bool pool_manager::open_step(const std::optional<page_table::step>& step, bool f
   table_->begin_step(*step);
   auto page_bytes = table_->find(step->region)->page_bytes;
   class_of(page_bytes).preparing |= for_all;
-  auto finish = [this, step = *step, page_bytes, for_all](ec code) {
+  auto finish = [this, step = *step, page_bytes, for_all](ec code, const std::vector<cxl::failed_piece>& failed) {
     if (for_all)
       class_of(page_bytes).preparing = false;
+    retire_failed(step.region, failed);
     end_step(step, code);
     supply(page_bytes);
   };
   request(preparer_, caf::infinite, prepare_pages{step->offset, step->length})
-    .then([finish](const outcome& d) { finish(d.code); }, [finish](const caf::error&) { finish(ec::stopping); });
+    .then([finish](const prepared& p) { finish(p.code, p.failed); },
+          [finish](const caf::error&) { finish(ec::stopping, {}); });
   return true;
 }
 

@@ -36,6 +36,7 @@ public:
 
   // Makes physical pages present for [offset, offset + size) (MADV_POPULATE_WRITE); blocks, 0.85 ms per MiB on tmpfs.
   // Leaves the bytes as they are, whoever writes them meanwhile. `invalid`: past the end, or mapped for reading only.
+  // `memory_failed`: a page of it is poisoned, or the device ends before it.
   status populate(std::size_t offset, std::size_t size) const;
   // Brings the range to stable storage (msync); quick and without effect on tmpfs.
   status flush(std::size_t offset, std::size_t size) const;
@@ -55,6 +56,8 @@ private:
 // What populate() does where the kernel lacks MADV_POPULATE_WRITE (before 5.14): one write access a page that leaves
 // the byte as it is. REQUIRES: writable memory.
 void touch_pages(std::span<std::byte> bytes);
+// Reads at least a byte of everything that can fail by itself. On guarded memory `faulted` knows more after it.
+void read_through(std::span<const std::byte> bytes);
 
 // Threading: const members may be called from any thread; `reserve` from one at a time.
 class device {

@@ -14,7 +14,7 @@ constexpr int attempts_max = 3;  // where the page is another one's by the time 
 
 result<std::shared_ptr<const local_pool>> local_pool::open(const std::string& path, std::uint64_t data_bytes,
                                                            std::uint64_t slot_bytes, const uuid& nonce,
-                                                           std::uint64_t epoch) {
+                                                           std::uint64_t epoch, bool guarded) {
   if (slot_bytes < bounds::page_bytes_min || data_bytes < slot_bytes || data_bytes > INT64_MAX)
     return {ec::invalid, "the pool's sizes make no sense"};
   cxl::device_options wanted;
@@ -27,6 +27,8 @@ result<std::shared_ptr<const local_pool>> local_pool::open(const std::string& pa
   auto memory = (*device)->map(0, bytes, cxl::access::read);
   if (!memory)
     return memory.error();
+  if (guarded)
+    memory->guard((*device)->align());
   auto slots = data_bytes / slot_bytes;
   auto index =
     cxl::index_reader::attach(memory->bytes().subspan(cxl::index_offset(data_bytes, slot_bytes)), slots, nonce);
@@ -38,7 +40,7 @@ result<std::shared_ptr<const local_pool>> local_pool::open(const std::string& pa
 
 cxl::sight local_pool::find(const key_hash& hash, cxl::descriptor& d, std::uint64_t& slot) const {
   auto seen = index_.find(hash, descriptors_, d, slot);
-  // This thread may have stood still until the next marud emptied the index.
+  // This thread may have stood still until the next marud emptied the index, or have read zeros in place of it.
   return seen == cxl::sight::miss && !is_open() ? cxl::sight::unclear : seen;
 }
 

@@ -30,10 +30,11 @@ public:
   // not the memory of the marud that gave the nonce.
   static result<std::shared_ptr<const local_pool>> open(const std::string& path, std::uint64_t data_bytes,
                                                         std::uint64_t slot_bytes, const uuid& nonce,
-                                                        std::uint64_t epoch);
+                                                        std::uint64_t epoch, bool guarded = true);
 
-  // False once another marud, or none, has the index open: then marud is asked.
-  bool is_open() const { return index_.open_epoch() == epoch_; }
+  // False once another marud, or none, has the index open, or some of its memory failed under this process (`guarded`): then
+  // marud is asked.
+  bool is_open() const { return index_.open_epoch() == epoch_ && !cxl::faulted(memory_.bytes()); }
   void prefetch(const key_hash& hash) const { index_.prefetch(hash); }
   // Where the key is, as of some moment of the call. `slot`: of its descriptor.
   cxl::sight look(const key_hash& hash, location& where, std::uint64_t& slot) const;

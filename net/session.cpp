@@ -130,7 +130,8 @@ result<std::shared_ptr<const local_pool>> attach_locally(const client_options& o
   if (reply.index_nonce.size() != nonce.bytes.size() || holds == nullptr)
     return {ec::unavailable, "marud runs on another host, or does not offer it"};
   std::memcpy(nonce.bytes.data(), reply.index_nonce.data(), nonce.bytes.size());
-  auto local = local_pool::open(pool_path, reply.devices.front().size, reply.slot_bytes, nonce, reply.epoch);
+  auto local =
+    local_pool::open(pool_path, reply.devices.front().size, reply.slot_bytes, nonce, reply.epoch, options.guard_memory);
   if (!local)
     return local;
   auto mine = random_uuid();
@@ -184,7 +185,8 @@ result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& option
   pool->id = reply.pool;
   pool->incarnation = reply.incarnation;
   pool->path = path;
-  pool->regions = std::make_shared<region_map>(std::shared_ptr<const cxl::device>{*std::move(device)});
+  pool->regions =
+    std::make_shared<region_map>(std::shared_ptr<const cxl::device>{*std::move(device)}, options.guard_memory);
   pool->visible = *std::move(visible);
   return std::shared_ptr<const mapped_pool>{std::move(pool)};
 }
