@@ -35,6 +35,8 @@ using pool_manager_actor = caf::typed_actor<
   answers<evict_bytes>::with<evicted_bytes>,
   // Lets eviction begin after a restart.
   hears<end_grace>,
+  // Takes pages out of use for good.
+  hears<retire_pages>,
   // Counts, for status and metrics.
   answers<ask_pool_status>::with<pool_status>,
   // States of pages, for the audit.
@@ -50,8 +52,8 @@ using pool_manager_actor = caf::typed_actor<
 
 // REGION PREPARER: takes storage and physical pages for regions, off the request path. Blocks; detached.
 using region_preparer_actor = caf::typed_actor<
-  // ok, or no_space.
-  answers<prepare_pages>::with<outcome>,
+  // ok, or no_space; and what memory failed.
+  answers<prepare_pages>::with<prepared>,
   // Opens a device and lays it out.
   answers<prepare_device>::with<prepared_device>,
   // Has RocksDB remember the pool's devices, at once.
@@ -67,7 +69,8 @@ using store_worker_actor = caf::typed_actor<
   hears<free_pages>,
   // INTERNAL: those of them that workers still view.
   hears<free_waiting>,
-  // Looks at bytes that a worker found damaged, and has their entries go where it is so.
+  // Looks at bytes that a worker found damaged, or at memory that failed it, and has their entries and pages go where it
+  // is so.
   answers<verify_payloads>::with<put_results>,
   // Makes a session known across restarts.
   answers<save_session>::with<outcome>,

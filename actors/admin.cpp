@@ -18,11 +18,8 @@ using json = nlohmann::json;
 constexpr std::size_t scan_records_max = 4096;  // records of RocksDB that one `ls` looks at
 
 json counts_json(const state_counts& c) {
-  return {{"free", c.free},
-          {"granted", c.granted},
-          {"committed", c.committed},
-          {"evicting", c.evicting},
-          {"quarantined", c.quarantined}};
+  return {{"free", c.free},         {"granted", c.granted},         {"committed", c.committed},
+          {"evicting", c.evicting}, {"quarantined", c.quarantined}, {"retired", c.retired}};
 }
 
 json location_json(const location& where) {

@@ -17,6 +17,7 @@
 #include "base/error.hpp"
 #include "base/types.hpp"
 #include "base/uuid.hpp"
+#include "cxl/fault_guard.hpp"
 #include "cxl/member.hpp"
 #include "metrics/metrics.hpp"
 #include "net/protocol.hpp"
@@ -130,6 +131,10 @@ struct pool_status {
   };
   std::vector<size_row> sizes;
 };
+// The memory of these pages failed, marud has seen it: no page of them is granted again.
+struct retire_pages {
+  std::vector<page_ref> pages;
+};
 // States of a run of pages of one region, for the audit.
 struct ask_page_states {
   region_id region;
@@ -193,6 +198,11 @@ struct device_status {
 };
 struct device_list {
   std::vector<device_status> devices;
+};
+// `failed`: pieces of the device whose memory failed; all else may be used.
+struct prepared {
+  ec code = ec::ok;
+  std::vector<cxl::failed_piece> failed;
 };
 
 // -- to an index_shard
@@ -313,10 +323,11 @@ struct forgotten {
 struct free_pages {
   std::vector<page_grant> pages;
 };
-// A worker read bytes that do not fit their checksum. Answered by a code per entry: ok, it is so, and the entry goes;
-// exists: the bytes do fit; missing: there is no such entry any more.
+// A worker met bytes that do not fit their checksum, or memory that failed. Answered by a code per entry, then per page:
+// ok, it is so, and the entry, or the page, goes; exists: nothing is wrong; missing: there is no such entry or page any more.
 struct verify_payloads {
   std::vector<victim> entries;
+  std::vector<page_ref> pages;  // without an entry: their memory alone
 };
 // Looks again whether pages of free_pages are held. INTERNAL.
 struct free_waiting {
@@ -461,6 +472,7 @@ MARU_LOCAL(end_grace)
 MARU_LOCAL(ask_pool_status)
 MARU_LOCAL(pool_status)
 MARU_LOCAL(ask_page_states)
+MARU_LOCAL(retire_pages)
 MARU_LOCAL(page_states)
 MARU_LOCAL(tick)
 MARU_LOCAL(prepare_pages)
@@ -471,6 +483,7 @@ MARU_LOCAL(change_device)
 MARU_LOCAL(device_changed)
 MARU_LOCAL(ask_devices)
 MARU_LOCAL(device_list)
+MARU_LOCAL(prepared)
 MARU_LOCAL(shard_lookup)
 MARU_LOCAL(shard_exists)
 MARU_LOCAL(shard_remove)

@@ -13,6 +13,7 @@ void add(state_counts& sum, const state_counts& c, std::uint64_t factor) {
   sum.committed += c.committed * factor;
   sum.evicting += c.evicting * factor;
   sum.quarantined += c.quarantined * factor;
+  sum.retired += c.retired * factor;
 }
 
 }  // namespace
@@ -102,7 +103,7 @@ std::uint64_t page_table::unassigned_bytes() const {
 std::uint64_t page_table::capacity(std::uint64_t page_bytes) const {
   std::uint64_t n = 0;
   for (const auto& [id, r] : regions_)
-    n += r.row.page_bytes == page_bytes && !closed(r.row.device) ? r.counts.total() : 0;
+    n += r.row.page_bytes == page_bytes && !closed(r.row.device) ? r.counts.total() - r.counts.retired : 0;
   for (const auto& [device, space] : spaces_)
     n += closed(device) ? 0 : space.room_for(page_bytes);
   return n;
@@ -165,7 +166,8 @@ std::vector<region_id> page_table::cheapest_window_on(std::uint32_t device, std:
       if (!r || !window.insert(r).second)
         continue;
       usable = !r->opening && !r->draining && r->row.page_bytes != page_bytes && r->counts.granted == 0
-               && r->counts.quarantined == 0 && r->counts.evicting == 0 && !but.contains(r->row.id);
+               && r->counts.quarantined == 0 && r->counts.evicting == 0 && r->counts.retired == 0
+               && !but.contains(r->row.id);
       cost += r->counts.committed * r->row.page_bytes;
     }
     if (!usable || window.empty() || cost >= best_cost)

@@ -10,9 +10,10 @@ std::uint64_t& state_counts::of(page_state state) {
     case page_state::granted: return granted;
     case page_state::committed: return committed;
     case page_state::evicting: return evicting;
-    case page_state::quarantined: break;
+    case page_state::quarantined: return quarantined;
+    case page_state::retired: break;
   }
-  return quarantined;
+  return retired;
 }
 
 void page_table::add_device(std::uint32_t device, std::uint64_t bytes, std::uint64_t extent_bytes) {
@@ -79,9 +80,9 @@ bool page_table::assigned(region_id id) const {
   return r && r->assigned;
 }
 
-status page_table::remove_region(region_id id) {
+status page_table::remove_region(region_id id, bool with_retired) {
   auto* r = find_region(id);
-  if (!r || r->opening || r->counts.free != r->counts.total())
+  if (!r || r->opening || r->counts.free + (with_retired ? r->counts.retired : 0) != r->counts.total())
     return {ec::invalid, "failed to remove region " + std::to_string(value_of(id)) + ": it is in use"};
   spaces_.at(r->row.device).give_back(r->row);
   nobodys_[r->row.page_bytes].erase(id);
@@ -158,17 +159,21 @@ ec page_table::move(page_ref page, page_state from, page_state to) {
     return ec::missing;
   auto* r = find_region(page.region);
   auto i = value_of(page.page);
-  // Free pages leave by grant() only: the stack of free pages knows them.
-  if (r->states[i] != from || from == page_state::free || from == to)
+  // Free pages leave by grant() or for good, retired ones never: the stack of free pages knows them.
+  bool leaves_free = from == page_state::free;
+  if (r->states[i] != from || from == to || from == page_state::retired || (leaves_free && to != page_state::retired))
     return ec::invalid;
   r->states[i] = to;
   --r->counts.of(from);
   ++r->counts.of(to);
   uses_.moved(page, from, to);
-  if (auto& pages = r->stretch_of(i); to == page_state::free && i < pages.opened) {
+  auto& pages = r->stretch_of(i);
+  if (leaves_free)
+    std::erase(pages.free, i);
+  else if (to == page_state::free && i < pages.opened)
     pages.free.push_back(i);
+  if (leaves_free || to == page_state::free)
     update_grantable(*r);
-  }
   return ec::ok;
 }
 

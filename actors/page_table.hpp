@@ -28,10 +28,10 @@ namespace maru::actors {
 using cxl::page_state;
 
 struct state_counts {
-  std::uint64_t free = 0, granted = 0, committed = 0, evicting = 0, quarantined = 0;
+  std::uint64_t free = 0, granted = 0, committed = 0, evicting = 0, quarantined = 0, retired = 0;
 
   std::uint64_t& of(page_state state);
-  std::uint64_t total() const { return free + granted + committed + evicting + quarantined; }
+  std::uint64_t total() const { return free + granted + committed + evicting + quarantined + retired; }
 };
 
 // Pages of regions: those assigned to a session, those that are nobody's, or both.
@@ -70,8 +70,8 @@ public:
   void release(region_id id);
   bool assigned(region_id id) const;
   // A region whose pages are all free, and of which no step is under way, goes, and its extents are free again. `invalid`
-  // otherwise.
-  status remove_region(region_id id);
+  // otherwise. `with_retired`: also with retired pages, as its device is about to go.
+  status remove_region(region_id id, bool with_retired = false);
   const cxl::region_row* find(region_id id) const;
   bool contains(page_ref page) const;
 
@@ -109,8 +109,8 @@ public:
   state_counts counts_of(region_id id) const;
   std::vector<cxl::region_row> rows() const;
   // The regions to drain so that a region of `page_bytes` finds a place: the run of extents with the fewest committed
-  // pages among those whose regions are of other page sizes, have no granted or quarantined page, and are not in
-  // `but`. Empty: no such run.
+  // pages among those whose regions are of other page sizes, have no granted, quarantined or retired page, and are not
+  // in `but`. Empty: no such run.
   std::vector<region_id> cheapest_window(std::uint64_t page_bytes, const std::set<region_id>& but = {}) const;
 
   // -- pages
@@ -119,7 +119,8 @@ public:
                               page_part part = page_part::nobodys);
   // The same from one region.
   std::vector<page_ref> grant_from(region_id id, std::size_t count, session_id session, page_part part);
-  // Moves a page from `from` to `to`. `missing`: no such page. `invalid`: the page is in another state.
+  // Moves a page from `from` to `to`. `missing`: no such page. `invalid`: the page is in another state, is retired, or free
+  // and to be something else than retired.
   ec move(page_ref page, page_state from, page_state to);
   // `missing`: no such page.
   result<page_state> state_of(page_ref page) const;
@@ -134,7 +135,7 @@ public:
   state_counts bytes() const;
   std::vector<std::uint64_t> page_sizes() const;
   std::uint64_t unassigned_bytes() const;
-  // Most pages of this size that the devices can hold: its own and what is unassigned.
+  // Most pages of this size that the devices can hold: its own that are not retired, and what is unassigned.
   std::uint64_t capacity(std::uint64_t page_bytes) const;
   // Bytes of the longest run that could be given out as one piece: unassigned extents or free pages of one region.
   // Looks at bounds::run_scan_pages pages a call, in turn: of a pool with more it tells what was so some calls ago.

@@ -1,6 +1,8 @@
 #include "actors/payload_check.hpp"
 
-#include "base/size.hpp"
+#include <algorithm>
+
+#include "actors/page_memory.hpp"
 #include "cxl/checksum.hpp"
 #include "cxl/visibility.hpp"
 
@@ -15,28 +17,24 @@ bool holds(const std::optional<cxl::descriptor>& d, const victim& entry) {
 }  // namespace
 
 ec find_damage(const environment& env, const victim& entry) {
-  auto row = env.regions->find(entry.where.page.region);
   auto slot = env.slot_of(entry.where.page);
-  if (!row || !slot)
+  if (!slot)
     return ec::missing;
   auto before = env.pool->descriptors().read(*slot);
   if (!holds(before, entry))
     return ec::missing;
-  if (before->checksum == 0)
-    return ec::exists;
-  auto& device = env.pool->data_device(row->device);
-  auto at = row->offset + value_of(entry.where.page.page) * row->page_bytes;
-  auto begin = align_down(at, device.align());
-  auto memory =
-    device.map(begin, align_up(at + std::max(before->length, 1u), device.align()) - begin, cxl::access::read);
+  auto memory = page_memory::map(env, entry.where.page);
   if (!memory)
-    return ec::io;
-  std::span<const std::byte> bytes = memory->bytes().subspan(at - begin, before->length);
+    return memory.code() == ec::missing || memory.code() == ec::memory_failed ? memory.code() : ec::io;
+  auto bytes = memory->bytes().first(std::min<std::size_t>(before->length, memory->bytes().size()));
   auto visible = cxl::make_visibility(env.pool->super().mode);
   if (!visible)
     return ec::io;
   (*visible)->acquire(bytes);
-  bool fits = cxl::payload_checksum(bytes) == before->checksum;
+  bool fits = before->checksum == 0 || cxl::payload_checksum(bytes) == before->checksum;
+  cxl::read_through(memory->bytes());
+  if (memory->failed())
+    return ec::memory_failed;
   // Evicted and granted again meanwhile, the page is somebody's to write.
   if (!holds(env.pool->descriptors().read(*slot), entry))
     return ec::missing;

@@ -113,10 +113,10 @@ void pool_manager::remove(cxl::member& m, caf::typed_response_promise<device_cha
   auto index = m.index();
   auto path = m.spec().path;
   auto used = table_->bytes_of(index, unassigned);
-  if (!m.draining || used.total() > 0) {
-    auto cause = m.draining
-                   ? format_size(used.total()) + " of it are in use still; 'maructl device status' shows by what"
-                   : "it is in use; drain it first: maructl device drain " + path;
+  auto held = used.total() - used.retired;
+  if (!m.draining || held > 0) {
+    auto cause = m.draining ? format_size(held) + " of it are in use still; 'maructl device status' shows by what"
+                            : "it is in use; drain it first: maructl device drain " + path;
     promise.deliver(device_changed{{ec::busy, "failed to remove device " + path + ": " + cause}});
     return;
   }
@@ -130,6 +130,9 @@ void pool_manager::remove(cxl::member& m, caf::typed_response_promise<device_cha
       return;
     }
     kill_point(kill_at::device_forgotten);
+    for (const auto& row : table_->rows())  // those with pages that are retired stayed so far
+      if (row.device == index)
+        remove_region(row.id, true);
     table_->remove_device(index);
     auto removed = env_->pool->remove_device(index);
     tell_workers();

@@ -59,6 +59,7 @@ pool_manager::behavior_type pool_manager::make_behavior() {
       for (auto& [page_bytes, c] : classes_)
         supply(page_bytes);
     },
+    [this](const retire_pages& m) { retire(m.pages); },
     [this](const ask_pool_status&) { return status_now(); },
     [this](const ask_page_states& m) {
       page_states out;
@@ -239,29 +240,32 @@ void pool_manager::write_granted(const page_grant& grant, session_id session, st
   env_->pool->descriptors().write(slot, d);
 }
 
-void pool_manager::write_free(page_ref page) {
+void pool_manager::write_over(page_ref page, page_state state) {
   auto slot = env_->slot_of(page);
   if (!slot)
     return;
   if (auto old = env_->pool->descriptors().read(*slot))
-    env_->pool->end_generation(*slot, old->gen, page_state::free);
+    env_->pool->end_generation(*slot, old->gen, state);
   else
-    env_->pool->start_afresh(*slot, page_state::free);
+    env_->pool->start_afresh(*slot, state);
 }
 
 void pool_manager::move(const move_pages& change) {
   std::uint64_t page_bytes = 0;
   for (auto page : change.pages) {
-    if (auto code = table_->move(page, change.from, change.to); code != ec::ok) {
+    auto to = state_after(page, change.from, change.to);
+    if (auto code = table_->move(page, change.from, to); code != ec::ok) {
       log::error("page_state", "page {} is not {}: {}", to_string(page), cxl::to_string(change.from), to_string(code));
       env_->metrics->rejected("pool_manager", "page_state");
       continue;
     }
-    if (change.to == page_state::free) {
+    if (to == page_state::retired) {
+      write_over(page, to);
+    } else if (to == page_state::free) {
       page_bytes = table_->find(page.region)->page_bytes;
       if (change.from != page_state::evicting)
-        write_free(page);
-    } else if (change.to == page_state::quarantined) {
+        write_over(page, to);
+    } else if (to == page_state::quarantined) {
       env_->pool->descriptors().set_state(*env_->slot_of(page), page_state::quarantined);
     }
   }
@@ -289,9 +293,9 @@ void pool_manager::export_metrics() {
   auto s = status_now();
   auto unassigned = s.unassigned_bytes;
   env_->metrics->pages({s.pages.free, s.pages.granted, s.pages.committed, s.pages.evicting, s.pages.quarantined,
-                        unassigned / env_->pool->slot_bytes()});
-  env_->metrics->pool_bytes(
-    {s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined, unassigned});
+                        s.pages.retired, unassigned / env_->pool->slot_bytes()});
+  env_->metrics->pool_bytes({s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined,
+                             s.bytes.retired, unassigned});
   env_->metrics->largest_free_run(table_->largest_free_run());
   env_->metrics->regions(table_->rows().size());
   env_->metrics->reserve_pages(s.reserve_pages);

@@ -77,7 +77,7 @@ private:
   bool can_grow(std::uint64_t page_bytes) const;
   bool grow(std::uint64_t page_bytes);
   std::optional<cxl::region_row> make_region(const page_table::place& place, std::uint64_t page_bytes);
-  bool remove_region(region_id id);
+  bool remove_region(region_id id, bool with_retired = false);
   bool open_step(const std::optional<page_table::step>& step, bool for_all);
   void end_step(const page_table::step& step, ec code);
   bool open_own(session_id session, std::uint64_t count);
@@ -116,7 +116,13 @@ private:
   // states
   void move(const move_pages& change);
   void write_granted(const page_grant& grant, session_id session, std::uint64_t slot);
-  void write_free(page_ref page);
+  // What the page held is over: the next generation, in this state.
+  void write_over(page_ref page, page_state state);
+
+  // memory that failed: pool_retire.cpp
+  void retire(const std::vector<page_ref>& pages);
+  void retire_failed(region_id id, const std::vector<cxl::failed_piece>& pieces);
+  page_state state_after(page_ref page, page_state from, page_state to);
 
   void on_tick();
   void export_metrics();
@@ -142,6 +148,7 @@ private:
   bool no_space_ = false;  // the last new region could not be had
   caf::actor_clock::time_point no_space_until_{};
   caf::actor_clock::time_point no_drain_until_{};
+  std::set<page_ref> failed_;  // in use, with memory that failed: retired as soon as nobody has them
   std::set<region_id> stuck_;  // regions that could not be emptied; looked at again after no_drain_until_
 };
 

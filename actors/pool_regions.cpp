@@ -88,7 +88,7 @@ session_usage pool_manager::usage(session_id session) const {
   }
   auto bytes = table_->bytes();
   out.pool_bytes = table_->device_bytes();
-  out.pool_free_bytes = out.pool_bytes - bytes.granted - bytes.committed - bytes.quarantined;
+  out.pool_free_bytes = out.pool_bytes - bytes.granted - bytes.committed - bytes.quarantined - bytes.retired;
   return out;
 }
 

@@ -62,8 +62,8 @@ std::optional<cxl::region_row> pool_manager::make_region(const page_table::place
   return *row;
 }
 
-bool pool_manager::remove_region(region_id id) {
-  if (!table_->remove_region(id))
+bool pool_manager::remove_region(region_id id, bool with_retired) {
+  if (!table_->remove_region(id, with_retired))
     return false;
   shown_.drop(id);
   env_->regions->remove(id);
@@ -80,14 +80,16 @@ bool pool_manager::open_step(const std::optional<page_table::step>& step, bool f
   table_->begin_step(*step);
   auto page_bytes = table_->find(step->region)->page_bytes;
   class_of(page_bytes).preparing |= for_all;
-  auto finish = [this, step = *step, page_bytes, for_all](ec code) {
+  auto finish = [this, step = *step, page_bytes, for_all](ec code, const std::vector<cxl::failed_piece>& failed) {
     if (for_all)
       class_of(page_bytes).preparing = false;
+    retire_failed(step.region, failed);
     end_step(step, code);
     supply(page_bytes);
   };
   request(preparer_, caf::infinite, prepare_pages{step->offset, step->length, step->device})
-    .then([finish](const outcome& d) { finish(d.code); }, [finish](const caf::error&) { finish(ec::stopping); });
+    .then([finish](const prepared& p) { finish(p.code, p.failed); },
+          [finish](const caf::error&) { finish(ec::stopping, {}); });
   return true;
 }
 

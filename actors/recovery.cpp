@@ -114,7 +114,7 @@ private:
     std::uint64_t used = 0;
     for (const auto& row : out_.table->rows())
       for (std::uint32_t i = 0; i < row.page_count(); ++i)
-        used += env_.pool->descriptors().raw_state(*env_.slot_of({row.id, page_index{i}})) != page_state::free ? 1 : 0;
+        used += is_used(env_.pool->descriptors().raw_state(*env_.slot_of({row.id, page_index{i}}))) ? 1 : 0;
     if (used > 0 && !env_.options.rebuild && env_.options.on_damage == "start-empty")
       log::warn("pages_given_up", "the state directory {} does not know this pool: its {} used pages are given up",
                 env_.options.state_dir, used);
@@ -126,6 +126,8 @@ private:
               + " does not know. Give the right --state-dir, or --rebuild to make the records anew from the pool, or "
                 "--on-damage=start-empty to free the pages"};
   }
+
+  static bool is_used(page_state state) { return state != page_state::free && state != page_state::retired; }
 
   status load_sessions() {
     auto known = env_.store->sessions();
@@ -274,6 +276,10 @@ private:
     }
     if (d->state == page_state::free)
       return;
+    if (d->state == page_state::retired) {
+      out_.table->restore(page, page_state::retired);
+      return;
+    }
     // Its entry is lost, and a worker may still read it: one that says so, or any where nothing is known of the pool.
     if (d->state == page_state::committed && (unknown_pool() ? !sessions_.empty() : is_held(page, slot))) {
       env_.pool->end_generation(slot, d->gen, page_state::quarantined);

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "actors/page_memory.hpp"
 #include "actors/pool_facts.hpp"
 #include "actors/pool_manager.hpp"
 #include "base/bounds.hpp"
@@ -11,12 +12,13 @@ namespace {
 
 constexpr std::uint64_t step_bytes = 64 * bounds::MiB;  // mapped at a time
 
-// Not fatal where it fails: the first touch of each page is slower. REQUIRES: `offset` is aligned as the device wants it.
-void make_present(const cxl::device& device, std::uint64_t offset, std::uint64_t length) {
-  auto map = device.map(offset, align_up(length, device.align()), cxl::access::read_write);
-  auto present = map ? map->populate(0, length) : status{map.error()};
-  if (!present)
-    log::warn("prefault_failed", "{}", to_string(present.error()));
+// What failed of the memory. All else is not fatal: the first touch of each page is slower.
+std::vector<cxl::failed_piece> prefault(const cxl::device& device, std::uint64_t offset, std::uint64_t length) {
+  auto present = make_present(device, offset, length);
+  if (present)
+    return *std::move(present);
+  log::warn("prefault_failed", "{}", to_string(present.error()));
+  return {};
 }
 
 }  // namespace
@@ -30,23 +32,22 @@ region_preparer::behavior_type region_preparer::make_behavior() {
   return {
     [this](const prepare_pages& m) {
       if (env_->options.prefault == "start")
-        return outcome{};  // all of it is there
+        return prepared{};  // all of it is there
       auto& device = env_->pool->data_device(m.device);
       auto first = align_down(m.offset, device.align());  // pages need not be as large as what the device gives out
       auto length = m.offset + m.length - first;
       if (auto taken = device.reserve(first, length); !taken) {
         log::error("no_space", "{}", to_string(taken.error()));
-        return outcome{taken.code()};
+        return prepared{taken.code(), {}};
       }
-      if (env_->options.prefault == "background")
-        make_present(device, first, length);
-      return outcome{};
+      bool now = env_->options.prefault == "background";
+      return prepared{ec::ok, now ? prefault(device, first, length) : std::vector<cxl::failed_piece>{}};
     },
     [this](const prepare_device& m) {
-      auto prepared = env_->pool->prepare_device(m.spec);
-      if (!prepared)
-        return prepared_device{prepared.error(), nullptr};
-      auto& device = (*prepared)->data();
+      auto made = env_->pool->prepare_device(m.spec);
+      if (!made)
+        return prepared_device{made.error(), nullptr};
+      auto& device = (*made)->data();
       if (env_->durability_host && !device.survives_reboot())
         return prepared_device{{ec::bad_option, "failed to add device " + device.path()
                                                   + ": --durability=host needs one "
@@ -56,8 +57,8 @@ region_preparer::behavior_type region_preparer::make_behavior() {
       if (env_->options.prefault == "start")
         if (auto present = prefault_all(device); !present)
           return prepared_device{present, nullptr};
-      cxl::index_writer::clear((*prepared)->index_for_readers(), env_->shards);
-      return prepared_device{{}, std::make_shared<std::unique_ptr<cxl::member>>(*std::move(prepared))};
+      cxl::index_writer::clear((*made)->index_for_readers(), env_->shards);
+      return prepared_device{{}, std::make_shared<std::unique_ptr<cxl::member>>(*std::move(made))};
     },
     [this](const save_devices&) {
       storage::write_batch batch;
@@ -71,7 +72,7 @@ status region_preparer::prefault_all(cxl::device& device) {
   if (auto taken = device.reserve(0, device.size()); !taken)
     return taken;
   for (std::uint64_t at = 0; at < device.size(); at += step_bytes)
-    make_present(device, at, std::min(step_bytes, device.size() - at));
+    prefault(device, at, std::min(step_bytes, device.size() - at));  // who meets what failed reports it
   return {};
 }
 

@@ -70,8 +70,11 @@ private:
   ec code_of_stranger(const net::commit_item& item, const key_hash& hash) const;
   void commit_part_done(commit_plan& plan, std::size_t part, const std::vector<ec>& codes);
 
-  // damaged payloads: session_report.cpp
+  // damaged payloads and failed memory: session_report.cpp
+  struct report_plan;
   promise<net::codes_reply> report(const net::report_request& m);
+  void sort_reported(report_plan& plan) const;
+  void give_up_failed(const report_plan& plan);
 
   // life and end: session_life.cpp
   promise<resumed> resume(const resume_session& m);

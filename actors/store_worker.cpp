@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "actors/page_memory.hpp"
 #include "actors/payload_check.hpp"
 #include "base/kill_point.hpp"
 
@@ -11,10 +12,10 @@ namespace {
 
 metrics::checked result_of(ec damage) {
   using metrics::checked;
-  return damage == ec::ok       ? checked::damaged
-         : damage == ec::exists ? checked::intact
-         : damage == ec::io     ? checked::unreadable
-                                : checked::gone;
+  return damage == ec::ok                                  ? checked::damaged
+         : damage == ec::exists                            ? checked::intact
+         : damage == ec::io || damage == ec::memory_failed ? checked::unreadable
+                                                           : checked::gone;
 }
 
 }  // namespace
@@ -141,18 +142,34 @@ void store_worker::pass_on(const key_hash& hash, std::vector<put_item_ref>& agai
 put_results store_worker::verify(const verify_payloads& request) {
   put_results out;
   condemn_entries damaged;
+  retire_pages failed;
   for (const auto& entry : request.entries) {
-    out.codes.push_back(find_damage(*env_, entry));
-    env_->metrics->payload_checked(result_of(out.codes.back()));
-    if (out.codes.back() != ec::ok)
-      continue;
-    log::error("chunk_damaged",
-               "the bytes of key hash {} in page {} do not fit their checksum: a miss from now on; the entry goes with "
-               "its last pin, the page is not used before the next start",
-               to_string(entry.hash), to_string(entry.where.page));
-    env_->metrics->corrupted(metrics::corruption::payload);
-    damaged.entries.push_back(entry);
+    auto damage = find_damage(*env_, entry);
+    env_->metrics->payload_checked(result_of(damage));
+    if (damage == ec::memory_failed)
+      failed.pages.push_back(entry.where.page);
+    if (damage == ec::ok) {
+      log::error(
+        "chunk_damaged",
+        "the bytes of key hash {} in page {} do not fit their checksum: a miss from now on; the entry goes with "
+        "its last pin, the page is not used before the next start",
+        to_string(entry.hash), to_string(entry.where.page));
+      env_->metrics->corrupted(metrics::corruption::payload);
+    }
+    bool goes = damage == ec::ok || damage == ec::memory_failed;
+    if (goes)
+      damaged.entries.push_back(entry);
+    out.codes.push_back(goes ? ec::ok : damage);
   }
+  for (auto page : request.pages) {
+    auto memory = check_memory(*env_, page);
+    if (memory == ec::memory_failed)
+      failed.pages.push_back(page);
+    out.codes.push_back(memory == ec::memory_failed ? ec::ok : memory == ec::ok ? ec::exists : memory);
+  }
+  // The pool_manager first: it is to know when the pages come back to it.
+  if (!failed.pages.empty())
+    send(pool_manager_, std::move(failed));
   if (!damaged.entries.empty())
     send(shard_, std::move(damaged));
   return out;

@@ -35,6 +35,7 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(ec::last_) + 1> 
   "corrupt",
   "storage_failed",
   "bad_option",
+  "memory_failed",
 };
 
 }  // namespace

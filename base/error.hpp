@@ -36,7 +36,8 @@ enum class ec : std::uint8_t {
   corrupt,           // stored bytes do not check out
   storage_failed,    // RocksDB refused a read or a write
   bad_option,        // a command line or configuration value is not usable
-  last_ = bad_option,
+  memory_failed,     // the memory of a page failed: what was in it is lost, nothing else is; store the chunk again
+  last_ = memory_failed,
 };
 
 // Stable lower-case name of a code: "ok", "missing", ...

@@ -41,7 +41,7 @@ std::optional<descriptor> descriptor_table::read(std::uint64_t slot) const {
     return descriptor{};
   auto state = words[w_state] & state_mask;
   if (static_cast<std::uint32_t>(words[w_crc] >> 32) != crc_of(words)
-      || state > static_cast<std::uint64_t>(page_state::quarantined))
+      || state > static_cast<std::uint64_t>(page_state::last_))
     return std::nullopt;
   descriptor d;
   d.state = static_cast<page_state>(state);

@@ -10,8 +10,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/error.hpp"
+#include "cxl/fault_guard.hpp"
 
 namespace maru::cxl {
 
@@ -34,19 +36,28 @@ public:
 
   // Makes physical pages present for [offset, offset + size) (MADV_POPULATE_WRITE); blocks, 0.85 ms per MiB on tmpfs.
   // Leaves the bytes as they are, whoever writes them meanwhile. `invalid`: past the end, or mapped for reading only.
+  // `memory_failed`: a page of it is poisoned, or the device ends before it.
   status populate(std::size_t offset, std::size_t size) const;
   // Brings the range to stable storage (msync); quick and without effect on tmpfs and Device-DAX.
   status flush(std::size_t offset, std::size_t size) const;
+
+  // From here on a touch of memory that fails does not end the process, and `faulted` tells of it: see fault_guard.hpp.
+  // `unit`: the device's align(), smaller pieces cannot be replaced.
+  void guard(std::size_t unit, std::uint32_t tag = 0) { guard_ = fault_guard{bytes(), unit, tag}; }
+  std::vector<failed_piece> failed() const { return guard_.failed(); }
 
 private:
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   access mode_ = access::read_write;
+  fault_guard guard_;
 };
 
 // What populate() does where the kernel lacks MADV_POPULATE_WRITE (before 5.14): one write access a page that leaves
 // the byte as it is. REQUIRES: writable memory.
 void touch_pages(std::span<std::byte> bytes);
+// Reads at least a byte of everything that can fail by itself. On guarded memory `faulted` knows more after it.
+void read_through(std::span<const std::byte> bytes);
 
 // Threading: const members may be called from any thread; `reserve` from one at a time.
 class device {

@@ -148,6 +148,7 @@ std::string_view to_string(page_state state) {
     case page_state::committed: return "committed";
     case page_state::evicting: return "evicting";
     case page_state::quarantined: return "quarantined";
+    case page_state::retired: return "retired";
   }
   return "unknown";
 }

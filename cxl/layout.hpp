@@ -79,7 +79,16 @@ std::optional<region_row> decode_region_row(std::span<const std::byte> bytes, bo
 // Why a device with this superblock cannot have the region; empty where it can.
 std::string objection_to(const region_row& row, const superblock& sb);
 
-enum class page_state : std::uint8_t { free = 0, granted = 1, committed = 2, evicting = 3, quarantined = 4 };
+// Retired: its memory failed, and it is never used again. Since layout 1.2; one before that takes it for a damaged line.
+enum class page_state : std::uint8_t {
+  free = 0,
+  granted = 1,
+  committed = 2,
+  evicting = 3,
+  quarantined = 4,
+  retired = 5,
+  last_ = retired
+};
 std::string_view to_string(page_state state);
 
 // What a page holds, so that the index can be rebuilt from the pool itself. On the device: one 64-byte line

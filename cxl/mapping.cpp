@@ -22,10 +22,17 @@ std::size_t page_bytes() {
   return bytes;
 }
 
+status failed_memory(const std::string& what) {
+  return {ec::memory_failed, "failed to " + what + ": its memory failed"};
+}
+
 }  // namespace
 
 mapping::mapping(mapping&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), mode_(other.mode_) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      mode_(other.mode_),
+      guard_(std::move(other.guard_)) {}
 
 mapping& mapping::operator=(mapping&& other) noexcept {
   if (this != &other) {
@@ -33,11 +40,13 @@ mapping& mapping::operator=(mapping&& other) noexcept {
     data_ = std::exchange(other.data_, nullptr);
     size_ = std::exchange(other.size_, 0);
     mode_ = other.mode_;
+    guard_ = std::move(other.guard_);
   }
   return *this;
 }
 
 mapping::~mapping() {
+  guard_ = {};  // first: the next mapping may get the same addresses
   if (data_ != nullptr)
     ::munmap(data_, size_);
 }
@@ -52,9 +61,12 @@ status mapping::populate(std::size_t offset, std::size_t size) const {
   auto first = align_down(offset, page_bytes());
   auto bytes = offset + size - first;
   while (::madvise(data_ + first, bytes, MADV_POPULATE_WRITE) != 0) {
+    if (errno == EHWPOISON || errno == EFAULT)  // the second: a touch would raise SIGBUS for another reason
+      return failed_memory("populate " + format_size(size) + " of a mapping");
     if (errno == EINVAL) {
       touch_pages({data_ + first, bytes});
-      return {};
+      return faulted({data_ + first, bytes}) ? failed_memory("populate " + format_size(size) + " of a mapping")
+                                             : status{};
     }
     if (errno != EINTR && errno != EAGAIN)
       return errno_error("populate " + format_size(size) + " of a mapping", errno);
@@ -80,6 +92,12 @@ void touch_pages(std::span<std::byte> bytes) {
     // thread has just written the page, which is as good.
     byte.compare_exchange_strong(value, value, std::memory_order_relaxed);
   }
+}
+
+void read_through(std::span<const std::byte> bytes) {
+  constexpr std::size_t line_bytes = 64;  // memory fails in lines at least
+  for (std::size_t at = 0; at < bytes.size(); at += line_bytes)
+    (void)*reinterpret_cast<const volatile std::byte*>(bytes.data() + at);
 }
 
 }  // namespace maru::cxl

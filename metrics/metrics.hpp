@@ -66,7 +66,7 @@ enum class starved_by : std::uint8_t { pool_full, no_space, grace };
 
 // Gauges that one owner sets as a whole.
 struct page_counts {
-  std::uint64_t free = 0, granted = 0, committed = 0, evicting = 0, quarantined = 0, unassigned = 0;
+  std::uint64_t free = 0, granted = 0, committed = 0, evicting = 0, quarantined = 0, retired = 0, unassigned = 0;
 };
 
 // Threading: every member from any thread, none takes a lock but `rejected` and `text`; counters are one atomic addition,
@@ -125,6 +125,7 @@ public:
   void restart_grace(bool on);
   void corrupted(corruption kind, std::uint64_t n = 1);
   void payload_checked(checked result);
+  void memory_failed(std::uint64_t pages);
 
   struct rocksdb {
     std::uint64_t wal_bytes, memtable_bytes, block_cache_bytes, live_bytes, pending_compaction_bytes, level0_files,

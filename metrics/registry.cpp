@@ -89,7 +89,8 @@ void registry::local_keys(std::uint64_t answered, std::uint64_t asked) {
 namespace {
 
 void set_all(series& states, const page_counts& now) {
-  const std::array values = {now.free, now.granted, now.committed, now.evicting, now.quarantined, now.unassigned};
+  const std::array values = {now.free,        now.granted, now.committed, now.evicting,
+                             now.quarantined, now.retired, now.unassigned};
   for (std::size_t i = 0; i < values.size(); ++i)
     states.set(i, number(values[i]));
 }
@@ -106,7 +107,7 @@ void registry::pool_bytes(const page_counts& bytes) { set_all(impl_->at(id::pool
 void registry::largest_free_run(std::uint64_t bytes) {
   impl_->set(id::largest_free_run, number(bytes));
   const auto& states = impl_->at(id::pool_bytes);
-  auto free = states.value(0) + states.value(5);
+  auto free = states.value(0) + states.value(6);
   impl_->set(id::fragmentation, free > 0 ? std::max(0.0, 1 - number(bytes) / free) : 0);
 }
 
@@ -143,6 +144,7 @@ answer answer_of(ec code) {
     case ec::no_space: return answer::no_room;
     case ec::io:
     case ec::corrupt:
+    case ec::memory_failed:
     case ec::storage_failed: return answer::failed;
     default: return answer::refused;
   }
@@ -194,6 +196,7 @@ void registry::recovery_dropped(dropped_for reason, std::uint64_t n) {
 
 void registry::restart_grace(bool on) { impl_->set(id::restart_grace, on ? 1 : 0); }
 void registry::corrupted(corruption kind, std::uint64_t n) { impl_->count(id::corruption, index_of(kind), n); }
+void registry::memory_failed(std::uint64_t pages) { impl_->count(id::memory_failures, 0, pages); }
 void registry::payload_checked(checked result) { impl_->count(id::payload_check, index_of(result), 1); }
 
 // -- RocksDB

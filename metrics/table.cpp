@@ -28,8 +28,8 @@ constexpr std::array<string_view, 4> check_names = {"intact", "damaged", "gone",
 constexpr std::array<string_view, 2> aborted_names = {"given_back", "session_end"};
 constexpr std::array<string_view, 2> pin_end_names = {"unpin", "session_end"};
 constexpr std::array<string_view, 3> starved_names = {"pool_full", "no_space", "grace"};
-constexpr std::array<string_view, 6> page_states = {"free",     "granted",     "committed",
-                                                    "evicting", "quarantined", "unassigned"};
+constexpr std::array<string_view, 7> page_states = {"free",        "granted", "committed", "evicting",
+                                                    "quarantined", "retired", "unassigned"};
 constexpr std::array<string_view, 3> put_results = {"ok", "exists", "failed"};
 constexpr std::array<string_view, 4> remove_results = {"removed", "missing", "pinned", "failed"};
 constexpr std::array<string_view, 2> lookup_results = {"hit", "miss"};
@@ -153,9 +153,11 @@ const std::vector<definition>& table() {
      }},
     {"Memory",
      {
-       gauge(id::pages, "maru_pages", "pages",
-             "Pages by state. unassigned: room of no page size yet, counted in pages of the smallest size.",
-             {{"state", page_states}}),
+       gauge(
+         id::pages, "maru_pages", "pages",
+         "Pages by state. retired: their memory failed; unassigned: room of no page size yet, counted in pages of the "
+         "smallest size.",
+         {{"state", page_states}}),
        gauge(id::pool_bytes, "maru_pool_bytes", "bytes",
              "Bytes of the pool by the state of their page; the states add up to the pool.", {{"state", page_states}}),
        gauge(
@@ -252,6 +254,10 @@ const std::vector<definition>& table() {
                "Chunks that a reader reported as damaged and marud read itself, by what it found. gone: removed "
                "meanwhile; damaged ones are misses from then on.",
                {{"result", check_names}}),
+       counter(
+         id::memory_failures, "maru_memory_failures_total", "pages",
+         "Pages whose memory failed and that are retired: what was in them is lost, and they are never used again. "
+         "0 in health."),
      }},
     {"RocksDB",
      {

@@ -58,6 +58,7 @@ enum class id : std::uint8_t {
   restart_grace,
   corruption,
   payload_check,
+  memory_failures,
   rocksdb_wal_bytes,
   rocksdb_memtable_bytes,
   rocksdb_block_cache_bytes,

@@ -65,6 +65,8 @@ view& view::operator=(view&& other) noexcept {
 
 view::~view() { net::client_impl::let_go(*this); }
 
+bool view::intact() const { return net::client_impl::intact(*this); }
+
 template <class T>
 future<T>::future() = default;
 template <class T>
@@ -180,7 +182,7 @@ result<std::span<const std::byte>> client::bytes(const location& where) { return
 result<view> client::retrieve(std::string_view key) {
   if (auto found = net::retrieve_locally(impl_, key))
     return *std::move(found);
-  auto views = retrieve_batch({&key, 1});
+  auto views = net::start_retrieve(impl_, {&key, 1}, false, true)->get();
   if (!views)
     return views.error();
   if (!views->front())

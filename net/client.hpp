@@ -49,6 +49,9 @@ struct client_options {
   bool fetch_ahead = true;       // refill grants in the background before they run out
   bool local_reads = true;  // look keys up and pin them in the pool itself, without a message, where this process may;
                             // MARU_LOCAL_READS=0 turns it off, too
+  bool guard_memory =
+    true;  // survive SIGBUS where memory of the pool fails, by a handler of that signal; else it ends the
+           // process. MARU_GUARD_MEMORY=0 turns it off, too
 };
 
 namespace net {
@@ -100,6 +103,9 @@ public:
   ~view();
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  // Ask after reading: whether all that was read were the chunk's bytes. False: memory of the page failed, and other bytes
+  // stood in for it; what was read is to be thrown away, and the key counts as missing. marud is told.
+  bool intact() const;
   const location& where() const { return where_; }
   explicit operator bool() const { return line_ != nullptr; }
 
@@ -215,7 +221,8 @@ public:
   // `n` pages of `size` bytes, all or none.
   result<std::vector<page_buffer>> alloc_batch(std::size_t n, std::size_t size);
   // Makes the bytes visible under `key`. ok: mine. exists: an earlier commit stays; the page is kept by `page` for
-  // another try. timeout: in doubt; the page stays out of use, and the outcome is settled in the background. gone: the
+  // another try. timeout: in doubt; the page stays out of use, and the outcome is settled in the background. memory_failed:
+  // what was written is lost, and the page is never used again: write it to another one. gone: the
   // page is no longer this client's; after a lost connection that is so, too, where the commit was done and its entry
   // has been evicted or removed since.
   status commit(std::string_view key, page_buffer& page);
@@ -245,11 +252,12 @@ public:
   // of this kind, others at once.
   status unpin_later(std::span<const std::string_view> keys);
   // The bytes of a location that a lookup of this client found and pinned. Maps the region on first use.
-  //   missing: no such region or page any more, or its bytes are damaged.
+  //   missing: no such region or page any more, or its bytes are damaged. memory_failed: they are lost. Who must know of
+  //   memory that fails later takes a view.
   result<std::span<const std::byte>> bytes(const location& where);
-  // Pins and maps in one step. missing: no such key.
+  // Pins and maps in one step. missing: no such key. memory_failed: its bytes are lost.
   result<view> retrieve(std::string_view key);
-  // One per key; empty views for misses (all after the first miss with prefix_stop).
+  // One per key; empty views for misses (all after the first miss with prefix_stop), and for chunks whose bytes are lost.
   result<std::vector<view>> retrieve_batch(std::span<const std::string_view> keys, bool prefix_stop = false);
   future<std::vector<view>> retrieve_async(std::span<const std::string_view> keys, bool prefix_stop = false);
 

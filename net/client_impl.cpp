@@ -9,6 +9,7 @@
 #include "base/token_file.hpp"
 #include "base/uuid.hpp"
 #include "cxl/checksum.hpp"
+#include "cxl/fault_guard.hpp"
 
 namespace maru::net {
 
@@ -35,6 +36,7 @@ result<std::shared_ptr<client_impl>> client_impl::open(client_options options, p
   options.token_file = token.file;
   options.token = token.text;
   options.pool_path = or_variable(options.pool_path, "MARU_POOL_PATH");
+  options.guard_memory = options.guard_memory && or_variable("", "MARU_GUARD_MEMORY") != "0";
   options.local_reads = options.local_reads && or_variable("", "MARU_LOCAL_READS") != "0";
   options.grant_batch = std::clamp<std::size_t>(options.grant_batch, 1, bounds::batch_items_max);
   auto* made = new client_impl(std::move(options), *std::move(server), *std::move(owner), std::move(map));
@@ -170,9 +172,11 @@ result<page_buffer> client_impl::alloc(std::size_t size) {
     page_buffer page;
     page.line_ = *std::move(line);
     page.grant_ = taken->grant;
-    if (auto found = find_bytes(page, size); !found)
+    auto found = find_bytes(page, size);
+    if (found)
+      return page;
+    if (found.code() != ec::memory_failed)  // else there are others
       return found.error();
-    return page;
   }
 }
 
@@ -193,14 +197,17 @@ result<std::vector<page_buffer>> client_impl::alloc(std::size_t n, std::size_t s
       }
       if (options_.fetch_ahead && held_.idle() < options_.grant_batch / 2)
         wake();
-      return make_pages(*line, *taken, size);
+      auto pages = make_pages(*line, *taken, size);
+      if (pages.code() != ec::memory_failed)
+        return pages;
+      continue;
     }
     if (auto fetched = fetch(n, begun(until)); !fetched)
       return fetched.error();
   }
 }
 
-// A page without bytes is not this client's to use: it is forgotten.
+// A page without bytes is not this client's to use: it is forgotten. So is one whose memory failed.
 status client_impl::find_bytes(page_buffer& page, std::size_t size) {
   const auto& life = *page.line_->life;
   auto bytes = life.pool->regions->bytes(page.grant_.page, size);
@@ -208,6 +215,10 @@ status client_impl::find_bytes(page_buffer& page, std::size_t size) {
     auto gone = ec::gone;
     held_.settle(life.tenure, {&page.grant_, 1}, {&gone, 1});
     return bytes.error();
+  }
+  if (cxl::faulted(*bytes)) {
+    give_up(page);
+    return {ec::memory_failed, "failed to allocate a page: its memory failed"};
   }
   page.bytes_ = *bytes;
   return {};
@@ -331,21 +342,33 @@ result<std::span<const std::byte>> client_impl::bytes(const location& where) {
   auto found = s->life->pool->regions->bytes(where.page, where.length);
   if (!found)
     return found.error();
-  s->life->pool->visible->acquire(*found);
-  if (!sound(*s->life, where, *found))
+  auto checked = check(*s->life, where, *found);
+  if (checked.code() == ec::corrupt)
     return {ec::missing, "failed to read a page: its bytes are damaged, as their checksum tells"};
+  if (!checked)
+    return checked.error();
   return std::span<const std::byte>{*found};
 }
 
-bool client_impl::sound(const session_life& life, const location& where, std::span<const std::byte> bytes) {
-  bool asked = options_.verify_payloads || life.checksums == payload_checksums::verify;
-  if (!asked || where.checksum == 0 || cxl::payload_checksum(bytes) == where.checksum)
-    return true;
+status client_impl::check(const session_life& life, const location& where, std::span<const std::byte> bytes) {
+  bool fits = true;
+  if (!cxl::faulted(bytes)) {
+    life.pool->visible->acquire(bytes);
+    bool asked = options_.verify_payloads || life.checksums == payload_checksums::verify;
+    fits = !asked || where.checksum == 0 || cxl::payload_checksum(bytes) == where.checksum;
+  }
+  if (cxl::faulted(bytes)) {  // also by the look at them
+    wake();
+    return {ec::memory_failed,
+            "failed to read page " + to_string(where.page) + ": its memory failed, the chunk is lost"};
+  }
+  if (fits)
+    return {};
   ++damaged_;
   auto page = where.as_grant();
   if (auto s = connection_.now())
     s->wire->post(report_request{encode_grants({&page, 1})}, [](outcome&) {});
-  return false;
+  return {ec::corrupt, "the bytes do not fit their checksum"};
 }
 
 view client_impl::make_view(lifeline_ptr line, const key_hash& hash, const location& where, const local_pin& pinned) {
@@ -364,11 +387,25 @@ status client_impl::show(view& v) {
   auto bytes = life.pool->regions->bytes(v.where_.page, v.where_.length);
   if (!bytes)
     return bytes.error();
-  life.pool->visible->acquire(*bytes);
-  if (!sound(life, v.where_, *bytes))
-    return {ec::corrupt, "the bytes do not fit their checksum"};
+  if (auto checked = check(life, v.where_, *bytes); !checked)
+    return checked;
   v.bytes_ = *bytes;
   return {};
+}
+
+bool client_impl::intact(const view& v) {
+  if (!cxl::faulted(v.bytes_))
+    return true;
+  if (!v.line_->owner->connection_.forked())
+    v.line_->owner->wake();
+  return false;
+}
+
+void client_impl::give_up(page_buffer& page) {
+  auto gone = ec::gone;
+  held_.settle(page.line_->life->tenure, {&page.grant_, 1}, {&gone, 1});
+  empty(page);
+  wake();
 }
 
 void client_impl::release_hold() {

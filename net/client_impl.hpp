@@ -15,6 +15,7 @@
 #include "net/connection.hpp"
 #include "net/deadline_mutex.hpp"
 #include "net/exchange.hpp"
+#include "net/failure_reports.hpp"
 #include "net/holdings.hpp"
 #include "net/lifeline.hpp"
 #include "net/records.hpp"
@@ -57,8 +58,11 @@ public:
   // REQUIRES: the view's pin is in the book, or in the session's table where `pinned` says.
   static view make_view(lifeline_ptr line, const key_hash& hash, const location& where, const local_pin& pinned);
   // Gives a view its bytes; `missing`: map_regions was not asked for its page, or there is none. `corrupt` where they do not
-  // fit their checksum, which marud is told.
+  // fit their checksum, `memory_failed` where they are lost; marud is told.
   status show(view& v);
+  static bool intact(const view& v);
+  // What was written to the page is lost: it is never used again by this client, and marud is told. Empties the handle.
+  void give_up(page_buffer& page);
 
   // Keeps the client from being ended while pages and views are made, and is what they keep. `session_over` after close, in
   // a child of the process that opened the client, and where there is no session yet.
@@ -111,8 +115,10 @@ private:
   time_point begun(std::optional<time_point>& until) const;
   status find_bytes(page_buffer& page, std::size_t size);
   result<std::vector<page_buffer>> make_pages(const lifeline_ptr& line, const holdings::taken& taken, std::size_t size);
-  // False, and reported, where checksums are verified and the bytes do not fit theirs.
-  bool sound(const session_life& life, const location& where, std::span<const std::byte> bytes);
+  // Before bytes are shown: `corrupt`, and reported, where checksums are verified and they do not fit theirs;
+  // `memory_failed`.
+  status check(const session_life& life, const location& where, std::span<const std::byte> bytes);
+  void report_failed_memory(const session& s);
   session_ptr session_of(std::uint64_t wire_number) const;
 
   const client_options options_;
@@ -147,6 +153,7 @@ private:
   time_point old_pins_after_{};
   time_point resend_after_{};
   time_point refill_after_{};
+  failure_reports failures_;
   std::unique_ptr<std::thread> keeper_;
 };
 

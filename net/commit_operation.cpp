@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/bounds.hpp"
+#include "cxl/fault_guard.hpp"
 #include "net/operations.hpp"
 #include "net/request_checks.hpp"
 
@@ -139,6 +140,11 @@ pending_ptr<std::vector<ec>> start_commit(const impl_ptr& impl, key_list keys, s
     client_impl::publish(pages[i]);
     auto& grant = pages[i].grant();
     auto sum = sums ? client_impl::checksum_of(pages[i]) : 0;
+    if (cxl::faulted(pages[i].bytes())) {  // after the last touch: what the page has now must not get a key
+      codes[i] = ec::memory_failed;
+      impl->give_up(pages[i]);
+      continue;
+    }
     items.push_back({keys[i], {grant.page, static_cast<std::uint32_t>(pages[i].bytes().size()), grant.gen, sum}});
     sent.push_back(i);
     bytes += keys[i].size();

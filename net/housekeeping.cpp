@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/bounds.hpp"
+#include "cxl/fault_guard.hpp"
 #include "net/client_impl.hpp"
 
 namespace maru::net {
@@ -56,6 +57,7 @@ time_point client_impl::tend_holdings(const session& s) {
     else
       next = std::min(next, unpins_after_);
   }
+  report_failed_memory(s);
   end_old_pins(s);
   if (s.life->pin_age_max.count() > 0)
     next = std::min(next, old_pins_after_);
@@ -79,6 +81,20 @@ time_point client_impl::tend_holdings(const session& s) {
       next = std::min(next, refill_after_);
   }
   return next;
+}
+
+// Whoever met it: this client's calls, or its callers as they read and wrote in place.
+void client_impl::report_failed_memory(const session& s) {
+  if (!failures_.is_due(s.wire_number, cxl::faults_survived()))
+    return;
+  auto pages = failures_.take(s.life->pool->regions->failed_pages());
+  for (std::size_t at = 0; at < pages.size(); at += bounds::reported_pages_max) {
+    auto some = std::span{pages}.subspan(at, std::min(bounds::reported_pages_max, pages.size() - at));
+    s.wire->post(report_request{encode_grants(some)}, [this](outcome& o) {
+      if (o.code != ec::ok || std::get<codes_reply>(o.reply).code != static_cast<std::uint8_t>(ec::ok))
+        failures_.repeat();
+    });
+  }
 }
 
 // Those that calls took as the client was being closed.

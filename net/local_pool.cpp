@@ -1,5 +1,6 @@
 #include "net/local_pool.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/size.hpp"
@@ -15,7 +16,7 @@ constexpr int attempts_max = 3;  // where the page is another one's by the time 
 
 result<std::shared_ptr<const local_pool>> local_pool::open(const pool_devices& devices,
                                                            std::span<const device_row> rows, std::uint64_t slot_bytes,
-                                                           const uuid& nonce, std::uint64_t word) {
+                                                           const uuid& nonce, std::uint64_t word, bool guarded) {
   std::shared_ptr<local_pool> made{new local_pool{word}};
   for (const auto& row : rows) {
     if (slot_bytes < bounds::page_bytes_min || row.size < slot_bytes || row.size > INT64_MAX)
@@ -28,6 +29,8 @@ result<std::shared_ptr<const local_pool>> local_pool::open(const pool_devices& d
     auto memory = (*device)->map(0, bytes, cxl::access::read);
     if (!memory)
       return memory.error();
+    if (guarded)
+      memory->guard((*device)->align());
     auto slots = row.size / slot_bytes;
     auto index =
       cxl::index_reader::attach(memory->bytes().subspan(cxl::index_offset(row.size, slot_bytes)), slots, nonce);
@@ -39,9 +42,14 @@ result<std::shared_ptr<const local_pool>> local_pool::open(const pool_devices& d
   return std::shared_ptr<const local_pool>{std::move(made)};
 }
 
+bool local_pool::has_failed() const {
+  return std::any_of(memory_.begin(), memory_.end(), [](const auto& m) { return cxl::faulted(m.bytes()); });
+}
+
 cxl::sight local_pool::find(const key_hash& hash, cxl::descriptor& d, std::uint64_t& slot) const {
   auto seen = reader_.find(hash, d, slot);
-  // This thread may have stood still until the next marud emptied the index, or the pool got another device.
+  // This thread may have stood still until the next marud emptied the index, the pool got another device, or it read zeros in
+  // place of them.
   return seen == cxl::sight::miss && !is_open() ? cxl::sight::unclear : seen;
 }
 

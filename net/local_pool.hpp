@@ -30,11 +30,12 @@ public:
   // `rows`: all devices of the pool. `io`: its metadata cannot be mapped. `invalid`: what is there is not the memory of the
   // marud that gave the nonce, or not open with this word.
   static result<std::shared_ptr<const local_pool>> open(const pool_devices& devices, std::span<const device_row> rows,
-                                                        std::uint64_t slot_bytes, const uuid& nonce,
-                                                        std::uint64_t word);
+                                                        std::uint64_t slot_bytes, const uuid& nonce, std::uint64_t word,
+                                                        bool guarded = true);
 
-  // False once another marud, or none, has the indexes open, or the pool's devices changed: then marud is asked.
-  bool is_open() const { return reader_.is_open(word_); }
+  // False once another marud, or none, has the indexes open, the pool's devices changed, or some of this memory failed under
+  // this process (`guarded`): then marud is asked.
+  bool is_open() const { return reader_.is_open(word_) && !has_failed(); }
   void prefetch(const key_hash& hash) const { reader_.prefetch(hash); }
   // Where the key is, as of some moment of the call. `slot`: of its descriptor.
   cxl::sight look(const key_hash& hash, location& where, std::uint64_t& slot) const;
@@ -44,6 +45,7 @@ public:
 
 private:
   explicit local_pool(std::uint64_t word) : word_(word) {}
+  bool has_failed() const;
   cxl::sight find(const key_hash& hash, cxl::descriptor& d, std::uint64_t& slot) const;
 
   std::vector<cxl::mapping> memory_;

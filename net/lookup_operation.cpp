@@ -216,8 +216,9 @@ public:
 
 class retrieve_operation final : public pending<std::vector<view>>, private lookup_base {
 public:
-  retrieve_operation(impl_ptr impl, hashed_keys keys, bool prefix_stop)
-      : lookup_base(std::move(impl), "retrieve keys", std::move(keys), holding::view, prefix_stop) {}
+  retrieve_operation(impl_ptr impl, hashed_keys keys, bool prefix_stop, bool failed_is_error)
+      : lookup_base(std::move(impl), "retrieve keys", std::move(keys), holding::view, prefix_stop),
+        failed_is_error_(failed_is_error) {}
   bool ready() override { return answered(); }
 
   result<std::vector<view>> get() override {
@@ -276,13 +277,16 @@ private:
       }
       if (shown)
         continue;
-      if (shown.code() != ec::corrupt)
+      bool is_miss = shown.code() == ec::corrupt || (shown.code() == ec::memory_failed && !failed_is_error_);
+      if (!is_miss)
         return shown.error();
-      for (auto n = i; n < (prefix_stop_ ? views.size() : i + 1); ++n)  // damaged or lost: a miss
+      for (auto n = i; n < (prefix_stop_ ? views.size() : i + 1); ++n)  // damaged or lost
         views[n] = view{};
     }
     return views;
   }
+
+  bool failed_is_error_;
 };
 
 }  // namespace
@@ -302,11 +306,12 @@ pending_ptr<std::vector<bool>> start_pin(const impl_ptr& impl, key_list keys, bo
   return std::make_unique<pin_operation>(impl, "pin keys", *std::move(hashed), holding::pin, prefix_stop);
 }
 
-pending_ptr<std::vector<view>> start_retrieve(const impl_ptr& impl, key_list keys, bool prefix_stop) {
+pending_ptr<std::vector<view>> start_retrieve(const impl_ptr& impl, key_list keys, bool prefix_stop,
+                                              bool failed_is_error) {
   auto hashed = hash_keys(*impl, "retrieve keys", keys);
   if (!hashed)
     return answered<std::vector<view>>(hashed.error());
-  return std::make_unique<retrieve_operation>(impl, *std::move(hashed), prefix_stop);
+  return std::make_unique<retrieve_operation>(impl, *std::move(hashed), prefix_stop, failed_is_error);
 }
 
 std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_view key) {
@@ -335,6 +340,8 @@ std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_v
   auto shown = impl->show(made);
   if (shown.code() == ec::corrupt)
     return result<view>{ec::missing, "failed to retrieve a key: its bytes are damaged"};
+  if (shown.code() == ec::memory_failed)
+    return result<view>{shown.error()};
   if (!shown)
     return std::nullopt;
   table.count({.hits = 1});

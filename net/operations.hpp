@@ -21,7 +21,9 @@ using pending_ptr = std::unique_ptr<pending<T>>;
 // commit_queue.hpp); bad keys and batches are refused without sending.
 pending_ptr<lookup_result> start_lookup(const impl_ptr& impl, key_list keys, lookup_flags flags);
 pending_ptr<std::vector<bool>> start_pin(const impl_ptr& impl, key_list keys, bool prefix_stop);
-pending_ptr<std::vector<view>> start_retrieve(const impl_ptr& impl, key_list keys, bool prefix_stop);
+// `failed_is_error`: a chunk whose memory failed is an error of the whole call, else a miss.
+pending_ptr<std::vector<view>> start_retrieve(const impl_ptr& impl, key_list keys, bool prefix_stop,
+                                              bool failed_is_error = false);
 // A view of one key with nothing in between, or that it is missing; empty where it takes more than the pool itself, or the
 // key is none: then start_retrieve knows what to do.
 std::optional<result<view>> retrieve_locally(const impl_ptr& impl, std::string_view key);

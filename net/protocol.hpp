@@ -84,7 +84,8 @@ struct unpin_request {
 struct remove_request {
   std::string hashes;
 };
-// Tells of pages whose bytes do not fit the checksum that a lookup gave with them.
+// Tells of pages whose bytes do not fit the checksum that a lookup gave with them; with generation 0, of pages whose memory
+// failed under the worker, whatever they hold. marud looks for itself; ok: it is so.
 struct report_request {
   std::string pages;  // grants: page and generation
 };

@@ -21,7 +21,8 @@ std::atomic<const region_map::region*>& region_map::table::slot_of(region_id id)
       return slots[i];
 }
 
-region_map::region_map(std::shared_ptr<pool_devices> devices) : devices_(std::move(devices)) {
+region_map::region_map(std::shared_ptr<pool_devices> devices, bool guarded)
+    : devices_(std::move(devices)), guarded_(guarded) {
   tables_.push_back(std::make_unique<table>(slots_first));
   table_ = tables_.back().get();
 }
@@ -83,6 +84,8 @@ status region_map::add(const region_row& row) {
   auto memory = device->map(begin, end - begin, cxl::access::read_write);
   if (!memory)
     return memory.error();
+  if (guarded_)
+    memory->guard(align);
   std::lock_guard lock(adding_);
   // Another thread may have been faster: its mapping stays, spans into it are in use.
   if (knows(static_cast<region_id>(row.id)))
@@ -125,6 +128,25 @@ result<std::span<std::byte>> region_map::bytes(page_ref page, std::uint64_t leng
     return {ec::too_large,
             "failed to find page " + to_string(page) + ": " + std::to_string(length) + " bytes are more than it holds"};
   return r->pages.subspan(offset, length);
+}
+
+std::vector<page_ref> region_map::failed_pages() const {
+  std::vector<page_ref> out;
+  std::lock_guard lock(adding_);
+  for (const auto& r : regions_) {
+    auto before = static_cast<std::size_t>(r.pages.data() - r.memory.data());  // of the mapping, ahead of the region
+    auto count = r.pages.size() / r.page_bytes;
+    for (const auto& piece : r.memory.failed()) {
+      if (piece.offset + piece.size <= before)
+        continue;
+      auto first = (std::max(piece.offset, before) - before) / r.page_bytes;
+      auto end = std::min<std::uint64_t>(count, (piece.offset + piece.size - 1 - before) / r.page_bytes + 1);
+      for (auto i = first; i < end; ++i)
+        if (page_ref page{r.id, page_index{static_cast<std::uint32_t>(i)}}; out.empty() || out.back() != page)
+          out.push_back(page);
+    }
+  }
+  return out;
 }
 
 }  // namespace maru::net

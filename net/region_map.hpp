@@ -24,13 +24,14 @@ namespace maru::net {
 // are never used twice, so a row never changes. Readers take no lock: regions are found in a hash table that only grows,
 // and tables that were outgrown stay.
 // Concurrency: all members from any thread.
+// Memory that fails under a thread does not end the process, unless it is told not to guard it: cxl/fault_guard.hpp.
 // Limits: mappings of regions that the pool took back stay until the map goes; they cost address space only.
 class region_map {
 public:
-  explicit region_map(std::shared_ptr<pool_devices> devices);
+  explicit region_map(std::shared_ptr<pool_devices> devices, bool guarded = true);
   // Of a pool with one device; for tests with memory of their own.
-  explicit region_map(std::shared_ptr<const cxl::device> device)
-      : region_map(std::make_shared<pool_devices>(std::move(device))) {}
+  explicit region_map(std::shared_ptr<const cxl::device> device, bool guarded = true)
+      : region_map(std::make_shared<pool_devices>(std::move(device)), guarded) {}
 
   bool knows(region_id id) const;
   // The regions of these pages that have no row yet, each once.
@@ -45,6 +46,8 @@ public:
   result<std::span<std::byte>> range(region_id id, std::uint64_t first, std::uint64_t pages) const;
   // `length` bytes of a page. `missing`: no such region or page. `too_large`: more than the page holds.
   result<std::span<std::byte>> bytes(page_ref page, std::uint64_t length) const;
+  // Pages of which this process lost some memory, whatever became of it elsewhere.
+  std::vector<page_ref> failed_pages() const;
 
 private:
   struct region {
@@ -64,7 +67,8 @@ private:
   void insert(const region& made);
 
   std::shared_ptr<pool_devices> devices_;
-  std::mutex adding_;
+  const bool guarded_;
+  mutable std::mutex adding_;
   std::deque<region> regions_;
   std::vector<std::unique_ptr<table>> tables_;  // the last one is in use
   std::atomic<table*> table_;

@@ -61,6 +61,8 @@ place& place_of_this_process() {
 signals_blocked::signals_blocked() {
   sigset_t all;
   sigfillset(&all);
+  for (auto fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL})
+    sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &before_);
 }
 

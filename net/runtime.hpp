@@ -17,7 +17,8 @@ class actor_system;
 namespace maru::net {
 
 // Blocks every signal in this thread while it lives: threads made meanwhile inherit that, so that a program's signals
-// never land on a thread of this library.
+// never land on a thread of this library. All but those of a thread's own faults: where they are blocked the process dies
+// without a word to its handlers, see cxl/fault_guard.hpp.
 class signals_blocked {
 public:
   signals_blocked();

@@ -27,6 +27,7 @@ exit_code exit_code_of(ec code) {
     case ec::io:
     case ec::no_space:
     case ec::corrupt:
+    case ec::memory_failed:
     case ec::storage_failed: return exit_code::other;
   }
   return exit_code::other;

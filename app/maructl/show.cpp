@@ -18,7 +18,7 @@ using nlohmann::json;
 using std::string;
 constexpr auto left = table::align::left;
 constexpr auto right = table::align::right;
-constexpr const char* page_states[] = {"free", "granted", "committed", "evicting", "quarantined"};
+constexpr const char* page_states[] = {"free", "granted", "committed", "evicting", "quarantined", "retired"};
 
 std::uint64_t number(const json& object, const char* name) { return object.at(name).get<std::uint64_t>(); }
 string count(const json& object, const char* name) { return grouped(number(object, name)); }
@@ -148,7 +148,7 @@ string show_pool_devices(const json& answer) {
               {"free", right}}};
   for (const auto& d : answer.at("devices"))
     rows.add({text(d, "path"), text(d, "kind"), text(d, "state"), size(d, "bytes"), size(d, "committed"),
-              size(d, "granted"), format_size(number(d, "evicting") + number(d, "quarantined")),
+              size(d, "granted"), format_size(number(d, "evicting") + number(d, "quarantined") + number(d, "retired")),
               format_size(number(d, "free") + number(d, "unassigned"))});
   return rows.text();
 }

@@ -106,6 +106,9 @@ result<exit_code> get(const command& c) {
     return view.error();
   if (auto done = write_whole(view->bytes()); !done)
     return done.error();
+  if (!view->intact())
+    return error{ec::memory_failed,
+                 "failed to get " + show_key(key) + ": its memory failed, what was written is not it"};
   return exit_code::ok;
 }
 

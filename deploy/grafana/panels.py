@@ -78,7 +78,7 @@ hit_rates = Panel(
 pool_by_state = Panel(
     "Pool by state", "bytes", {"{{state}}": "sum by (state) (maru_pool_bytes{HERE})"},
     "Bytes of the pool by the state of their page. A full cache is committed for the most part; granted is in the "
-    "hands of workers, quarantined out of use.", stacked=True,
+    "hands of workers, quarantined out of use, retired for good.", stacked=True,
 )
 evictions = Panel(
     "Evictions", "ops", {"{{reason}}": rate("maru_evicted_total", by="reason")},
@@ -101,6 +101,10 @@ out_of_memory = Panel(
 quarantine = Panel(
     "Quarantined pages", "short", {WHERE: "maru_quarantined_pages{HERE}"},
     "Pages that a lost process may still be writing, or whose bytes were damaged.", NONE_IS_GOOD,
+)
+failures_of_memory = Panel(
+    "Retired pages", "short", {WHERE: 'maru_pages{HERE, state="retired"}'},
+    "Pages whose memory failed: what was in them is lost, and they are never used again.", NONE_IS_GOOD,
 )
 damage = Panel(
     "Damaged bytes", "ops", {"{{kind}}": rate("maru_corruption_total", by="kind")},
@@ -151,6 +155,7 @@ overview = Dashboard(
                   {"out of memory": rate("maru_out_of_memory_total", by="job"),
                    "commits failed": rate("maru_commit_total", failures, "job"),
                    "damaged bytes": rate("maru_corruption_total", by="job"),
+                   "memory failed": rate("maru_memory_failures_total", by="job"),
                    "leases expired": rate("maru_lease_expired_total", by="job"),
                    "input refused": rate("maru_rejected_total", by="job")},
                   "What should not happen, a second.", NONE_IS_GOOD),
@@ -253,6 +258,7 @@ memory = Dashboard(
             Panel("In use", "percentunit", {WHERE: pool_used},
                   "Share of the pool that holds chunks. A cache in use is full but for its reserve, about 1 %."),
             quarantine,
+            failures_of_memory,
         ],
         "Free space": [
             Panel("Free bytes", "bytes",

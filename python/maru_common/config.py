@@ -91,6 +91,9 @@ class MaruConfig:
     local_reads: bool = True
     """Whether keys are looked up and pinned in the pool itself, without a message, where this process may.
     `MARU_LOCAL_READS` goes before it; `get_stats` tells whether it is so."""
+    guard_memory: bool = True
+    """Whether memory of the pool that fails (SIGBUS) costs a chunk, or the process. It takes a handler of that signal:
+    enable `faulthandler` before the first handler connects. `MARU_GUARD_MEMORY` goes before it."""
     pool_path_map: Mapping[str, str] | str | None = None
     """Where this process sees the server's paths: a mapping, or text as in `MARU_POOL_PATH_MAP`:
     `server_path=local_path[,...]`. A mapping after the config was made."""
@@ -100,6 +103,7 @@ class MaruConfig:
             self.instance_id = str(uuid.uuid4())
         self.eager_map = flag_from_environment("MARU_EAGER_MAP", self.eager_map)
         self.enable_stats = flag_from_environment("MARU_STAT", self.enable_stats)
+        self.guard_memory = flag_from_environment("MARU_GUARD_MEMORY", self.guard_memory)
         self.local_reads = flag_from_environment("MARU_LOCAL_READS", self.local_reads)
         if self.token is None and self.token_file is None:
             self.token_file = os.environ.get("MARU_TOKEN_FILE") or None

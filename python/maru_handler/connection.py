@@ -95,6 +95,7 @@ class Connection:
                 path_map=list(config.pool_path_map.items()),
                 timeout_ms=config.timeout_ms,
                 local_reads=config.local_reads,
+                guard_memory=config.guard_memory,
             )
         except TypeError:
             # The text of this one repeats all arguments, the token too.

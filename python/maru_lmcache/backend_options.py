@@ -166,6 +166,7 @@ _fields: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "maru_expand_size": ("expand_size", _gib),
     "maru_enable_stats": ("enable_stats", _flag),
     "maru_local_reads": ("local_reads", _flag),
+    "maru_guard_memory": ("guard_memory", _flag),
     "maru_token_file": ("token_file", _text),
     "maru_tls_ca": ("tls_ca", _text),
     "maru_tls_cert": ("tls_cert", _text),

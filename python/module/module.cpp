@@ -4,6 +4,7 @@
 
 #include "base/bounds.hpp"
 #include "base/version.hpp"
+#include "cxl/fault_guard.hpp"
 #include "python/module/buffer.hpp"
 #include "python/module/client_object.hpp"
 #include "python/module/errors.hpp"
@@ -21,7 +22,7 @@ std::unique_ptr<client_object> open(const std::string& server, const std::string
                                     const std::string& token, const std::string& token_file, const std::string& tls_ca,
                                     const std::string& tls_cert, const std::string& tls_key,
                                     const std::string& tls_server_name, const path_map& paths, std::uint64_t timeout_ms,
-                                    bool local_reads) {
+                                    bool local_reads, bool guard_memory) {
   client_options options;
   options.server = server;
   options.instance = instance;
@@ -32,6 +33,7 @@ std::unique_ptr<client_object> open(const std::string& server, const std::string
   options.path_map = paths;
   options.timeout = std::chrono::milliseconds{timeout_ms};
   options.local_reads = local_reads;
+  options.guard_memory = guard_memory;
   return std::make_unique<client_object>(std::move(options));
 }
 
@@ -42,13 +44,23 @@ py::bytes encode_key(const py::object& key) {
   return py::bytes{std::string{batch.views().front()}};
 }
 
+bool intact(const py::object& bytes) {
+  Py_buffer seen;
+  if (PyObject_GetBuffer(bytes.ptr(), &seen, PyBUF_SIMPLE) != 0)
+    throw py::error_already_set();
+  bool failed = cxl::faulted({static_cast<const std::byte*>(seen.buf), static_cast<std::size_t>(seen.len)});
+  PyBuffer_Release(&seen);
+  return !failed;
+}
+
 }  // namespace
 
 void add_client_type(py::module_& module) {
   py::class_<client_object>(module, "Client", "A session with marud. See client_object.hpp.")
     .def(py::init(&open), py::kw_only(), py::arg("server"), py::arg("instance"), py::arg("chunk_bytes"),
          py::arg("token"), py::arg("token_file"), py::arg("tls_ca"), py::arg("tls_cert"), py::arg("tls_key"),
-         py::arg("tls_server_name"), py::arg("path_map"), py::arg("timeout_ms"), py::arg("local_reads"))
+         py::arg("tls_server_name"), py::arg("path_map"), py::arg("timeout_ms"), py::arg("local_reads"),
+         py::arg("guard_memory"))
     .def("close", &client_object::close)
     .def("alloc", &client_object::alloc)
     .def("fill", &client_object::fill)
@@ -80,6 +92,7 @@ PYBIND11_MODULE(_maru, module) {
   add_buffer_type(module);
   add_client_type(module);
   module.def("encode_key", &encode_key, "The bytes that stand for a key at marud.");
+  module.def("intact", &intact, "Whether no memory of a bytes-like object failed under this process so far.");
   module.def(
     "wait_for_calls",
     [] {

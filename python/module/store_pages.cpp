@@ -104,6 +104,7 @@ private:
         answers_.each[i] = stored::doubt;
         return {grant, page_book::fate::doubtful, keys_[i], asks_[i].length};
       case ec::exists: answers_.each[i] = stored::yes; break;
+      case ec::memory_failed: went_wrong("the memory of a page failed, what was written to it is lost"); break;
       default: went_wrong("marud answered " + std::string{to_string(code)});
     }
     return {grant, page_book::fate::dropped, {}, 0};

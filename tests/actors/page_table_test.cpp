@@ -142,6 +142,30 @@ TEST(PageTable, Invariant3_FreePageLeavesByGrantOnly) {
   EXPECT_EQ(t.grant(half, 9).size(), 2u);
 }
 
+TEST(PageTable, ARetiredPageIsGoneForGood) {
+  page_table t{4 * MiB, extent};
+  add_open(t, 1, 0);
+  EXPECT_EQ(t.move(page_at(1, 0), page_state::free, page_state::retired), ec::ok);
+  EXPECT_EQ(t.grant(half, 9), std::vector{page_at(1, 1)});
+  EXPECT_EQ(t.move(page_at(1, 1), page_state::granted, page_state::retired), ec::ok);
+  for (auto to : {page_state::free, page_state::granted, page_state::committed, page_state::quarantined})
+    EXPECT_EQ(t.move(page_at(1, 0), page_state::retired, to), ec::invalid);
+  EXPECT_EQ(t.counts().retired, 2u);
+  EXPECT_EQ(t.bytes().retired, 2 * half);
+  EXPECT_FALSE(t.remove_region(region_id{1}));
+}
+
+TEST(PageTable, APageThatWasRetiredBeforeItsStepIsNotOpenedWithIt) {
+  page_table t{4 * MiB, extent};
+  ASSERT_TRUE(t.add_region(row_of(1, 0, extent, half)));
+  EXPECT_EQ(t.move(page_at(1, 1), page_state::free, page_state::retired), ec::ok);
+  auto step = t.next_step(region_id{1}, page_part::nobodys);
+  t.begin_step(*step);
+  t.end_step(*step, true);
+  EXPECT_EQ(t.grant(half, 9), std::vector{page_at(1, 0)});
+  EXPECT_EQ(t.capacity(half), 3u) << "one here, and two of the free extent";
+}
+
 TEST(PageTable, Invariant3_PageIsNeverFreeTwice) {
   page_table t{4 * MiB, extent};
   add_open(t, 1, 0);

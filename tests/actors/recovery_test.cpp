@@ -58,6 +58,18 @@ TEST_F(recovery_of_a_pool, EmptyPoolGivesOneIndexAShardAndNoRegion) {
   EXPECT_EQ(state.entries + state.dropped, 0u);
 }
 
+TEST_F(recovery_of_a_pool, ARetiredPageStaysSoAndIsNotMissed) {
+  pool.write(page(2), page_state::retired, 9);
+  pool.restart();
+  auto state =
+    recover(*pool.env, false);  // as where the state directory is lost: used pages would need the operator's word
+  ASSERT_TRUE(state) << to_string(state.error());
+  EXPECT_EQ(*state->table->state_of(page(2)), page_state::retired);
+  EXPECT_EQ(pool.descriptor(page(2))->state, page_state::retired);
+  EXPECT_EQ(pool.descriptor(page(2))->gen, 9u);
+  EXPECT_EQ(state->table->counts().total() - state->table->counts().free, 1u);
+}
+
 TEST_F(recovery_of_a_pool, Invariant2_AcknowledgedEntryIsFoundWhereItWas) {
   auto record = pool.commit("a", page(3));
   auto state = after_restart();

@@ -14,9 +14,9 @@ using nlohmann::json;
 const json status = json::parse(R"({
   "version": "0.1.0", "server_epoch": 3, "uptime_ms": 65200, "ready": true,
   "pool": {"uuid": "u", "incarnation": "i", "path": "/p", "bytes": 268435456, "page_min": 65536, "unassigned_bytes": 4194304},
-  "pages": {"free": 10, "granted": 1, "committed": 2000, "evicting": 0, "quarantined": 0},
+  "pages": {"free": 10, "granted": 1, "committed": 2000, "evicting": 0, "quarantined": 0, "retired": 0},
   "page_sizes": [{"page_bytes": 65536, "regions": 3, "free": 10, "granted": 1, "committed": 2000, "evicting": 0,
-                  "quarantined": 0}],
+                  "quarantined": 0, "retired": 0}],
   "entries": 2000, "pins": 5, "pins_held_dead": 0, "sessions": 2, "lookups": {"hit": 3, "miss": 1}, "evicted": 0,
   "reserve_pages": 8})");
 
@@ -25,8 +25,8 @@ TEST(Show, StatusTellsVersionPoolAndPages) {
   EXPECT_NE(text.find("marud       0.1.0 at 127.0.0.1:5555, up 1m 5s, epoch 3, ready\n"), std::string::npos) << text;
   EXPECT_NE(text.find("pool        /p, 256 MiB, smallest page 64 KiB\n"), std::string::npos) << text;
   EXPECT_NE(text.find("lookups     4, 75.0 % hits\n"), std::string::npos) << text;
-  EXPECT_NE(text.find("page size  regions  free  granted  committed  evicting  quarantined\n"
-                      "   64 KiB        3    10        1      2,000         0            0\n"),
+  EXPECT_NE(text.find("page size  regions  free  granted  committed  evicting  quarantined  retired\n"
+                      "   64 KiB        3    10        1      2,000         0            0        0\n"),
             std::string::npos)
     << text;
 }

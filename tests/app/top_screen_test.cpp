@@ -46,7 +46,7 @@ answers huge() {
   a.status["server_epoch"] = most;
   a.status["pool"]["bytes"] = most;
   a.status["pool"]["unassigned_bytes"] = most;
-  for (auto state : {"free", "granted", "committed", "evicting", "quarantined"}) {
+  for (auto state : {"free", "granted", "committed", "evicting", "quarantined", "retired"}) {
     a.status["pages"][state] = most;
     a.status["page_sizes"][0][state] = 1 << 30;
   }
@@ -205,6 +205,12 @@ TEST(TopScreen, PinsOfTheDeadAndQuarantineAreNews) {
   a.status["pins_held_dead"] = 2;
   a.status["pages"]["quarantined"] = 31;
   EXPECT_TRUE(contains(screen(view_of(a)), "waiting for the proof that processes are gone: 2 pins, 31 pages"));
+}
+
+TEST(TopScreen, RetiredPagesAreNews) {
+  answers a;
+  a.status["pages"]["retired"] = 3;
+  EXPECT_TRUE(contains(screen(view_of(a)), "3 pages are retired: their memory failed"));
 }
 
 TEST(TopScreen, SessionsStandInTheOrderThatIsAskedFor) {

@@ -92,14 +92,14 @@ TEST(Descriptor, AStateThatDoesNotExistIsRefused) {
   m.table.write(0, a_descriptor());
   for (int state = 0; state < 256; ++state) {
     m.bytes[0] = static_cast<std::byte>(state);
-    EXPECT_EQ(m.table.read(0).has_value(), state <= 4) << state;
+    EXPECT_EQ(m.table.read(0).has_value(), state <= 5) << state;
   }
 }
 
 TEST(Descriptor, ChangeOfStateLeavesTheRest) {
   memory m;
-  for (auto state :
-       {page_state::free, page_state::granted, page_state::committed, page_state::evicting, page_state::quarantined}) {
+  for (auto state : {page_state::free, page_state::granted, page_state::committed, page_state::evicting,
+                     page_state::quarantined, page_state::retired}) {
     m.table.write(0, a_descriptor());
     m.table.set_state(0, state);
     auto expected = a_descriptor();
@@ -217,7 +217,7 @@ TEST(DescriptorModel, RandomOperationsAgreeWithAPlainVector) {
   std::vector<descriptor> model(16);
   for (int i = 0; i < 200'000; ++i) {
     auto slot = random() % 16;
-    auto state = static_cast<page_state>(random() % 5);
+    auto state = static_cast<page_state>(random() % 6);
     if (random() % 2 == 0) {
       model[slot] = {state,
                      random() & generation_max,

@@ -216,6 +216,7 @@ TEST(PageState, EveryStateHasAName) {
   EXPECT_EQ(to_string(page_state::committed), "committed");
   EXPECT_EQ(to_string(page_state::evicting), "evicting");
   EXPECT_EQ(to_string(page_state::quarantined), "quarantined");
+  EXPECT_EQ(to_string(page_state::retired), "retired");
   EXPECT_EQ(to_string(page_state{200}), "unknown");
 }
 

@@ -50,7 +50,7 @@ void try_line(const unsigned char* line) {
   bool zeros = std::all_of(line, line + descriptor_bytes, [](unsigned char c) { return c == 0; });
   std::uint32_t crc = 0;
   std::memcpy(&crc, line + descriptor_bytes - sizeof crc, sizeof crc);
-  bool fits = crc == crc_of(line) && line[0] <= static_cast<unsigned char>(page_state::quarantined);
+  bool fits = crc == crc_of(line) && line[0] <= static_cast<unsigned char>(page_state::last_);
   must(d.has_value() == (zeros || fits), "a line is read if it is zeros or its crc and state fit, and only then");
   std::uint64_t word = 0;
   std::memcpy(&word, line, sizeof word);
@@ -69,7 +69,7 @@ void try_line(const unsigned char* line) {
 
 void try_descriptor(reader in) {
   descriptor d;
-  d.state = static_cast<page_state>(in.number<std::uint8_t>() % 5);
+  d.state = static_cast<page_state>(in.number<std::uint8_t>() % (static_cast<unsigned>(page_state::last_) + 1));
   d.gen = in.number<std::uint64_t>() & generation_max;
   d.hash = in.hash();
   d.checksum = in.number<std::uint64_t>();

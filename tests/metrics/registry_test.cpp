@@ -53,8 +53,9 @@ void call_every_verb(registry& m) {
   m.pins_ended(pin_ended_by::session_end, 1);
   m.pins(3);
   m.pins_held_dead(1);
-  m.pages({.free = 1, .granted = 2, .committed = 3, .evicting = 4, .quarantined = 5, .unassigned = 6});
-  m.pool_bytes({.free = 10, .granted = 20, .committed = 30, .evicting = 40, .quarantined = 50, .unassigned = 60});
+  m.pages({.free = 1, .granted = 2, .committed = 3, .evicting = 4, .quarantined = 5, .retired = 7, .unassigned = 6});
+  m.pool_bytes(
+    {.free = 10, .granted = 20, .committed = 30, .evicting = 40, .quarantined = 50, .retired = 70, .unassigned = 60});
   m.largest_free_run(35);
   m.regions(8);
   m.reserve_pages(7);
@@ -82,6 +83,7 @@ void call_every_verb(registry& m) {
   m.recovery(1.5, 1000, 3);
   m.restart_grace(true);
   m.payload_checked(checked::damaged);
+  m.memory_failed(2);
   m.store_write(false, 64, 0.25);
   m.recovery_dropped(dropped_for::hash, 2);
   m.corrupted(corruption::region_row);
@@ -121,6 +123,7 @@ TEST_F(RegistryTest, EveryVerbSetsItsSeries) {
          "maru_pages{state=\"committed\"} 3",
          "maru_pages{state=\"evicting\"} 4",
          "maru_pages{state=\"quarantined\"} 5",
+         "maru_pages{state=\"retired\"} 7",
          "maru_pages{state=\"unassigned\"} 6",
          "maru_quarantined_pages 5",
          "maru_pool_bytes{state=\"committed\"} 30",
@@ -170,6 +173,7 @@ TEST_F(RegistryTest, EveryVerbSetsItsSeries) {
          "maru_recovered_sessions 3",
          "maru_restart_grace 1",
          "maru_payload_check_total{result=\"damaged\"} 1",
+         "maru_memory_failures_total 2",
          "maru_recovery_dropped_total{reason=\"hash\"} 2",
          "maru_corruption_total{kind=\"region_row\"} 1",
          "maru_rejected_total{door=\"actor\",reason=\"not_basp\"} 1",

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include "cxl/layout.hpp"
 #include "tests/cxl/session_file.hpp"
 
@@ -113,6 +115,23 @@ TEST_F(marud_of_a_test, EvictsWhatWasNotPinnedBefore) {
   EXPECT_EQ(file.reader().all().size(), 0u);
   descriptors.set_state(slot, cxl::page_state::committed);
   EXPECT_EQ(pin(**pool, key), cxl::sight::hit);
+}
+
+TEST_F(marud_of_a_test, WhereTheIndexFailsMarudIsAsked) {
+  auto pool = open();
+  ASSERT_TRUE(pool);
+  EXPECT_EQ(look(**pool, absent), cxl::sight::miss);
+  ASSERT_EQ(::truncate((path + ".meta").c_str(), static_cast<off_t>(cxl::index_offset(data_bytes, slot_bytes) + 4096)),
+            0);
+  std::uint64_t met = 0;
+  for (std::uint64_t i = 0; i < 1000 && met == 0; ++i) {
+    auto seen = look(**pool, {i * 0x9e3779b97f4a7c15ull, i});
+    met = cxl::faults_survived();
+    EXPECT_TRUE(met == 0 || seen != cxl::sight::miss) << "zeros say nothing of a key";
+  }
+  ASSERT_EQ(met, 1u);
+  EXPECT_NE(look(**pool, absent), cxl::sight::miss);
+  EXPECT_FALSE((*pool)->is_open());
 }
 
 }  // namespace

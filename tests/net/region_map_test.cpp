@@ -10,6 +10,8 @@
 #include <cstring>
 #include <optional>
 
+#include "cxl/fault_guard.hpp"
+#include "net/failure_reports.hpp"
 #include "tests/support/temp_folder.hpp"
 
 namespace maru::net {
@@ -120,6 +122,38 @@ TEST_F(RegionMap, AddingARowAgainKeepsTheMapping) {
   auto before = map->bytes(page(7, 0), 1)->data();
   ASSERT_TRUE(map->add({7, 0, 0, mega, page_size}));
   EXPECT_EQ(map->bytes(page(7, 0), 1)->data(), before);
+}
+
+TEST_F(RegionMap, TellsThePagesOfWhichMemoryFailed) {
+  ASSERT_TRUE(map->add({7, 0, mega, mega, 2 * page_size}));
+  ASSERT_TRUE(map->add({8, 0, 3 * mega, mega, page_size}));
+  ASSERT_EQ(::truncate((folder / "data").c_str(), 4 * mega - 2 * page_size), 0);
+  EXPECT_TRUE(map->failed_pages().empty()) << "nobody has touched them yet";
+  auto last = map->bytes(page(8, 255), page_size);
+  std::memset(last->data(), 1, 1);
+  EXPECT_TRUE(cxl::faulted(*last));
+  EXPECT_EQ(map->failed_pages(), std::vector{page(8, 255)});
+  ASSERT_EQ(::truncate((folder / "data").c_str(), mega + 5 * page_size), 0);
+  std::memset(map->bytes(page(7, 2), 2 * page_size)->data(), 1, 2 * page_size);
+  std::memset(map->bytes(page(7, 3), 2 * page_size)->data(), 1, 2 * page_size);
+  EXPECT_EQ(map->failed_pages(), (std::vector{page(7, 2), page(7, 3), page(8, 255)}));
+}
+
+TEST(FailureReports, EachPageIsToldOnceOverAConnection) {
+  failure_reports reports;
+  std::vector<page_ref> failed = {{region_id{1}, page_index{2}}};
+  EXPECT_TRUE(reports.is_due(1, 0));
+  EXPECT_FALSE(reports.is_due(1, 0));
+  EXPECT_TRUE(reports.is_due(1, 1));
+  EXPECT_EQ(reports.take(failed), (std::vector<page_grant>{{failed[0], 0}}));
+  failed.push_back({region_id{1}, page_index{3}});
+  EXPECT_TRUE(reports.is_due(1, 2));
+  EXPECT_EQ(reports.take(failed), (std::vector<page_grant>{{failed[1], 0}}));
+  EXPECT_TRUE(reports.is_due(2, 2)) << "another connection";
+  EXPECT_EQ(reports.take(failed).size(), 2u);
+  reports.repeat();
+  EXPECT_TRUE(reports.is_due(2, 2)) << "it was refused";
+  EXPECT_EQ(reports.take(failed).size(), 2u);
 }
 
 }  // namespace

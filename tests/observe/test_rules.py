@@ -126,6 +126,14 @@ CASES = {
         [{'maru_mailbox_length{actor="session"}': "20000 20000 10x30"}],
         labels={"actor": "session"},
     ),
+    "MaruMemoryFails": Case(
+        {"maru_memory_failures_total": "2x30", "process_start_time_seconds": NEW},
+        [
+            {"maru_memory_failures_total": "0x30", "process_start_time_seconds": NEW},
+            {"maru_memory_failures_total": "2x30", "process_start_time_seconds": OLD},
+        ],
+        also={"maru_memory_failures_total": "0x10 2x20", "process_start_time_seconds": OLD},
+    ),
     "MaruCorruption": Case(
         {'maru_corruption_total{kind="record"}': "2x30", "process_start_time_seconds": NEW},
         [

@@ -45,6 +45,7 @@ def test_defaults_are_the_interface():
         "tls_key": None,
         "tls_server_name": None,
         "local_reads": True,
+        "guard_memory": True,
         "pool_path_map": {},
     }
 
@@ -104,7 +105,12 @@ def test_any_positive_chunk_size_is_taken(chunk):
 @pytest.mark.parametrize("text, value", [("1", True), ("true", True), ("ON", True), ("0", False), ("False", False)])
 @pytest.mark.parametrize(
     "variable, name",
-    [("MARU_EAGER_MAP", "eager_map"), ("MARU_STAT", "enable_stats"), ("MARU_LOCAL_READS", "local_reads")],
+    [
+        ("MARU_EAGER_MAP", "eager_map"),
+        ("MARU_STAT", "enable_stats"),
+        ("MARU_LOCAL_READS", "local_reads"),
+        ("MARU_GUARD_MEMORY", "guard_memory"),
+    ],
 )
 def test_flags_of_the_environment_go_before_keywords(monkeypatch, variable, name, text, value):
     monkeypatch.setenv(variable, text)

@@ -33,7 +33,8 @@ struct kept_view {
 
 std::string compare(const maru::view& v, const std::string& key) {
   auto wanted = content_of(key, v.bytes().size());
-  return std::memcmp(v.bytes().data(), wanted.data(), wanted.size()) == 0 ? "ok" : "wrong";
+  bool same = std::memcmp(v.bytes().data(), wanted.data(), wanted.size()) == 0;
+  return !v.intact() ? "memory_failed" : same ? "ok" : "wrong";
 }
 
 constexpr std::size_t batch_max = 256;

@@ -12,11 +12,8 @@ using nlohmann::json;
 json or_null(double value) { return std::isnan(value) ? json{} : json(value); }
 
 json sizes_json(const state_sizes& s) {
-  return {{"committed", s.committed},
-          {"granted", s.granted},
-          {"evicting", s.evicting},
-          {"quarantined", s.quarantined},
-          {"free", s.free}};
+  return {{"committed", s.committed},     {"granted", s.granted}, {"evicting", s.evicting},
+          {"quarantined", s.quarantined}, {"retired", s.retired}, {"free", s.free}};
 }
 
 json head(const std::string& server, bool answers) {

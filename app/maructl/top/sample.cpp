@@ -17,6 +17,7 @@ void add(state_sizes& to, const json& row, std::uint64_t each) {
   to.granted += number(row, "granted") * each;
   to.evicting += number(row, "evicting") * each;
   to.quarantined += number(row, "quarantined") * each;
+  to.retired += number(row, "retired") * each;
   to.free += number(row, "free") * each;
 }
 

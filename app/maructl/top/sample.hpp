@@ -25,7 +25,7 @@ struct session_sample {
 
 // By the state of their page.
 struct state_sizes {
-  std::uint64_t committed = 0, granted = 0, evicting = 0, quarantined = 0, free = 0;
+  std::uint64_t committed = 0, granted = 0, evicting = 0, quarantined = 0, retired = 0, free = 0;
 };
 
 struct sample {

@@ -72,6 +72,8 @@ void draw_news(canvas& to, const top_view& v) {
   else if (v.now->pages.quarantined > 0)
     l.add(grouped(v.now->pages.quarantined) + " pages in quarantine: damaged, or of workers not proven gone",
           style::busy);
+  else if (v.now->pages.retired > 0)
+    l.add(grouped(v.now->pages.retired) + " pages are retired: their memory failed", style::bad);
   else
     l.add(v.since.since_start ? "averages since marud's start" : "rates of the last " + seconds(v.since.seconds),
           style::dim);
@@ -141,7 +143,9 @@ void draw_pool(canvas& to, const sample& s) {
     {"evicting", s.pages.evicting, s.bytes.evicting, "▒", "e", style::leaving},
     {"quarantined", s.pages.quarantined, s.bytes.quarantined, "▒", "q", style::bad},
     {"free", s.pages.free, s.bytes.free, "░", ".", style::dim},
+    {"retired", s.pages.retired, s.bytes.retired, "x", "x", style::bad},
   };
+  constexpr std::size_t named = 5;  // there is no room for more; what is retired is news
   constexpr std::size_t name_width = 10, size_width = 9;
   auto bar = to.line();
   bar.left("pool", name_width).right(short_size(s.pool_bytes), size_width, style::bold).add("  ");
@@ -154,7 +158,7 @@ void draw_pool(canvas& to, const sample& s) {
   auto counts = to.line();
   names.left("pages", name_width);
   counts.left("", name_width);
-  for (const auto& p : parts) {
+  for (const auto& p : std::span{parts}.first(named)) {
     names.right(p.name, 12, p.how);
     counts.right(p.pages > 999'999'999 ? short_number(static_cast<double>(p.pages)) : grouped(p.pages), 12);
   }

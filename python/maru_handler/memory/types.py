@@ -87,11 +87,21 @@ class AllocHandle(_PageBytes):
 
 @dataclass(slots=True, weakref_slot=True)
 class MemoryInfo(_PageBytes):
-    """A stored chunk, in place. `view`, and everything made from it, keeps the page from being reused."""
+    """A stored chunk, in place. `view`, and everything made from it, keeps the page from being reused.
+
+    Where memory of the page fails (a poisoned page, a device that is gone) zeros stand in for it and the process goes on:
+    ask `intact()` after reading or copying.
+    """
 
     view: memoryview = field(repr=False)
     region_id: int = 0
     page_index: int = 0
+
+    def intact(self) -> bool:
+        """Whether all that was read so far were the chunk's own bytes. False: throw them away, the chunk is lost."""
+        from maru_handler import _maru  # who has a chunk of a pool has the compiled module
+
+        return _maru.intact(self.view)
 
     def _bytes(self) -> memoryview:
         return self.view
