@@ -26,15 +26,23 @@ def marud():
 
 
 @pytest.fixture
+def small():
+    """A marud with room for 8 MiB."""
+    server = Marud("8MiB")
+    yield server
+    server.remove()
+
+
+@pytest.fixture
 def connect(marud):
-    """Makes connected handlers, closed after the test: `connect(timeout_ms=500)`."""
+    """Makes connected handlers, closed after the test: `connect(timeout_ms=500)`, also to another marud than that of the file."""
     from maru import MaruConfig, MaruHandler
 
     made = []
 
-    def make(**settings):
+    def make(server=marud, **settings):
         settings = {"chunk_size_bytes": 64 << 10, "pool_size": 2 << 20, "timeout_ms": 5000, **settings}
-        handler = MaruHandler(MaruConfig(server_url=marud.url, **settings))
+        handler = MaruHandler(MaruConfig(server_url=server.url, **settings))
         made.append(handler)
         assert handler.connect()
         return handler

@@ -14,14 +14,6 @@ MIB = 1 << 20
 CHUNK = 64 << 10
 
 
-@pytest.fixture
-def small():
-    """A marud with room for 8 MiB."""
-    server = Marud("8MiB")
-    yield server
-    server.remove()
-
-
 def opened(server, **settings):
     settings = {"chunk_size_bytes": CHUNK, "pool_size": 2 * MIB, "timeout_ms": 5000, **settings}
     handler = MaruHandler(MaruConfig(server_url=server.url, **settings))
