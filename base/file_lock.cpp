@@ -45,6 +45,22 @@ result<file_lock> file_lock::acquire_existing(const std::string& path) {
   return lock(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW), path);
 }
 
+result<bool> file_lock::is_held(const std::string& path) {
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0 && errno == ENOENT)
+    return false;
+  if (fd < 0)
+    return errno_error("open lock file " + path, errno);
+  struct flock region = {};
+  region.l_type = F_WRLCK;
+  region.l_whence = SEEK_SET;
+  int cause = ::fcntl(fd, F_OFD_GETLK, &region) == 0 ? 0 : errno;
+  ::close(fd);
+  if (cause != 0)
+    return errno_error("look for a lock on " + path, cause);
+  return region.l_type != F_UNLCK;
+}
+
 result<file_lock> file_lock::lock(int fd, const std::string& path) {
   if (fd < 0)
     return errno_error("open lock file " + path, errno);

@@ -26,6 +26,10 @@ public:
   // The same for a file that must be there: `io` where it is not.
   static result<file_lock> acquire_existing(const std::string& path);
 
+  // Whether some process holds the lock of a file, without taking it for an instant. False where there is no file. `io`: nobody
+  // can tell.
+  static result<bool> is_held(const std::string& path);
+
   bool held() const { return fd_ >= 0; }
   void release();
 

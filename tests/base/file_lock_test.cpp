@@ -54,6 +54,17 @@ TEST_F(file_lock_test, OtherProcessIsRefusedAsLongAsItIsHeld) {
   EXPECT_EQ(test::in_child([&] { return static_cast<int>(try_lock()); }), 0);
 }
 
+TEST_F(file_lock_test, ALookAtItTakesNothing) {
+  EXPECT_FALSE(*file_lock::is_held(path)) << "there is no file";
+  auto lock = file_lock::acquire(path);
+  EXPECT_TRUE(*file_lock::is_held(path));
+  lock->release();
+  EXPECT_FALSE(*file_lock::is_held(path));
+  EXPECT_EQ(file_lock::is_held(folder / "no/folder").code(), ec::ok) << "nobody can hold what is not there";
+  ASSERT_EQ(::symlink("lock", (folder / "link").c_str()), 0);
+  EXPECT_EQ(file_lock::is_held(folder / "link").code(), ec::io);
+}
+
 TEST_F(file_lock_test, MovesWithItsObject) {
   auto lock = file_lock::acquire(path);
   file_lock other{std::move(*lock)};
