@@ -3,10 +3,14 @@
 #include <caf/actor_cast.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/atom.hpp>
+#include <caf/event_based_actor.hpp>
 #include <caf/scoped_actor.hpp>
 #include <caf/sec.hpp>
 
 #include <exception>
+#include <future>
+#include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -38,6 +42,14 @@ std::string cause(ec code) {
     case ec::version_mismatch: return "the other side does not know this question";
     default: return "the connection was closed";
   }
+}
+
+result<std::string> taken(const std::string& what, admin_reply& reply) {
+  if (reply.code == static_cast<std::uint8_t>(ec::ok))
+    return std::move(reply.body);
+  if (reply.code <= static_cast<std::uint8_t>(ec::last_))
+    return error{static_cast<ec>(reply.code), std::move(reply.body)};
+  return error{ec::version_mismatch, "failed to " + what + ": its answer has an unknown code"};
 }
 
 // CAF throws where it runs out of descriptors or threads.
@@ -87,23 +99,25 @@ result<admin> admin::open(const std::string& server, std::chrono::milliseconds t
 result<std::string> admin::ask(const std::string& verb, const std::string& arguments,
                                std::chrono::milliseconds timeout) {
   auto what = "ask marud at " + impl_->server + " for '" + verb + "'";
+  auto failed = [what](ec code) { return error{code, "failed to " + what + ": " + cause(code)}; };
   return guarded(what, [&]() -> result<std::string> {
-    result<std::string> out{ec::unavailable, {}};
-    caf::scoped_actor self{impl_->owner->system()};
-    self->request(impl_->door, timeout, admin_request{verb, arguments})
-      .receive(
-        [&](admin_reply& reply) {
-          if (reply.code == static_cast<std::uint8_t>(ec::ok))
-            out = std::move(reply.body);
-          else if (reply.code <= static_cast<std::uint8_t>(ec::last_))
-            out = error{static_cast<ec>(reply.code), std::move(reply.body)};
-          else
-            out = error{ec::version_mismatch, "failed to " + what + ": its answer has an unknown code"};
-        },
-        [&](const caf::error& e) {
-          out = error{code_of(e), "failed to " + what + ": " + cause(code_of(e))};
-        });
-    return out;
+    auto waiting = std::make_shared<std::optional<std::promise<result<std::string>>>>(std::in_place);
+    auto answer = (*waiting)->get_future();
+    impl_->owner->system().spawn([=, door = impl_->door](caf::event_based_actor* self) {
+      auto finish = [self, waiting](result<std::string> with) {
+        if (auto now = std::exchange(*waiting, std::nullopt))
+          now->set_value(std::move(with));
+        self->quit();
+      };
+      // A request alone waits out its time, whatever becomes of the connection.
+      self->set_down_handler([=](const caf::down_msg&) { finish(failed(ec::unavailable)); });
+      self->monitor(door);
+      self->request(door, timeout, admin_request{verb, arguments})
+        .then([=](admin_reply& reply) { finish(taken(what, reply)); },
+              [=](const caf::error& e) { finish(failed(code_of(e))); });
+    });
+    waiting.reset();
+    return answer.get();
   });
 }
 
