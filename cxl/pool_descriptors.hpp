@@ -1,30 +1,21 @@
 // The page descriptors of all devices of a pool, by slots that name their device (slot_number).
 #pragma once
 
-#include <array>
-#include <atomic>
-#include <memory>
 #include <span>
-#include <vector>
 
-#include "base/bounds.hpp"
+#include "cxl/by_device.hpp"
 #include "cxl/descriptor_table.hpp"
 
 namespace maru::cxl {
 
-// Does what descriptor_table does, for each device's own. A device that goes leaves its table: who still has a slot of it
-// reads what it was.
-// Concurrency: as descriptor_table; `set` from one thread at a time, whatever the others do.
+// Does what descriptor_table does, for each device's own.
+// Concurrency: as descriptor_table, and as by_device.
 class pool_descriptors {
 public:
-  void set(std::uint32_t device, const descriptor_table& table) {
-    kept_.push_back(std::make_unique<descriptor_table>(table));
-    tables_[device].store(kept_.back().get(), std::memory_order_release);
-  }
+  void set(std::uint32_t device, const descriptor_table& table) { tables_.set(device, table); }
 
   bool contains(std::uint64_t slot) const {
-    auto device = device_of_slot(slot);
-    auto* found = device < tables_.size() ? tables_[device].load(std::memory_order_acquire) : nullptr;
+    auto* found = tables_.find(device_of_slot(slot));
     return found != nullptr && slot_on_device(slot) < found->slots();
   }
 
@@ -45,14 +36,11 @@ public:
   std::byte* line(std::uint64_t slot) const { return of(slot).line(slot_on_device(slot)); }
 
 private:
-  const descriptor_table& of(std::uint64_t slot) const {
-    return *tables_[device_of_slot(slot)].load(std::memory_order_acquire);
-  }
+  const descriptor_table& of(std::uint64_t slot) const { return *tables_.find(device_of_slot(slot)); }
   // A view of memory: a copy writes to the same lines.
   descriptor_table table(std::uint64_t slot) const { return of(slot); }
 
-  std::array<std::atomic<const descriptor_table*>, bounds::devices_max> tables_{};
-  std::vector<std::unique_ptr<descriptor_table>> kept_;
+  by_device<descriptor_table> tables_;
 };
 
 }  // namespace maru::cxl

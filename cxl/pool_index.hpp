@@ -2,33 +2,27 @@
 // in the index of the device that has its page, so each device brings the room for its own keys, and takes no other's with it.
 #pragma once
 
-#include <array>
 #include <atomic>
-#include <memory>
 #include <vector>
 
-#include "base/bounds.hpp"
+#include "cxl/by_device.hpp"
 #include "cxl/descriptor_table.hpp"
 #include "cxl/shared_index.hpp"
 
 namespace maru::cxl {
 
-// Concurrency: as index_writer; `set` from one thread at a time, whatever the others do.
+// Concurrency: as index_writer, and as by_device.
 class pool_index {
 public:
-  void set(std::uint32_t device, const shared_index& index) {
-    kept_.push_back(std::make_unique<shared_index>(index));
-    indexes_[device].store(kept_.back().get(), std::memory_order_release);
-  }
+  void set(std::uint32_t device, const shared_index& index) { indexes_.set(device, index); }
 
   // The index of so many shards that has this slot's keys. REQUIRES: its device was set.
   index_writer of(std::uint64_t slot, std::uint64_t shards) const {
-    return {*indexes_[device_of_slot(slot)].load(std::memory_order_acquire), shards};
+    return {*indexes_.find(device_of_slot(slot)), shards};
   }
 
 private:
-  std::array<std::atomic<const shared_index*>, bounds::devices_max> indexes_{};
-  std::vector<std::unique_ptr<shared_index>> kept_;
+  by_device<shared_index> indexes_;
 };
 
 // Concurrency: const members from any thread.
