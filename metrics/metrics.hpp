@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -69,7 +70,13 @@ struct page_counts {
   std::uint64_t free = 0, granted = 0, committed = 0, evicting = 0, quarantined = 0, retired = 0, unassigned = 0;
 };
 
-// Threading: every member from any thread, none takes a lock but `rejected` and `text`; counters are one atomic addition,
+struct device_bytes {
+  std::string path;
+  bool draining = false;
+  page_counts bytes;
+};
+
+// Threading: every member from any thread, none takes a lock but `rejected`, `devices` and `text`; counters are one atomic addition,
 // histograms two.
 class registry {
 public:
@@ -97,6 +104,8 @@ public:
   void pool_bytes(const page_counts& bytes);
   void largest_free_run(std::uint64_t bytes);  // after pool_bytes: the fragmentation is made of both
   void regions(std::uint64_t now);
+  void devices(std::span<const device_bytes> now);
+  void devices_left_out(std::uint64_t now);
   void reserve_pages(std::uint64_t now);
   void reserved(std::uint64_t pages);
   void aborted(aborted_by reason, std::uint64_t pages);

@@ -29,6 +29,7 @@ struct registry::impl {
   std::string version, revision;
   std::deque<series> all;
   word_counter rejections{table()[index_of(id::rejected)]};
+  word_gauge device_bytes{table()[index_of(id::device_bytes)]};
 };
 
 registry::registry(std::string_view version, std::string_view git_revision)
@@ -88,11 +89,15 @@ void registry::local_keys(std::uint64_t answered, std::uint64_t asked) {
 
 namespace {
 
+// In the order of the states' names.
+std::array<std::uint64_t, 7> values_of(const page_counts& now) {
+  return {now.free, now.granted, now.committed, now.evicting, now.quarantined, now.retired, now.unassigned};
+}
+
 void set_all(series& states, const page_counts& now) {
-  const std::array values = {now.free,        now.granted, now.committed, now.evicting,
-                             now.quarantined, now.retired, now.unassigned};
-  for (std::size_t i = 0; i < values.size(); ++i)
-    states.set(i, number(values[i]));
+  std::size_t i = 0;
+  for (auto n : values_of(now))
+    states.set(i++, number(n));
 }
 
 }  // namespace
@@ -112,6 +117,23 @@ void registry::largest_free_run(std::uint64_t bytes) {
 }
 
 void registry::regions(std::uint64_t now) { impl_->set(id::regions, number(now)); }
+
+void registry::devices(std::span<const device_bytes> now) {
+  std::map<std::vector<std::string>, double> bytes;
+  std::uint64_t draining = 0;
+  const auto& states = table()[index_of(id::device_bytes)].labels[1].values;
+  for (const auto& d : now) {
+    draining += d.draining ? 1 : 0;
+    auto values = values_of(d.bytes);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      bytes[{d.path, std::string{states[i]}}] = number(values[i]);
+  }
+  impl_->device_bytes.set(std::move(bytes));
+  impl_->set(id::devices, number(now.size() - draining), 0);
+  impl_->set(id::devices, number(draining), 1);
+}
+
+void registry::devices_left_out(std::uint64_t now) { impl_->set(id::devices, number(now), 2); }
 void registry::reserve_pages(std::uint64_t now) { impl_->set(id::reserve_pages, number(now)); }
 void registry::reserved(std::uint64_t pages) { impl_->count(id::reserved_pages, 0, pages); }
 void registry::aborted(aborted_by reason, std::uint64_t n) { impl_->count(id::aborted_pages, index_of(reason), n); }
@@ -244,6 +266,8 @@ std::string registry::text() const {
   for (const auto& d : table()) {
     if (d.which == id::rejected) {
       families.push_back(impl_->rejections.collect());
+    } else if (d.which == id::device_bytes) {
+      families.push_back(impl_->device_bytes.collect());
     } else if (d.which == id::build_info) {
       families.push_back(empty_family(d));
       auto& one = families.back().metric.emplace_back();

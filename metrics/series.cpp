@@ -82,13 +82,35 @@ void word_counter::count(std::vector<std::string> words) {
     ++others_;
 }
 
+namespace {
+
+prometheus::ClientMetric& add_series(prometheus::MetricFamily& family, const definition& what,
+                                     const std::vector<std::string>& words) {
+  auto& m = family.metric.emplace_back();
+  for (std::size_t i = 0; i < words.size(); ++i)
+    m.label.push_back({std::string{what.labels[i].name}, words[i]});
+  return m;
+}
+
+}  // namespace
+
+void word_gauge::set(std::map<std::vector<std::string>, double> values) {
+  std::lock_guard guard{mutex_};
+  values_ = std::move(values);
+}
+
+prometheus::MetricFamily word_gauge::collect() const {
+  auto family = empty_family(what_);
+  std::lock_guard guard{mutex_};
+  for (const auto& [words, value] : values_)
+    add_series(family, what_, words).gauge.value = value;
+  return family;
+}
+
 prometheus::MetricFamily word_counter::collect() const {
   auto family = empty_family(what_);
   auto add = [&](const std::vector<std::string>& words, std::uint64_t n) {
-    auto& m = family.metric.emplace_back();
-    for (std::size_t i = 0; i < words.size(); ++i)
-      m.label.push_back({std::string{what_.labels[i].name}, words[i]});
-    m.counter.value = static_cast<double>(n);
+    add_series(family, what_, words).counter.value = static_cast<double>(n);
   };
   std::lock_guard guard{mutex_};
   for (const auto& [words, n] : counts_)

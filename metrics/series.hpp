@@ -60,6 +60,19 @@ private:
   std::uint64_t others_ = 0;
 };
 
+// A gauge of which a label's values are words of the caller, who sets all series at once: those that are not named are no more.
+class word_gauge {
+public:
+  explicit word_gauge(const definition& what) : what_(what) {}
+  void set(std::map<std::vector<std::string>, double> values);
+  prometheus::MetricFamily collect() const;
+
+private:
+  const definition& what_;
+  mutable std::mutex mutex_;
+  std::map<std::vector<std::string>, double> values_;
+};
+
 prometheus::MetricFamily empty_family(const definition& what);
 
 }  // namespace maru::metrics

@@ -30,6 +30,7 @@ constexpr std::array<string_view, 2> pin_end_names = {"unpin", "session_end"};
 constexpr std::array<string_view, 3> starved_names = {"pool_full", "no_space", "grace"};
 constexpr std::array<string_view, 7> page_states = {"free",        "granted", "committed", "evicting",
                                                     "quarantined", "retired", "unassigned"};
+constexpr std::array<string_view, 3> device_states = {"serving", "draining", "left_out"};
 constexpr std::array<string_view, 3> put_results = {"ok", "exists", "failed"};
 constexpr std::array<string_view, 4> remove_results = {"removed", "missing", "pinned", "failed"};
 constexpr std::array<string_view, 2> lookup_results = {"hit", "miss"};
@@ -169,6 +170,14 @@ const std::vector<definition>& table() {
              "Share of the free and unassigned bytes that lies outside the longest run of them. 0: all in one piece, "
              "or none."),
        gauge(id::regions, "maru_regions", "regions", "Regions that have a page size."),
+       gauge(id::devices, "maru_devices", "devices",
+             "Devices of the pool by state. draining: emptied, or empty and not removed yet; left_out: its memory "
+             "failed, and "
+             "this marud started without it.",
+             {{"state", device_states}}),
+       gauge(id::device_bytes, "maru_device_bytes", "bytes",
+             "Bytes of each device by the state of their page; the states add up to the device.",
+             {{"device", {}}, {"state", page_states}}),
        gauge(id::reserve_pages, "maru_reserve_pages", "pages",
              "Free pages that eviction keeps ready; follows the rate of grants."),
        counter(id::reserved_pages, "maru_reserved_pages_total", "pages",

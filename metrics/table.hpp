@@ -31,6 +31,8 @@ enum class id : std::uint8_t {
   largest_free_run,
   fragmentation,
   regions,
+  devices,
+  device_bytes,
   reserve_pages,
   reserved_pages,
   aborted_pages,

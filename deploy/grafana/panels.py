@@ -259,8 +259,13 @@ memory = Dashboard(
                   "Share of the pool that holds chunks. A cache in use is full but for its reserve, about 1 %."),
             quarantine,
             failures_of_memory,
+            Panel("Devices", "bytes",
+                  {"{{device}} {{state}}": 'sum by (device, state) (maru_device_bytes{HERE}) > 0'},
+                  "What each device of the pool holds. One that is drained has nothing but unassigned bytes in the end."),
         ],
         "Free space": [
+            Panel("Number of devices", "short", {"{{state}}": "sum by (state) (maru_devices{HERE})"},
+                  "left_out: it is not there, or its memory failed, and marud started without it."),
             Panel("Free bytes", "bytes",
                   {"{{instance}} {{state}}": 'maru_pool_bytes{HERE, state=~"free|unassigned"}',
                    "{{instance}} longest run": "maru_largest_free_run_bytes{HERE}"},

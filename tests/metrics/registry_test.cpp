@@ -84,6 +84,8 @@ void call_every_verb(registry& m) {
   m.restart_grace(true);
   m.payload_checked(checked::damaged);
   m.memory_failed(2);
+  m.devices(std::vector<device_bytes>{{"/dev/dax0.0", false, {.free = 5, .unassigned = 7}}, {"/pool", true, {}}});
+  m.devices_left_out(3);
   m.store_write(false, 64, 0.25);
   m.recovery_dropped(dropped_for::hash, 2);
   m.corrupted(corruption::region_row);
@@ -174,6 +176,12 @@ TEST_F(RegistryTest, EveryVerbSetsItsSeries) {
          "maru_restart_grace 1",
          "maru_payload_check_total{result=\"damaged\"} 1",
          "maru_memory_failures_total 2",
+         "maru_devices{state=\"serving\"} 1",
+         "maru_devices{state=\"draining\"} 1",
+         "maru_devices{state=\"left_out\"} 3",
+         "maru_device_bytes{device=\"/dev/dax0.0\",state=\"free\"} 5",
+         "maru_device_bytes{device=\"/dev/dax0.0\",state=\"unassigned\"} 7",
+         "maru_device_bytes{device=\"/pool\",state=\"committed\"} 0",
          "maru_recovery_dropped_total{reason=\"hash\"} 2",
          "maru_corruption_total{kind=\"region_row\"} 1",
          "maru_rejected_total{door=\"actor\",reason=\"not_basp\"} 1",
@@ -202,6 +210,13 @@ TEST_F(RegistryTest, EverySeriesWithAFixedLabelExistsBeforeItsFirstEvent) {
                     "maru_session_ended_total{reason=\"death\"} 0", "maru_recovery_dropped_total{reason=\"state\"} 0",
                     "maru_corruption_total{kind=\"record\"} 0", "maru_commit_total{result=\"bad_option\"} 0"})
     expect(line);
+}
+
+TEST_F(RegistryTest, ADeviceThatIsRemovedHasNoSeriesLeft) {
+  metrics.devices(std::vector<device_bytes>{{"/a", false, {}}, {"/b", false, {}}});
+  metrics.devices(std::vector<device_bytes>{{"/a", false, {}}});
+  EXPECT_NE(metrics.text().find("device=\"/a\""), std::string::npos);
+  EXPECT_EQ(metrics.text().find("device=\"/b\""), std::string::npos);
 }
 
 TEST_F(RegistryTest, SumsAreWhatWasCounted) {

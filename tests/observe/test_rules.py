@@ -134,6 +134,7 @@ CASES = {
         ],
         also={"maru_memory_failures_total": "0x10 2x20", "process_start_time_seconds": OLD},
     ),
+    "MaruDeviceLeftOut": Case({'maru_devices{state="left_out"}': "1x30"}, [{'maru_devices{state="left_out"}': "0x30"}]),
     "MaruCorruption": Case(
         {'maru_corruption_total{kind="record"}': "2x30", "process_start_time_seconds": NEW},
         [
