@@ -43,8 +43,11 @@ public:
 
   // From here on a touch of memory that fails does not end the process, and `faulted` tells of it: see fault_guard.hpp.
   // `unit`: the device's align(), smaller pieces cannot be replaced.
-  void guard(std::size_t unit, std::uint32_t tag = 0) { guard_ = fault_guard{bytes(), unit, tag}; }
+  void guard(std::size_t unit, survives what = survives::every_touch) { guard_ = fault_guard{bytes(), unit, what}; }
   std::vector<failed_piece> failed() const { return guard_.failed(); }
+  // Reads through all of it: `memory_failed` where some of it fails, in whose place there are zeros from then on. REQUIRES: it
+  // is not guarded.
+  status probe(std::size_t unit);
 
 private:
   std::byte* data_ = nullptr;
@@ -56,8 +59,8 @@ private:
 // What populate() does where the kernel lacks MADV_POPULATE_WRITE (before 5.14): one write access a page that leaves
 // the byte as it is. REQUIRES: writable memory.
 void touch_pages(std::span<std::byte> bytes);
-// Reads at least a byte of everything that can fail by itself. On guarded memory `faulted` knows more after it.
-void read_through(std::span<const std::byte> bytes);
+// Reads at least a byte of everything that can fail by itself, up to the first that does: false then. For guarded memory.
+bool read_through(std::span<const std::byte> bytes);
 
 // Threading: const members may be called from any thread; `reserve` from one at a time.
 class device {

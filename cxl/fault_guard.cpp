@@ -33,8 +33,8 @@ struct fault_guard::range {
   std::atomic<std::uint32_t> version{0};
   std::atomic<std::uintptr_t> begin{0}, end{0};  // 0: nobody's
   std::atomic<std::size_t> unit{1};
-  std::atomic<std::uint32_t> tag{0};
-  std::atomic<std::size_t> faults{0};  // units that failed
+  std::atomic<std::size_t> faults{0};  // 0: no unit failed
+  std::atomic<survives> which{survives::every_touch};
   std::atomic<bits*> failed{nullptr};  // a bit a unit
 
   struct shape {
@@ -52,12 +52,12 @@ struct fault_guard::range {
     return s;
   }
 
-  void settle(const shape& s, bits* marks, std::uint32_t number) {
+  void settle(const shape& s, bits* marks, survives what) {
     ++version;
     begin = s.begin;
     end = s.end;
     unit = s.unit;
-    tag = number;
+    which = what;
     faults = 0;
     failed = marks;
     ++version;
@@ -67,9 +67,8 @@ struct fault_guard::range {
     return (failed.load()[i / bits_per_word].load() >> (i % bits_per_word) & 1) != 0;
   }
   void mark(std::size_t i) {
-    auto bit = std::uint64_t{1} << (i % bits_per_word);
-    if ((failed.load()[i / bits_per_word].fetch_or(bit) & bit) == 0)
-      ++faults;
+    ++faults;  // first: another thread may see the bit, and ask before this one goes on
+    failed.load()[i / bits_per_word].fetch_or(std::uint64_t{1} << (i % bits_per_word));
   }
 };
 
@@ -83,6 +82,8 @@ struct block {
 std::atomic<block*> table{nullptr};
 std::atomic<std::uint64_t> survived{0};
 struct sigaction handler_before = {};
+// Of this thread, nested. Of the first sort: an access to another one may allocate, which a handler must not.
+[[gnu::tls_model("initial-exec")]] thread_local int looks = 0;
 
 template <class Do>
 void for_each_range(Do work) {
@@ -112,6 +113,8 @@ bool survive(std::uintptr_t address) {
   for_each_range([&](fault_guard::range& r) {
     auto s = r.look();
     if (!s || address < s->begin || address >= s->end)
+      return;
+    if (r.which.load() == survives::looks && looks == 0)
       return;
     auto i = (address - s->begin) / s->unit;
     begin = s->begin + i * s->unit;
@@ -179,7 +182,7 @@ bool is_any_marked(const fault_guard::range& r, std::uintptr_t begin, std::uintp
 
 }  // namespace
 
-fault_guard::fault_guard(std::span<std::byte> bytes, std::size_t unit, std::uint32_t tag) {
+fault_guard::fault_guard(std::span<std::byte> bytes, std::size_t unit, survives what) {
   if (bytes.empty())
     return;
   [[maybe_unused]] static const bool installed = install();
@@ -189,7 +192,7 @@ fault_guard::fault_guard(std::span<std::byte> bytes, std::size_t unit, std::uint
   if (marks == nullptr)
     throw std::bad_alloc{};
   range_ = &take_place();
-  range_->settle(s, marks, tag);
+  range_->settle(s, marks, what);
 }
 
 fault_guard& fault_guard::operator=(fault_guard&& other) noexcept {
@@ -201,7 +204,7 @@ fault_guard::~fault_guard() {
   if (range_ == nullptr)
     return;
   auto* marks = range_->failed.load();
-  range_->settle({}, nullptr, 0);
+  range_->settle({}, nullptr, survives::every_touch);
   std::free(marks);
   range_->taken = false;
 }
@@ -240,12 +243,15 @@ bool faulted(std::span<const std::byte> bytes) {
 #pragma GCC diagnostic pop
 #endif
 
-bool tag_faulted(std::uint32_t tag) {
-  bool any = false;
-  if (faults_survived() > 0)
-    for_each_range(
-      [&](const fault_guard::range& r) { any = any || (r.faults.load() > 0 && r.look() && r.tag.load() == tag); });
-  return any;
+look::look() { ++looks; }
+look::~look() { --looks; }
+
+bool is_sound(std::span<const std::byte> bytes) {
+  constexpr std::size_t page_bytes = 4096;  // the kernel takes whole pages away
+  look here;
+  for (std::size_t at = 0; at < bytes.size(); at += page_bytes)
+    (void)*reinterpret_cast<const volatile std::byte*>(bytes.data() + at);
+  return !faulted(bytes);
 }
 
 std::uint64_t faults_survived() { return survived.load(std::memory_order_relaxed); }

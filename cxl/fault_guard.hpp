@@ -15,6 +15,12 @@ struct failed_piece {
   friend bool operator==(const failed_piece&, const failed_piece&) = default;
 };
 
+// Whose touches a guard survives.
+enum class survives : std::uint8_t {
+  every_touch,  // everybody's, who must ask `faulted` afterwards
+  looks,        // those of a thread that looks (class look); any other touch ends the process, as without a guard
+};
+
 // Guards mapped memory of a device as long as it lives. A touch that raises SIGBUS there (a poisoned page, a file that was
 // cut short, a device that is gone) does not end the process: private zero memory takes the place of the unit that failed,
 // and the range remembers it. So every reader and writer asks `faulted` of what it touched, after the touch.
@@ -28,9 +34,9 @@ class fault_guard {
 public:
   fault_guard() = default;
   // `unit`: the smallest piece that can be replaced: a page of the system, or the alignment of a device whose mappings cannot
-  // be cut smaller; units count from the begin. `tag`: a number by which `tag_faulted` asks. REQUIRES: the memory is mapped
-  // until the guard is gone, begins and ends where the kernel can cut it, and nobody else guards any of it.
-  fault_guard(std::span<std::byte> bytes, std::size_t unit, std::uint32_t tag = 0);
+  // be cut smaller; units count from the begin. REQUIRES: the memory is mapped until the guard is gone, begins and ends where the
+  // kernel can cut it, and nobody else guards any of it.
+  fault_guard(std::span<std::byte> bytes, std::size_t unit, survives what = survives::every_touch);
   fault_guard(fault_guard&& other) noexcept : range_(std::exchange(other.range_, nullptr)) {}
   fault_guard& operator=(fault_guard&& other) noexcept;
   ~fault_guard();
@@ -49,8 +55,17 @@ private:
 // where the answer is false. One load where nothing in the process ever failed. False for memory that nobody guards.
 bool faulted(std::span<const std::byte> bytes);
 
-// Whether any range that is guarded now under this tag failed.
-bool tag_faulted(std::uint32_t tag);
+// As long as it lives, this thread looks at memory that may fail, and asks `faulted` for it.
+class look {
+public:
+  look();
+  ~look();
+  look(const look&) = delete;
+};
+
+// Touches each page of guarded memory, as a look. False where some of it is known to be bad, to this process or to the kernel;
+// what nobody has met yet may fail later.
+bool is_sound(std::span<const std::byte> bytes);
 
 // How many failures this process survived: who keeps the number sees by it that there was another one.
 std::uint64_t faults_survived();

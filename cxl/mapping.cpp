@@ -74,6 +74,13 @@ status mapping::populate(std::size_t offset, std::size_t size) const {
   return {};
 }
 
+status mapping::probe(std::size_t unit) {
+  guard(unit);
+  bool sound = read_through(bytes());
+  guard_ = {};
+  return sound ? status{} : failed_memory("read through a mapping");
+}
+
 status mapping::flush(std::size_t offset, std::size_t size) const {
   if (offset > size_ || size > size_ - offset)
     return {ec::invalid, "failed to flush a mapping: the range ends past it"};
@@ -94,10 +101,17 @@ void touch_pages(std::span<std::byte> bytes) {
   }
 }
 
-void read_through(std::span<const std::byte> bytes) {
+bool read_through(std::span<const std::byte> bytes) {
   constexpr std::size_t line_bytes = 64;  // memory fails in lines at least
-  for (std::size_t at = 0; at < bytes.size(); at += line_bytes)
-    (void)*reinterpret_cast<const volatile std::byte*>(bytes.data() + at);
+  constexpr std::size_t piece_bytes = 1024 * line_bytes;
+  for (; !bytes.empty(); bytes = bytes.subspan(std::min(piece_bytes, bytes.size()))) {
+    auto piece = bytes.first(std::min(piece_bytes, bytes.size()));
+    for (std::size_t at = 0; at < piece.size(); at += line_bytes)
+      (void)*reinterpret_cast<const volatile std::byte*>(piece.data() + at);
+    if (faulted(piece))
+      return false;
+  }
+  return true;
 }
 
 }  // namespace maru::cxl

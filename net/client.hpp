@@ -49,9 +49,11 @@ struct client_options {
   bool fetch_ahead = true;       // refill grants in the background before they run out
   bool local_reads = true;  // look keys up and pin them in the pool itself, without a message, where this process may;
                             // MARU_LOCAL_READS=0 turns it off, too
-  bool guard_memory =
-    true;  // survive SIGBUS where memory of the pool fails, by a handler of that signal; else it ends the
-           // process. MARU_GUARD_MEMORY=0 turns it off, too
+  // Memory of the pool that fails (SIGBUS) is an error of the call that meets it, in any case. What the program itself touches
+  // in place, by a view or in a page: true survives that too, and the program must ask `intact` after its last touch; false
+  // ends it, as memory of its own would, and each call looks at the pages that it hands out first. MARU_GUARD_MEMORY=0 makes it
+  // false.
+  bool guard_memory = true;
 };
 
 namespace net {

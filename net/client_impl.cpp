@@ -216,7 +216,7 @@ status client_impl::find_bytes(page_buffer& page, std::size_t size) {
     held_.settle(life.tenure, {&page.grant_, 1}, {&gone, 1});
     return bytes.error();
   }
-  if (cxl::faulted(*bytes)) {
+  if (!is_sound(*bytes)) {
     give_up(page);
     return {ec::memory_failed, "failed to allocate a page: its memory failed"};
   }
@@ -352,7 +352,8 @@ result<std::span<const std::byte>> client_impl::bytes(const location& where) {
 
 status client_impl::check(const session_life& life, const location& where, std::span<const std::byte> bytes) {
   bool fits = true;
-  if (!cxl::faulted(bytes)) {
+  cxl::look here;
+  if (is_sound(bytes)) {
     life.pool->visible->acquire(bytes);
     bool asked = options_.verify_payloads || life.checksums == payload_checksums::verify;
     fits = !asked || where.checksum == 0 || cxl::payload_checksum(bytes) == where.checksum;
@@ -401,9 +402,14 @@ bool client_impl::intact(const view& v) {
   return false;
 }
 
+// Whether these bytes can be handed out. Who asks `intact` afterwards needs no look ahead.
+bool client_impl::is_sound(std::span<const std::byte> bytes) const {
+  return options_.guard_memory ? !cxl::faulted(bytes) : cxl::is_sound(bytes);
+}
+
+// Kept, and never used again: where marud finds it sound it is this process alone that cannot use it.
 void client_impl::give_up(page_buffer& page) {
-  auto gone = ec::gone;
-  held_.settle(page.line_->life->tenure, {&page.grant_, 1}, {&gone, 1});
+  held_.set_aside(page.line_->life->tenure, page.grant_);
   empty(page);
   wake();
 }
@@ -414,8 +420,10 @@ void client_impl::release_hold() {
 }
 
 void client_impl::publish(const page_buffer& page, std::size_t first) {
-  if (!page.filled_)
+  if (!page.filled_) {
+    cxl::look here;  // the commit asks
     page.line_->life->pool->visible->publish(page.bytes_.subspan(first));
+  }
 }
 
 // The checksum first: it brings the chunk into the caches for the copy, which may not leave the page there.
@@ -423,11 +431,13 @@ void client_impl::fill(page_buffer& page, std::span<const std::byte> chunk) {
   auto& life = *page.line_->life;
   page.sum_ = life.checksums == payload_checksums::off ? 0 : cxl::payload_checksum(chunk);
   page.bytes_ = page.bytes_.first(chunk.size());
+  cxl::look here;  // the commit asks
   life.pool->visible->copy(page.bytes_, chunk);
   page.filled_ = true;
 }
 
 std::uint64_t client_impl::checksum_of(const page_buffer& page) {
+  cxl::look here;
   return page.sum_ != 0 ? page.sum_ : cxl::payload_checksum(page.bytes_);
 }
 

@@ -63,6 +63,7 @@ public:
   static bool intact(const view& v);
   // What was written to the page is lost: it is never used again by this client, and marud is told. Empties the handle.
   void give_up(page_buffer& page);
+  bool is_sound(std::span<const std::byte> bytes) const;
 
   // Keeps the client from being ended while pages and views are made, and is what they keep. `session_over` after close, in
   // a child of the process that opened the client, and where there is no session yet.
@@ -154,6 +155,7 @@ private:
   time_point resend_after_{};
   time_point refill_after_{};
   failure_reports failures_;
+  time_point reports_after_{};  // marud was busy
   std::unique_ptr<std::thread> keeper_;
 };
 

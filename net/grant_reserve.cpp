@@ -70,6 +70,15 @@ bool grant_reserve::doubt(const page_grant& grant) {
   return true;
 }
 
+bool grant_reserve::set_aside(const page_grant& grant) {
+  auto it = pages_.find(grant.page);
+  if (it == pages_.end() || it->second.gen != grant.gen || it->second.state != use::out)
+    return false;
+  it->second.state = use::aside;
+  aside_.push_back(&*it);
+  return true;
+}
+
 bool grant_reserve::forget(const page_grant& grant) {
   auto it = pages_.find(grant.page);
   if (it == pages_.end() || it->second.gen != grant.gen)
@@ -77,17 +86,21 @@ bool grant_reserve::forget(const page_grant& grant) {
   in_doubt_ -= it->second.state == use::doubt;
   if (it->second.state == use::idle)
     std::erase(idle_, &*it);
+  if (it->second.state == use::aside)
+    std::erase(aside_, &*it);
   pages_.erase(it);
   return true;
 }
 
 std::vector<page_grant> grant_reserve::recall(std::size_t n) {
-  n = std::min(n, idle_.size());
-  // The coldest go: those that were put in first.
   std::vector<page_grant> recalled;
-  for (std::size_t i = 0; i < n; ++i)
-    recalled.push_back({idle_[i]->first, idle_[i]->second.gen});
-  idle_.erase(idle_.begin(), idle_.begin() + static_cast<std::ptrdiff_t>(n));
+  // The coldest go: those that were put in first.
+  for (auto* from : {&aside_, &idle_}) {
+    auto some = std::min(n - recalled.size(), from->size());
+    for (std::size_t i = 0; i < some; ++i)
+      recalled.push_back({(*from)[i]->first, (*from)[i]->second.gen});
+    from->erase(from->begin(), from->begin() + static_cast<std::ptrdiff_t>(some));
+  }
   for (auto& g : recalled)
     pages_.erase(g.page);
   return recalled;
@@ -96,7 +109,7 @@ std::vector<page_grant> grant_reserve::recall(std::size_t n) {
 grant_reserve::use_by_region grant_reserve::uses() const {
   use_by_region out;
   for (auto& [page, e] : pages_)
-    if (e.state != use::idle)
+    if (e.state == use::out || e.state == use::doubt)
       ++out[page.region];
   return out;
 }
@@ -111,6 +124,7 @@ std::vector<page_grant> grant_reserve::held() const {
 
 void grant_reserve::clear() {
   idle_.clear();
+  aside_.clear();
   pages_.clear();
   in_doubt_ = 0;
 }

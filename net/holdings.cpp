@@ -60,6 +60,12 @@ void holdings::put_back(std::uint64_t tenure, const page_grant& grant) {
     grants_.put_back(grant);
 }
 
+void holdings::set_aside(std::uint64_t tenure, const page_grant& grant) {
+  std::lock_guard lock(mutex_);
+  if (tenure == tenure_)
+    grants_.set_aside(grant);
+}
+
 bool holdings::holds(std::uint64_t tenure, const page_grant& grant) const {
   std::lock_guard lock(mutex_);
   return tenure == tenure_ && grants_.holds(grant);

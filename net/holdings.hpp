@@ -66,6 +66,8 @@ public:
   };
   std::optional<taken_page> take_page();
   void put_back(std::uint64_t tenure, const page_grant& grant);
+  // This process cannot use the page any more: it is given back when pages are recalled.
+  void set_aside(std::uint64_t tenure, const page_grant& grant);
   bool holds(std::uint64_t tenure, const page_grant& grant) const;
   // The answer of a commit, one code per page. ok, gone and not_granted: no longer ours. Others: the page stays as it
   // is, unless it was in doubt, then it goes back to the reserve.

@@ -57,7 +57,10 @@ time_point client_impl::tend_holdings(const session& s) {
     else
       next = std::min(next, unpins_after_);
   }
-  report_failed_memory(s);
+  if (now >= reports_after_)
+    report_failed_memory(s);
+  else
+    next = std::min(next, reports_after_);
   end_old_pins(s);
   if (s.life->pin_age_max.count() > 0)
     next = std::min(next, old_pins_after_);
@@ -85,16 +88,26 @@ time_point client_impl::tend_holdings(const session& s) {
 
 // Whoever met it: this client's calls, or its callers as they read and wrote in place.
 void client_impl::report_failed_memory(const session& s) {
-  if (!failures_.is_due(s.wire_number, cxl::faults_survived()))
+  auto failures = cxl::faults_survived();
+  if (!failures_.is_due(s.wire_number, failures))
     return;
-  auto pages = failures_.take(s.life->pool->regions->failed_pages());
-  for (std::size_t at = 0; at < pages.size(); at += bounds::reported_pages_max) {
-    auto some = std::span{pages}.subspan(at, std::min(bounds::reported_pages_max, pages.size() - at));
-    s.wire->post(report_request{encode_grants(some)}, [this](outcome& o) {
-      if (o.code != ec::ok || std::get<codes_reply>(o.reply).code != static_cast<std::uint8_t>(ec::ok))
-        failures_.repeat();
-    });
-  }
+  auto pages = failures_.next(s.life->pool->regions->failed_pages(), failures, bounds::reported_pages_max);
+  if (pages.empty())
+    return;
+  report_request request{encode_grants(pages)};
+  s.wire->post(std::move(request), [this, number = s.wire_number, pages = std::move(pages)](outcome& o) {
+    auto not_taken = pages;
+    if (o.code == ec::ok)
+      if (auto codes = decode_codes(std::get<codes_reply>(o.reply).codes); codes && codes->size() == pages.size()) {
+        not_taken.clear();
+        for (std::size_t i = 0; i < pages.size(); ++i)
+          if ((*codes)[i] == ec::busy)
+            not_taken.push_back(pages[i]);
+      }
+    failures_.answered(number, not_taken);
+    if (!not_taken.empty())
+      reports_after_ = steady::now() + retry_pause;
+  });
 }
 
 // Those that calls took as the client was being closed.

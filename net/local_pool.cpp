@@ -16,7 +16,7 @@ constexpr int attempts_max = 3;  // where the page is another one's by the time 
 
 result<std::shared_ptr<const local_pool>> local_pool::open(const pool_devices& devices,
                                                            std::span<const device_row> rows, std::uint64_t slot_bytes,
-                                                           const uuid& nonce, std::uint64_t word, bool guarded) {
+                                                           const uuid& nonce, std::uint64_t word) {
   std::shared_ptr<local_pool> made{new local_pool{word}};
   for (const auto& row : rows) {
     if (slot_bytes < bounds::page_bytes_min || row.size < slot_bytes || row.size > INT64_MAX)
@@ -29,8 +29,7 @@ result<std::shared_ptr<const local_pool>> local_pool::open(const pool_devices& d
     auto memory = (*device)->map(0, bytes, cxl::access::read);
     if (!memory)
       return memory.error();
-    if (guarded)
-      memory->guard((*device)->align());
+    memory->guard((*device)->align());
     auto slots = row.size / slot_bytes;
     auto index =
       cxl::index_reader::attach(memory->bytes().subspan(cxl::index_offset(row.size, slot_bytes)), slots, nonce);

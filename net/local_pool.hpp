@@ -30,11 +30,11 @@ public:
   // `rows`: all devices of the pool. `io`: its metadata cannot be mapped. `invalid`: what is there is not the memory of the
   // marud that gave the nonce, or not open with this word.
   static result<std::shared_ptr<const local_pool>> open(const pool_devices& devices, std::span<const device_row> rows,
-                                                        std::uint64_t slot_bytes, const uuid& nonce, std::uint64_t word,
-                                                        bool guarded = true);
+                                                        std::uint64_t slot_bytes, const uuid& nonce,
+                                                        std::uint64_t word);
 
   // False once another marud, or none, has the indexes open, the pool's devices changed, or some of this memory failed under
-  // this process (`guarded`): then marud is asked.
+  // this process: then marud is asked.
   bool is_open() const { return reader_.is_open(word_) && !has_failed(); }
   void prefetch(const key_hash& hash) const { reader_.prefetch(hash); }
   // Where the key is, as of some moment of the call. `slot`: of its descriptor.

@@ -21,8 +21,8 @@ std::atomic<const region_map::region*>& region_map::table::slot_of(region_id id)
       return slots[i];
 }
 
-region_map::region_map(std::shared_ptr<pool_devices> devices, bool guarded)
-    : devices_(std::move(devices)), guarded_(guarded) {
+region_map::region_map(std::shared_ptr<pool_devices> devices, cxl::survives what)
+    : devices_(std::move(devices)), survives_(what) {
   tables_.push_back(std::make_unique<table>(slots_first));
   table_ = tables_.back().get();
 }
@@ -84,8 +84,7 @@ status region_map::add(const region_row& row) {
   auto memory = device->map(begin, end - begin, cxl::access::read_write);
   if (!memory)
     return memory.error();
-  if (guarded_)
-    memory->guard(align);
+  memory->guard(align, survives_);
   std::lock_guard lock(adding_);
   // Another thread may have been faster: its mapping stays, spans into it are in use.
   if (knows(static_cast<region_id>(row.id)))

@@ -24,14 +24,14 @@ namespace maru::net {
 // are never used twice, so a row never changes. Readers take no lock: regions are found in a hash table that only grows,
 // and tables that were outgrown stay.
 // Concurrency: all members from any thread.
-// Memory that fails under a thread does not end the process, unless it is told not to guard it: cxl/fault_guard.hpp.
+// Memory that fails under a look (`survives`: under any touch) does not end the process: cxl/fault_guard.hpp.
 // Limits: mappings of regions that the pool took back stay until the map goes; they cost address space only.
 class region_map {
 public:
-  explicit region_map(std::shared_ptr<pool_devices> devices, bool guarded = true);
+  explicit region_map(std::shared_ptr<pool_devices> devices, cxl::survives what = cxl::survives::every_touch);
   // Of a pool with one device; for tests with memory of their own.
-  explicit region_map(std::shared_ptr<const cxl::device> device, bool guarded = true)
-      : region_map(std::make_shared<pool_devices>(std::move(device)), guarded) {}
+  explicit region_map(std::shared_ptr<const cxl::device> device, cxl::survives what = cxl::survives::every_touch)
+      : region_map(std::make_shared<pool_devices>(std::move(device)), what) {}
 
   bool knows(region_id id) const;
   // The regions of these pages that have no row yet, each once.
@@ -67,7 +67,7 @@ private:
   void insert(const region& made);
 
   std::shared_ptr<pool_devices> devices_;
-  const bool guarded_;
+  const cxl::survives survives_;
   mutable std::mutex adding_;
   std::deque<region> regions_;
   std::vector<std::unique_ptr<table>> tables_;  // the last one is in use

@@ -130,8 +130,7 @@ result<std::shared_ptr<const local_pool>> attach_locally(const client_options& o
   if (reply.index_nonce.size() != nonce.bytes.size() || holds == nullptr)
     return {ec::unavailable, "marud runs on another host, or does not offer it"};
   std::memcpy(nonce.bytes.data(), reply.index_nonce.data(), nonce.bytes.size());
-  auto local =
-    local_pool::open(devices, reply.devices, reply.slot_bytes, nonce, reply.index_word, options.guard_memory);
+  auto local = local_pool::open(devices, reply.devices, reply.slot_bytes, nonce, reply.index_word);
   if (!local)
     return local;
   auto mine = random_uuid();
@@ -159,7 +158,8 @@ result<std::shared_ptr<const mapped_pool>> map_pool(const client_options& option
   pool->id = reply.pool;
   pool->path = devices->path_of(reply.devices.front());
   pool->devices = devices;
-  pool->regions = std::make_shared<region_map>(std::move(devices), options.guard_memory);
+  pool->regions = std::make_shared<region_map>(
+    std::move(devices), options.guard_memory ? cxl::survives::every_touch : cxl::survives::looks);
   pool->visible = *std::move(visible);
   return std::shared_ptr<const mapped_pool>{std::move(pool)};
 }

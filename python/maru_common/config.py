@@ -91,9 +91,11 @@ class MaruConfig:
     local_reads: bool = True
     """Whether keys are looked up and pinned in the pool itself, without a message, where this process may.
     `MARU_LOCAL_READS` goes before it; `get_stats` tells whether it is so."""
-    guard_memory: bool = True
-    """Whether memory of the pool that fails (SIGBUS) costs a chunk, or the process. It takes a handler of that signal:
-    enable `faulthandler` before the first handler connects. `MARU_GUARD_MEMORY` goes before it."""
+    guard_memory: bool = False
+    """Memory of the pool that fails (SIGBUS) is a miss, or a chunk that is not stored, where a call meets it. This is about
+    what you touch yourself, in a view or a page: False ends the process then, as memory of its own would; True survives,
+    there are zeros, and you must ask `intact()` after your last touch. Both take a handler of that signal: enable
+    `faulthandler` before the first handler connects. `MARU_GUARD_MEMORY` goes before it."""
     pool_path_map: Mapping[str, str] | str | None = None
     """Where this process sees the server's paths: a mapping, or text as in `MARU_POOL_PATH_MAP`:
     `server_path=local_path[,...]`. A mapping after the config was made."""

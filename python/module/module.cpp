@@ -4,7 +4,7 @@
 
 #include "base/bounds.hpp"
 #include "base/version.hpp"
-#include "cxl/fault_guard.hpp"
+#include "net/intact.hpp"
 #include "python/module/buffer.hpp"
 #include "python/module/client_object.hpp"
 #include "python/module/errors.hpp"
@@ -48,9 +48,9 @@ bool intact(const py::object& bytes) {
   Py_buffer seen;
   if (PyObject_GetBuffer(bytes.ptr(), &seen, PyBUF_SIMPLE) != 0)
     throw py::error_already_set();
-  bool failed = cxl::faulted({static_cast<const std::byte*>(seen.buf), static_cast<std::size_t>(seen.len)});
+  bool whole = maru::intact({static_cast<const std::byte*>(seen.buf), static_cast<std::size_t>(seen.len)});
   PyBuffer_Release(&seen);
-  return !failed;
+  return whole;
 }
 
 }  // namespace

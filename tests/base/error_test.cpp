@@ -43,7 +43,8 @@ TEST(ErrorCode, KeepsItsNumberAndName) {
                                     {20, ec::no_space, "no_space"},
                                     {21, ec::corrupt, "corrupt"},
                                     {22, ec::storage_failed, "storage_failed"},
-                                    {23, ec::bad_option, "bad_option"}}) {
+                                    {23, ec::bad_option, "bad_option"},
+                                    {24, ec::memory_failed, "memory_failed"}}) {
     EXPECT_EQ(static_cast<int>(code), number) << name;
     EXPECT_EQ(to_string(code), name);
     ++rows;

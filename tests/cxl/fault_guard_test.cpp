@@ -39,9 +39,9 @@ protected:
     std::memset(all.data(), 'x', all.size());
     return made;
   }
-  mapping map(const device& d, std::size_t pages, std::size_t unit = page, std::uint32_t tag = 0) {
+  mapping map(const device& d, std::size_t pages, std::size_t unit = page) {
     auto made = test::must(d.map(0, pages * page, access::read_write));
-    made.guard(unit, tag);
+    made.guard(unit);
     return made;
   }
   void cut(std::size_t pages, const std::string& name = "pool") {
@@ -203,20 +203,6 @@ TEST_F(fault_guard_test, ThereMayBeManyGuardsAndTheirPlacesAreUsedAgain) {
   }
 }
 
-TEST_F(fault_guard_test, ATagTellsWhoseMemoryFailed) {
-  auto data = make(2, "data"), meta = make(2, "meta");
-  auto of_data = map(*data, 2, page, 7);
-  {
-    auto of_meta = map(*meta, 2, page, 8);
-    EXPECT_FALSE(tag_faulted(7));
-    cut(1, "meta");
-    EXPECT_EQ(read(of_meta, page), 0);
-    EXPECT_TRUE(tag_faulted(8));
-    EXPECT_FALSE(tag_faulted(7));
-  }
-  EXPECT_FALSE(tag_faulted(8)) << "nothing is guarded under it any more";
-}
-
 TEST_F(fault_guard_test, ErrnoIsTheSameAfterAFailure) {
   auto file = make(2);
   auto memory = map(*file, 2);
@@ -224,6 +210,28 @@ TEST_F(fault_guard_test, ErrnoIsTheSameAfterAFailure) {
   errno = ENOTTY;
   (void)read(memory, page);
   EXPECT_EQ(errno, ENOTTY);
+}
+
+TEST_F(fault_guard_test, WhoSurvivesLooksAloneIsToldOfWhatALookMet) {
+  auto file = make(4);
+  auto memory = test::must(file->map(0, 4 * page, access::read_write));
+  memory.guard(page, survives::looks);
+  EXPECT_TRUE(is_sound(memory.bytes()));
+  cut(2);
+  EXPECT_TRUE(is_sound(part(memory, 0, 2)));
+  EXPECT_FALSE(is_sound(memory.bytes()));
+  EXPECT_TRUE(faulted(part(memory, 3, 1)));
+  EXPECT_EQ(memory.failed(), (std::vector<failed_piece>{{2 * page, 2 * page}}));
+  EXPECT_EQ(read(memory, 3 * page), 0) << "zeros took its place";
+}
+
+TEST_F(fault_guard_test, ReadingThroughEndsAtTheFirstFailure) {
+  auto file = make(100);
+  auto memory = map(*file, 100);
+  EXPECT_TRUE(read_through(memory.bytes()));
+  cut(1);
+  EXPECT_FALSE(read_through(memory.bytes()));
+  EXPECT_LT(faults_survived(), 50u);
 }
 
 // -- what is not ours. In processes that are started anew, so that the handler comes after what they set up.
@@ -258,6 +266,19 @@ protected:
 
 TEST_F(fault_guard_death, MemoryThatNobodyGuardsKills) {
   EXPECT_EXIT((set_handler(SIG_DFL), touch_foreign_memory()), ::testing::KilledBySignal(SIGBUS), "");
+}
+
+TEST_F(fault_guard_death, ATouchThatIsNoLookKillsWhereLooksAloneAreSurvived) {
+  EXPECT_EXIT(
+    {
+      set_handler(SIG_DFL);
+      auto file = make(2);
+      auto memory = test::must(file->map(0, 2 * page, access::read_write));
+      memory.guard(page, survives::looks);
+      cut(1);
+      (void)read(memory, page);
+    },
+    ::testing::KilledBySignal(SIGBUS), "");
 }
 
 TEST_F(fault_guard_death, MemoryThatNobodyGuardsKillsAlsoWhereTheSignalWasIgnored) {

@@ -97,6 +97,25 @@ TEST(GrantReserve, RecallTakesIdlePagesOnlyAndTheColdestFirst) {
   EXPECT_EQ(r.held().size(), 1u);
 }
 
+TEST(GrantReserve, APageThatIsSetAsideIsHandedOutNeverAndRecalledFirst) {
+  grant_reserve r;
+  r.add(std::vector<page_grant>{{{region_id{1}, page_index{0}}, 1}, {{region_id{1}, page_index{1}}, 1}});
+  auto bad = *r.take_one();
+  EXPECT_TRUE(r.set_aside(bad));
+  EXPECT_FALSE(r.set_aside(bad));
+  EXPECT_EQ(r.idle(), 1u);
+  EXPECT_TRUE(r.uses().empty());
+  EXPECT_NE(r.take_one()->page, bad.page);
+  EXPECT_FALSE(r.take_one());
+  EXPECT_TRUE(r.holds(bad)) << "marud is told so when the session resumes";
+  EXPECT_EQ(r.recall(5), std::vector{bad});
+  EXPECT_FALSE(r.holds(bad));
+  r.add(std::vector{page_grant{bad.page, 2}});
+  EXPECT_TRUE(r.set_aside(*r.take_one()));
+  EXPECT_TRUE(r.forget({bad.page, 2}));
+  EXPECT_TRUE(r.recall(5).empty());
+}
+
 TEST(GrantReserve, AnyOrderOfOperationsKeepsThreeDisjointSets) {
   std::mt19937_64 random{maru::test::test_seed()};
   enum { idle, out, doubt };

@@ -141,19 +141,30 @@ TEST_F(RegionMap, TellsThePagesOfWhichMemoryFailed) {
 
 TEST(FailureReports, EachPageIsToldOnceOverAConnection) {
   failure_reports reports;
-  std::vector<page_ref> failed = {{region_id{1}, page_index{2}}};
-  EXPECT_TRUE(reports.is_due(1, 0));
-  EXPECT_FALSE(reports.is_due(1, 0));
-  EXPECT_TRUE(reports.is_due(1, 1));
-  EXPECT_EQ(reports.take(failed), (std::vector<page_grant>{{failed[0], 0}}));
-  failed.push_back({region_id{1}, page_index{3}});
-  EXPECT_TRUE(reports.is_due(1, 2));
-  EXPECT_EQ(reports.take(failed), (std::vector<page_grant>{{failed[1], 0}}));
-  EXPECT_TRUE(reports.is_due(2, 2)) << "another connection";
-  EXPECT_EQ(reports.take(failed).size(), 2u);
-  reports.repeat();
-  EXPECT_TRUE(reports.is_due(2, 2)) << "it was refused";
-  EXPECT_EQ(reports.take(failed).size(), 2u);
+  std::vector<page_ref> failed;
+  for (std::uint32_t i = 0; i < 3; ++i)
+    failed.push_back({region_id{1}, page_index{i}});
+  auto told = [&](std::size_t first, std::size_t n) {
+    std::vector<page_grant> out;
+    for (auto i = first; i < first + n; ++i)
+      out.push_back({failed[i], 0});
+    return out;
+  };
+  EXPECT_TRUE(reports.is_due(1, 3));
+  EXPECT_EQ(reports.next(failed, 3, 2), told(0, 2));
+  EXPECT_FALSE(reports.is_due(1, 4)) << "one at a time";
+  reports.answered(1, told(1, 1));
+  EXPECT_TRUE(reports.is_due(1, 3)) << "there may be more";
+  EXPECT_EQ(reports.next(failed, 3, 2), told(1, 2)) << "one was refused, one is new";
+  reports.answered(1, {});
+  EXPECT_TRUE(reports.is_due(1, 3));
+  EXPECT_TRUE(reports.next(failed, 3, 2).empty());
+  EXPECT_FALSE(reports.is_due(1, 3)) << "all are told";
+  EXPECT_TRUE(reports.is_due(1, 4));
+  EXPECT_TRUE(reports.is_due(2, 3)) << "another connection";
+  EXPECT_EQ(reports.next(failed, 3, 3), told(0, 3));
+  reports.answered(1, told(0, 3));
+  EXPECT_FALSE(reports.is_due(2, 3)) << "the answer of the connection before is not this one's";
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ def test_every_extra_reaches_the_handler(tmp_path):
         "maru_expand_size": ("expand_size", 0.25, 256 << 20),
         "maru_enable_stats": ("enable_stats", True, True),
         "maru_local_reads": ("local_reads", False, False),
-        "maru_guard_memory": ("guard_memory", False, False),
+        "maru_guard_memory": ("guard_memory", True, True),
         "maru_token_file": ("token_file", "/etc/maru/token", "/etc/maru/token"),
         "maru_tls_ca": ("tls_ca", cert, cert),
         "maru_tls_cert": ("tls_cert", cert, cert),

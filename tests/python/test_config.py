@@ -45,7 +45,7 @@ def test_defaults_are_the_interface():
         "tls_key": None,
         "tls_server_name": None,
         "local_reads": True,
-        "guard_memory": True,
+        "guard_memory": False,
         "pool_path_map": {},
     }
 

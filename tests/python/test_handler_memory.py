@@ -55,7 +55,7 @@ def cut(server) -> None:
 
 
 def test_a_reader_is_told_that_what_it_read_was_not_the_chunk(server):
-    with opened(server) as handler:
+    with opened(server, guard_memory=True) as handler:
         page = take_last_page(server, handler)
         assert handler.store("lost", page) and handler.store("other", data=b"x" * CHUNK)
         info = handler.retrieve("lost")
@@ -73,7 +73,7 @@ def test_a_reader_is_told_that_what_it_read_was_not_the_chunk(server):
 
 
 def test_what_was_written_to_failed_memory_is_not_stored(server, caplog):
-    with opened(server) as handler:
+    with opened(server, guard_memory=True) as handler:
         page = take_last_page(server, handler)
         cut(server)
         page.buf[:] = b"z" * CHUNK
@@ -84,7 +84,19 @@ def test_what_was_written_to_failed_memory_is_not_stored(server, caplog):
         assert bytes(handler.retrieve("lost").view) == b"z" * CHUNK
 
 
-def test_a_process_that_is_told_not_to_guard_its_memory_ends(server):
+def test_a_chunk_that_is_known_to_be_lost_is_a_miss_without_more(server):
+    with opened(server) as handler:
+        page = take_last_page(server, handler)
+        assert handler.store("lost", page) and handler.store("other", data=b"x" * CHUNK)
+        cut(server)
+        assert handler.retrieve("lost") is None
+        assert handler.batch_retrieve(["other", "lost"])[1] is None
+        wait_until(lambda: server.metric('maru_pages{state="retired"}') == 1, what="the page's retirement")
+        assert handler.store("lost", data=b"y" * CHUNK)
+        assert bytes(handler.retrieve("lost").view) == b"y" * CHUNK
+
+
+def test_a_process_that_writes_to_failed_memory_unguarded_ends(server):
     code = f"""
 import sys
 sys.path[:0] = {sys.path!r}

@@ -275,7 +275,8 @@ std::string read_back(client& c, const std::string& key, std::size_t size) {
   if (!v)
     return std::string{to_string(v.code())};
   auto wanted = content_of(key, size);
-  return v->bytes().size() == size && std::memcmp(v->bytes().data(), wanted.data(), size) == 0 ? "ok" : "wrong";
+  bool same = v->bytes().size() == size && std::memcmp(v->bytes().data(), wanted.data(), size) == 0;
+  return !v->intact() ? "memory_failed" : same ? "ok" : "wrong";
 }
 
 }  // namespace maru::test
