@@ -16,6 +16,8 @@
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <ostream>
 #include <thread>
@@ -128,6 +130,12 @@ TEST_P(device_contract, IsOfItsKindAndMadeOfWholeUnits) {
     EXPECT_EQ(device_->kind(), GetParam().kind);
   }
   EXPECT_TRUE(std::has_single_bit(device_->align()));
+  if (device_->kind() == "devdax") {
+    std::uint64_t align = 0;
+    std::ifstream{"/sys/bus/dax/devices/" + std::filesystem::path{device_->path()}.filename().string() + "/align"}
+      >> align;
+    EXPECT_EQ(device_->align(), align);
+  }
   EXPECT_EQ(device_->align() % 4096, 0u);
   EXPECT_EQ(device_->size() % device_->align(), 0u);
 }

@@ -25,6 +25,7 @@ class Machine:
     network: bool = False  # the guest reaches loopback here as 10.0.2.2; implied by `forward`
     cable: tuple[Path, int] | None = None  # to another guest: a folder that both know, and which this is, 1 or 2
     cpus: int = 1
+    huge: int = 0  # pages of 1 GiB that it sets aside as it boots; such a guest shares nothing
 
     def command(self, kernel: Path, agent: Path) -> list[str]:
         """QEMU's words, all but the channels and the console."""
@@ -37,15 +38,19 @@ class Machine:
         memory, reserved = self._memory()
         said = ["console=ttyS0", "quiet", "panic=-1", "nokaslr", "mitigations=off", f"maru.agent={agent}"]
         words += ["-kernel", str(kernel / "vmlinux"), "-initrd", str(kernel / "initrd")]
+        if self.huge:
+            said.append(f"hugepagesz=1G hugepages={self.huge}")
         words += ["-append", " ".join([*said, *reserved])]
         return words + memory + self._disks() + self._networks()
 
     def _memory(self) -> tuple[list[str], list[str]]:
         """The nodes, and what the kernel is told of them: "Soft Reserved", as firmware marks CXL memory."""
+        assert not (self.huge and self.shared), "shared memory lies where the huge pages would"
+        own = ORDINARY + (self.huge + 1 if self.huge else 0) * 1024 * MIB  # one that the kernel takes a part of
         sizes = [path.stat().st_size for path in self.shared]
         slots = ",slots=1,maxmem=16G" if self.nvdimm else ""
-        words = ["-m", f"{(ORDINARY + sum(sizes)) // MIB}M{slots}"]
-        words += ["-object", f"memory-backend-ram,id=m0,size={ORDINARY}"]
+        words = ["-m", f"{(own + sum(sizes)) // MIB}M{slots}"]
+        words += ["-object", f"memory-backend-ram,id=m0,size={own}"]
         words += ["-numa", f"node,nodeid=0,memdev=m0,cpus=0-{max(2, self.cpus) - 1}"]
         reserved, at = [], FIRST
         for node, (path, size) in enumerate(zip(self.shared, sizes, strict=True), start=1):

@@ -86,8 +86,8 @@ class Marud:
 class Worker:
     """A worker of tests/system/worker.cpp: `ask` says one of the lines that it knows."""
 
-    def __init__(self, place: Place, server: str, **env: str) -> None:
-        self.process: Process = place.start(BUILD / "tests" / "test_worker", server, "4096", env=env)
+    def __init__(self, place: Place, server: str, chunk: int = 4096, **env: str) -> None:
+        self.process: Process = place.start(BUILD / "tests" / "test_worker", server, str(chunk), env=env)
         said = self.process.hear()
         assert said == "ready", said
 

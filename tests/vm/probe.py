@@ -2,7 +2,8 @@
 
   read OFFSET LENGTH     prints the bytes in hexadecimal
   write OFFSET HEX       writes them
-  count OFFSET           adds one to the 8 bytes at OFFSET, again and again, until it is killed"""
+  count OFFSET           adds one to the 8 bytes at OFFSET, again and again, until it is killed
+  poison OFFSET          makes the page at OFFSET fail for whoever touches it: in a guest only"""
 
 from __future__ import annotations
 
@@ -14,11 +15,14 @@ from collections.abc import Callable
 UNIT = 2 << 20  # what a Device-DAX mapping is made of
 
 
-def opened(path: str) -> mmap.mmap:
-    """The first 2 MiB of the device."""
+MADV_HWPOISON = 100  # <asm-generic/mman-common.h>
+
+
+def opened(path: str, begin: int = 0) -> mmap.mmap:
+    """2 MiB of the device."""
     fd = os.open(path, os.O_RDWR)
     try:
-        return mmap.mmap(fd, UNIT)  # asks for the size of regular files alone, which a device has none of
+        return mmap.mmap(fd, UNIT, offset=begin)  # asks for the size of regular files alone, which a device has none of
     finally:
         os.close(fd)
 
@@ -39,9 +43,16 @@ def count(data: mmap.mmap, offset: str) -> None:
         word[0] += 1
 
 
+def poison(data: mmap.mmap, offset: str) -> None:
+    at = int(offset) % UNIT
+    data[at]  # a page that is there
+    data.madvise(MADV_HWPOISON, at, mmap.PAGESIZE)
+
+
 def main() -> None:
-    verbs: dict[str, Callable[..., None]] = {"read": read, "write": write, "count": count}
-    verbs[sys.argv[2]](opened(sys.argv[1]), *sys.argv[3:])
+    verbs: dict[str, Callable[..., None]] = {"read": read, "write": write, "count": count, "poison": poison}
+    begin = int(sys.argv[3]) // UNIT * UNIT if sys.argv[2] == "poison" else 0
+    verbs[sys.argv[2]](opened(sys.argv[1], begin), *sys.argv[3:])
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Writer:
             assert answer == "ok"
             self.acknowledged += keys
             number += BATCH
-            if number >= 10 * BATCH:
+            if number >= 4 * BATCH:
                 self.enough.set()
 
     def join(self) -> list[str]:
