@@ -150,6 +150,7 @@ json admin::status() {
       {"unassigned_bytes", pool.unassigned_bytes}}},
     {"pages", counts_json(pool.pages)},
     {"page_sizes", sizes},
+    {"devices", devices()["devices"]},
     {"entries", entries},
     {"entry_bytes", bytes},
     {"pins", pins.pins},
@@ -229,7 +230,7 @@ json admin::devices() {
     row["kind"] = d.kind;
     row["bytes"] = d.bytes;
     row["unassigned"] = d.unassigned_bytes;
-    row["state"] = !d.draining ? "serving" : d.used.total() > 0 ? "draining" : "drained";
+    row["state"] = d.left_out ? "left_out" : !d.draining ? "serving" : d.used.held() > 0 ? "draining" : "drained";
     rows.push_back(std::move(row));
   }
   return {{"devices", rows}};

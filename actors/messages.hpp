@@ -191,7 +191,7 @@ struct device_status {
   std::uint32_t index = 0;
   std::string path, kind;
   uuid id;
-  bool draining = false;
+  bool draining = false, left_out = false;
   std::uint64_t bytes = 0;
   std::uint64_t unassigned_bytes = 0;
   state_counts used;  // bytes, by state

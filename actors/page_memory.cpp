@@ -47,8 +47,7 @@ ec check_memory(const environment& env, page_ref page) {
   auto memory = page_memory::map(env, page);
   if (!memory)
     return memory.code();
-  cxl::read_through(memory->bytes());
-  return memory->failed() ? ec::memory_failed : ec::ok;
+  return memory->is_sound() ? ec::ok : ec::memory_failed;
 }
 
 result<std::vector<cxl::failed_piece>> make_present(const cxl::device& device, std::uint64_t offset,

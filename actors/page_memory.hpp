@@ -19,8 +19,8 @@ public:
   static result<page_memory> map(const environment& env, page_ref page);
 
   std::span<const std::byte> bytes() const { return bytes_; }
-  // Whether any of it failed under whoever touched it here.
-  bool failed() const { return cxl::faulted(bytes_); }
+  // Whether all of it can be read. Blocks as long as that takes.
+  bool is_sound() const { return cxl::read_through(bytes_) && !cxl::faulted(bytes_); }
 
 private:
   cxl::mapping memory_;

@@ -31,6 +31,8 @@ struct state_counts {
   std::uint64_t free = 0, granted = 0, committed = 0, evicting = 0, quarantined = 0, retired = 0;
 
   std::uint64_t& of(page_state state);
+  // Of pages that hold something, or are somebody's.
+  std::uint64_t held() const { return granted + committed + evicting + quarantined; }
   std::uint64_t total() const { return free + granted + committed + evicting + quarantined + retired; }
 };
 

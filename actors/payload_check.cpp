@@ -32,8 +32,7 @@ ec find_damage(const environment& env, const victim& entry) {
     return ec::io;
   (*visible)->acquire(bytes);
   bool fits = before->checksum == 0 || cxl::payload_checksum(bytes) == before->checksum;
-  cxl::read_through(memory->bytes());
-  if (memory->failed())
+  if (!memory->is_sound())
     return ec::memory_failed;
   // Evicted and granted again meanwhile, the page is somebody's to write.
   if (!holds(env.pool->descriptors().read(*slot), entry))

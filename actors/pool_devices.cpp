@@ -28,6 +28,14 @@ caf::typed_response_promise<device_changed> pool_manager::change(const change_de
     add(*real, promise);
     return promise;
   }
+  if (at == members.end() && m.verb == device_verb::remove && env_->pool->forget_left_out(real->path)) {
+    save([promise](ec code) mutable {
+      promise.deliver(
+        device_changed{code == ec::ok ? status{} : status{code, "the device is known still after a restart"}});
+    });
+    env_->metrics->devices_left_out(env_->pool->left_out().size());
+    return promise;
+  }
   if (at == members.end())
     return refuse(ec::missing, "the pool has no such device; 'maructl device status' shows what there is");
   if (at == members.begin())
@@ -51,10 +59,12 @@ void pool_manager::add(const device_spec& spec, caf::typed_response_promise<devi
         if (!p.done)
           return fail(p.done);
         auto slots = (env_->pool->data_bytes() + (*p.device)->super().data_bytes) / env_->pool->slot_bytes();
-        if (slots > index_slots_max_)
+        if (slots > index_slots_max_) {
+          (void)(*p.device)->erase();
           return fail({ec::no_space, "failed to add a device: the pool would be over "
                                        + std::to_string(index::growth_max)
                                        + " times as large as at its start; start marud anew with --devices"});
+        }
         adopt(std::move(*p.device), promise);
       },
       [fail](const caf::error&) mutable {
@@ -113,10 +123,13 @@ void pool_manager::remove(cxl::member& m, caf::typed_response_promise<device_cha
   auto index = m.index();
   auto path = m.spec().path;
   auto used = table_->bytes_of(index, unassigned);
-  auto held = used.total() - used.retired;
-  if (!m.draining || held > 0) {
-    auto cause = m.draining ? format_size(held) + " of it are in use still; 'maructl device status' shows by what"
-                            : "it is in use; drain it first: maructl device drain " + path;
+  auto rows = table_->rows();
+  bool opening = std::any_of(rows.begin(), rows.end(),
+                             [&](const auto& row) { return row.device == index && table_->opening(row.id); });
+  if (!m.draining || used.held() > 0 || opening) {
+    auto cause = m.draining
+                   ? format_size(used.held()) + " of it are in use still; 'maructl device status' shows by what"
+                   : "it is in use; drain it first: maructl device drain " + path;
     promise.deliver(device_changed{{ec::busy, "failed to remove device " + path + ": " + cause}});
     return;
   }
@@ -136,8 +149,11 @@ void pool_manager::remove(cxl::member& m, caf::typed_response_promise<device_cha
     table_->remove_device(index);
     auto removed = env_->pool->remove_device(index);
     tell_workers();
-    log::info("device_removed", "{}: it is nobody's now", path);
-    promise.deliver(device_changed{removed});
+    if (removed)
+      log::info("device_removed", "{}: it is nobody's now", path);
+    else
+      log::warn("device_removed", "{}: it is nobody's now, but not blank: {}", path, to_string(removed.error()));
+    promise.deliver(device_changed{});
   });
 }
 
@@ -185,6 +201,17 @@ device_list pool_manager::devices() const {
     d.draining = m->draining;
     d.bytes = m->super().data_bytes;
     d.used = table_->bytes_of(d.index, d.unassigned_bytes);
+    out.devices.push_back(std::move(d));
+  }
+  for (const auto& gone : env_->pool->left_out()) {
+    device_status d;
+    d.path = gone.path;
+    d.kind = "gone";
+    d.left_out = true;
+    if (gone.known) {
+      d.index = gone.known->index;
+      d.id = gone.known->device;
+    }
     out.devices.push_back(std::move(d));
   }
   return out;

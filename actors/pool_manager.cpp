@@ -1,6 +1,7 @@
 #include "actors/pool_manager.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/kill_point.hpp"
 
@@ -10,6 +11,10 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto tick_interval = 100ms;
+
+metrics::page_counts as_metric(const state_counts& c, std::uint64_t unassigned) {
+  return {c.free, c.granted, c.committed, c.evicting, c.quarantined, c.retired, unassigned};
+}
 
 }  // namespace
 
@@ -284,18 +289,24 @@ void pool_manager::on_tick() {
   empty_devices();
   if (++ticks_ % 10 != 0)
     return;
-  env_->pool->beat();
+  if (!env_->pool->beat()) {
+    log::error("taken_over", "another marud serves pool {} by now: this one stood still, and ends at once",
+               env_->options.pool);
+    std::_Exit(EXIT_FAILURE);  // nothing may be written any more: what an end in order does is not this marud's to do
+  }
   std::erase_if(askers_, [now = clock().now()](const auto& a) { return now - a.second > bounds::lease; });
   export_metrics();
 }
 
 void pool_manager::export_metrics() {
   auto s = status_now();
-  auto unassigned = s.unassigned_bytes;
-  env_->metrics->pages({s.pages.free, s.pages.granted, s.pages.committed, s.pages.evicting, s.pages.quarantined,
-                        s.pages.retired, unassigned / env_->pool->slot_bytes()});
-  env_->metrics->pool_bytes({s.bytes.free, s.bytes.granted, s.bytes.committed, s.bytes.evicting, s.bytes.quarantined,
-                             s.bytes.retired, unassigned});
+  env_->metrics->pages(as_metric(s.pages, s.unassigned_bytes / env_->pool->slot_bytes()));
+  env_->metrics->pool_bytes(as_metric(s.bytes, s.unassigned_bytes));
+  std::vector<metrics::device_bytes> of_devices;
+  for (const auto& d : devices().devices)
+    if (!d.left_out)
+      of_devices.push_back({d.path, d.draining, as_metric(d.used, d.unassigned_bytes)});
+  env_->metrics->devices(of_devices);
   env_->metrics->largest_free_run(table_->largest_free_run());
   env_->metrics->regions(table_->rows().size());
   env_->metrics->reserve_pages(s.reserve_pages);

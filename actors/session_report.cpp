@@ -20,16 +20,24 @@ struct session::report_plan {
   }
 };
 
-// Generation 0 means whatever the page holds.
+// Generation 0 means whatever the page holds. A free page is not looked at: it may have no storage yet, and whoever is granted
+// it next finds out. What would take long to read waits for another report: busy.
 void session::sort_reported(report_plan& plan) const {
+  std::uint64_t bytes = 0;
   for (std::uint32_t i = 0; i < plan.pages.size(); ++i) {
     const auto& [page, gen] = plan.pages[i];
     auto slot = env_->slot_of(page);
     auto d = slot ? env_->pool->descriptors().read(*slot) : std::nullopt;
-    if (!d || (gen != 0 && d->gen != gen))
+    if (!d || (gen != 0 && d->gen != gen) || d->state == page_state::free)
       continue;
     if (d->state == page_state::retired) {
       plan.codes[i] = ec::ok;
+      continue;
+    }
+    auto row = env_->regions->find(page.region);
+    bytes += row ? row->page_bytes : 0;
+    if (row && bytes > std::max(bounds::reported_bytes_max, row->page_bytes)) {
+      plan.codes[i] = ec::busy;
     } else if (d->state == page_state::committed) {
       auto s = shard_of(d->hash, plan.parts.size());
       plan.parts[s].entries.push_back({d->hash, {page, d->length, d->gen, d->checksum}});

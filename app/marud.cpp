@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "actors/service.hpp"
+#include "app/marud/last_words.hpp"
 #include "app/marud/reload.hpp"
 #include "app/marud/service_manager.hpp"
 #include "app/marud/signs_of_life.hpp"
@@ -100,6 +101,7 @@ void end_at_second_signal(sigset_t signals) {
 
 int main(int argc, char** argv) {
   auto signals = block_signals();
+  maru::daemon::prepare_last_words();
   maru::log::set_up(maru::log::format::text);
   auto parsed = maru::parse_marud_options(argc, argv);
   if (!parsed)

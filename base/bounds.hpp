@@ -15,10 +15,11 @@ inline constexpr std::size_t KiB = 1024, MiB = 1024 * KiB, GiB = 1024 * MiB;
 // Requests
 inline constexpr std::size_t key_bytes_max = 1024;
 inline constexpr std::size_t batch_items_max = 4096;
-inline constexpr std::size_t message_bytes_max = 4 * MiB;   // payload of one BASP message is capped at twice this
-inline constexpr std::size_t reported_pages_max = 64;       // whose bytes marud is asked to check by one message
-inline constexpr std::size_t requests_in_flight_max = 256;  // a session
-inline constexpr std::size_t name_bytes_max = 256;          // instance id, token, paths in hello
+inline constexpr std::size_t message_bytes_max = 4 * MiB;       // payload of one BASP message is capped at twice this
+inline constexpr std::size_t reported_pages_max = 64;           // whose bytes marud is asked to check by one message
+inline constexpr std::uint64_t reported_bytes_max = 256 * MiB;  // of those: what is more waits, but for one page
+inline constexpr std::size_t requests_in_flight_max = 256;      // a session
+inline constexpr std::size_t name_bytes_max = 256;              // instance id, token, paths in hello
 
 // Sessions
 inline constexpr std::size_t sessions_max = 1024;

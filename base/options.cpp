@@ -33,7 +33,7 @@ const std::vector<row>& table() {
          "lies on it"),
     devices(pool, "devices", &options::devices, "Further devices of the pool, made its own where they are blank"),
     path(pool, "without-devices", &options::without_devices, true,
-         "Paths of further devices that are left out, with semicolons between them: what they hold is given up"),
+         "Paths of further devices that are given up, with semicolons between them: what they hold is lost"),
     number(pool, "numa-node", &options::numa_node, -1, 1023,
            "NUMA node that the memory of a pool on tmpfs or hugetlbfs comes from. -1: any"),
     path(pool, "lock-dir", &options::lock_dir, true,

@@ -35,38 +35,21 @@ public:
   bool holds_metadata() const override { return true; }
 
   // All of it is there.
-  status reserve(std::uint64_t offset, std::uint64_t size) override { return check("reserve", offset, size); }
+  status reserve(std::uint64_t offset, std::uint64_t size) override {
+    if (offset > size_ || size > size_ - offset)
+      return {ec::invalid, "failed to reserve " + format_size(size) + " of " + path_ + ": the range ends past it"};
+    return {};
+  }
   status release(std::uint64_t, std::uint64_t) override {
     return {ec::invalid, "failed to release a part of " + path_ + ": a device keeps its memory"};
   }
   status sync() override { return {}; }
 
   result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const override {
-    if (auto fits = check("map", offset, size); !fits)
-      return fits.error();
-    auto what = "map " + format_size(size) + " of " + path_;
-    if (size == 0 || offset % align_ != 0 || size % align_ != 0)
-      return {ec::invalid, "failed to " + what + ": the range is not in units of " + format_size(align_)};
-    if (mode == access::read_write && mode_ == access::read)
-      return {ec::invalid, "failed to " + what + ": it was opened for reading only"};
-    int protection = mode == access::read ? PROT_READ : PROT_READ | PROT_WRITE;
-    void* at = ::mmap(nullptr, size, protection, MAP_SHARED, fd_.get(), static_cast<off_t>(offset));
-    if (at == MAP_FAILED)
-      return errno_error(what, errno);
-    mapping out{static_cast<std::byte*>(at), size, mode};
-    if (::madvise(at, size, MADV_DONTFORK) != 0)
-      return errno_error(what, errno);
-    return out;
+    return map_shared(*this, fd_.get(), offset, size, mode, mode_, MAP_SHARED);
   }
 
 private:
-  status check(const char* verb, std::uint64_t offset, std::uint64_t size) const {
-    if (offset > size_ || size > size_ - offset)
-      return {ec::invalid,
-              std::string{"failed to "} + verb + " " + format_size(size) + " of " + path_ + ": the range ends past it"};
-    return {};
-  }
-
   unique_fd fd_;
   std::string path_;
   std::uint64_t size_, align_;
@@ -90,7 +73,7 @@ result<std::unique_ptr<device>> open_dax_device(const device_options& o, const s
   int flags = (o.mode == access::read ? O_RDONLY : O_RDWR) | O_CLOEXEC;
   unique_fd fd{::open(o.path.c_str(), flags)};
   if (!fd && errno == ENXIO)
-    return refuse(ec::invalid, "it is not in devdax mode; 'daxctl reconfigure-device --mode=devdax "
+    return refuse(ec::invalid, "it is not in devdax mode; 'daxctl reconfigure-device --mode=devdax --force "
                                  + std::filesystem::path{o.path}.filename().string() + "' changes that");
   if (!fd)
     return errno_error("open device " + o.path, errno);

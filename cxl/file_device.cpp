@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,8 +12,6 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -22,6 +19,8 @@
 #include "base/size.hpp"
 #include "base/unique_fd.hpp"
 #include "cxl/device_kinds.hpp"
+#include "cxl/huge_pages.hpp"
+#include "cxl/numa_nodes.hpp"
 
 namespace maru::cxl {
 
@@ -71,7 +70,9 @@ public:
   bool survives_reboot() const override { return !in_memory(kind_); }
   bool holds_metadata() const override { return kind_ == storage_kind::hugetlbfs; }
 
-  status reserve(std::uint64_t offset, std::uint64_t size) override { return allocate(0, "reserve", offset, size); }
+  status reserve(std::uint64_t offset, std::uint64_t size) override {
+    return allocate(FALLOC_FL_KEEP_SIZE, "reserve", offset, size);
+  }
 
   status release(std::uint64_t offset, std::uint64_t size) override {
     return allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, "release", offset, size);
@@ -80,27 +81,18 @@ public:
   status sync() override { return ::fdatasync(fd_.get()) == 0 ? status{} : errno_error("sync " + path_, errno); }
 
   result<mapping> map(std::uint64_t offset, std::uint64_t size, access mode) const override {
+    auto out = map_shared(*this, fd_.get(), offset, size, mode, mode_, map_flags(kind_));
+    if (!out)
+      return out;
+    // What lies past the end of the file is mapped, too, and kills whoever touches it with SIGBUS.
     auto what = "map " + format_size(size) + " of " + path_;
-    if (size == 0 || offset % align_ != 0 || size % align_ != 0 || offset > size_ || size > size_ - offset)
-      return {ec::invalid,
-              "failed to " + what + ": the range is not inside it, or not in units of " + format_size(align_)};
-    if (mode == access::read_write && mode_ == access::read)
-      return {ec::invalid, "failed to " + what + ": it was opened for reading only"};
-    // A mapping past the end of the file would be given, and kill whoever touches it with SIGBUS.
     struct stat now = {};
     if (::fstat(fd_.get(), &now) != 0)
       return errno_error(what, errno);
     if (static_cast<std::uint64_t>(now.st_size) < offset + size)
       return {ec::corrupt, "failed to " + what + ": the file was truncated to " + format_size(now.st_size)};
-    int protection = mode == access::read ? PROT_READ : PROT_READ | PROT_WRITE;
-    void* at = ::mmap(nullptr, size, protection, map_flags(kind_), fd_.get(), static_cast<off_t>(offset));
-    if (at == MAP_FAILED)
-      return errno_error(what, errno);
-    mapping out{static_cast<std::byte*>(at), size, mode};
-    if (::madvise(at, size, MADV_DONTFORK) != 0)
-      return errno_error(what, errno);
     if (size >= bounds::layout_align)
-      ::madvise(at, size, MADV_HUGEPAGE);  // a wish: kernels and file systems without huge pages refuse it
+      ::madvise(out->data(), size, MADV_HUGEPAGE);  // a wish: kernels and file systems without huge pages refuse it
     return out;
   }
 
@@ -126,14 +118,6 @@ private:
 };
 
 // Free memory of a NUMA node; empty where there is none of that number.
-std::optional<std::uint64_t> free_bytes_of_node(int node) {
-  std::ifstream in{"/sys/devices/system/node/node" + std::to_string(node) + "/meminfo"};
-  for (std::string word; in >> word;)
-    if (std::uint64_t kib = 0; word == "MemFree:" && in >> kib)
-      return kib * bounds::KiB;
-  return std::nullopt;
-}
-
 error not_a_file(const std::string& path) {
   return {ec::invalid, "failed to open device " + path + ": it is not a regular file"};
 }
@@ -170,18 +154,32 @@ result<unique_fd> open_or_create(const device_options& o) {
   return made;
 }
 
+// Bytes that the file system has left; a mount without a limit has no blocks to count, and huge pages are counted by size.
+std::uint64_t room_of(const struct statfs& fs) {
+  auto room =
+    fs.f_blocks == 0 ? UINT64_MAX : static_cast<std::uint64_t>(fs.f_bavail) * static_cast<std::uint64_t>(fs.f_frsize);
+  if (fs.f_type == HUGETLBFS_MAGIC)
+    for (const auto& pages : huge_page_pools("/"))
+      if (pages.page_bytes == static_cast<std::uint64_t>(fs.f_bsize))
+        room = std::min(room, pages.available * pages.page_bytes);
+  return room;
+}
+
 // Holds the bytes that are still to be taken against what the file system has.
 status check_space(int fd, const device_options& o, const struct stat& now) {
-  struct statvfs fs = {};
-  if (::fstatvfs(fd, &fs) != 0)
+  struct statfs fs = {};
+  if (::fstatfs(fd, &fs) != 0)
     return errno_error("ask for the free space at " + o.path, errno);
+  // Huge pages of a file that is there may be promised to those who map it.
+  if (fs.f_type == HUGETLBFS_MAGIC && static_cast<std::uint64_t>(now.st_size) >= o.size)
+    return {};
   auto taken = static_cast<std::uint64_t>(now.st_blocks) * 512;
   auto needed = (o.size > taken ? o.size - taken : 0) + o.headroom;
-  auto free = static_cast<std::uint64_t>(fs.f_bavail) * fs.f_frsize;
-  if (fs.f_blocks == 0 || needed <= free)  // a tmpfs without a limit has no blocks to count
+  auto room = room_of(fs);
+  if (needed <= room)
     return {};
   return {ec::no_space, "failed to make device " + o.path + ": it needs " + format_size(needed)
-                          + ", the file system has " + format_size(free) + " free"};
+                          + ", the file system has " + format_size(room) + " free"};
 }
 
 // Checks or grows the file; its size in bytes.
@@ -233,13 +231,14 @@ status bind_to_node(int fd, const device_options& o, storage_kind kind, std::uin
   if (*o.node < 0 || *o.node >= word_bits * static_cast<int>(nodes.size()))
     return {ec::invalid, "failed to " + what + ": there is no such node"};
   struct stat now = {};
-  auto free = free_bytes_of_node(*o.node);
-  if (!free || ::fstat(fd, &now) != 0)
+  auto all = numa_nodes("/");
+  auto there = std::find_if(all.begin(), all.end(), [&](const numa_node& n) { return n.id == *o.node; });
+  if (there == all.end() || ::fstat(fd, &now) != 0)
     return {ec::invalid, "failed to " + what + ": there is no such node"};
   auto taken = static_cast<std::uint64_t>(now.st_blocks) * 512;
-  if (kind == storage_kind::tmpfs && size > taken && size - taken > *free)
+  if (kind == storage_kind::tmpfs && size > taken && size - taken > there->free)
     return {ec::no_space, "failed to " + what + ": it needs " + format_size(size - taken) + ", the node has "
-                            + format_size(*free) + " free"};
+                            + format_size(there->free) + " free"};
   nodes[static_cast<std::size_t>(*o.node / word_bits)] = 1ul << (*o.node % word_bits);
   void* at = ::mmap(nullptr, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (at == MAP_FAILED)

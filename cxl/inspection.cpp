@@ -28,12 +28,19 @@ bool is_zero(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
 }
 
-// Bytes of a file without mapping it (reading a hole through a mapping would allocate it). Zeros past its end.
-std::vector<std::byte> peek(const std::string& path, std::uint64_t offset, std::size_t size) {
+error memory_failed_of(const std::string& path) {
+  return {ec::memory_failed, "failed to read " + path + ": its memory failed"};
+}
+
+// Bytes of a file without mapping it (reading a hole through a mapping would allocate it). Zeros past its end, and of one
+// that cannot be opened.
+result<std::vector<std::byte>> peek(const std::string& path, std::uint64_t offset, std::size_t size) {
   std::vector<std::byte> out(size);
   std::ifstream in{path, std::ios::binary};
   in.seekg(static_cast<std::streamoff>(offset));
   in.read(reinterpret_cast<char*>(out.data()), static_cast<std::streamsize>(size));
+  if (in.bad())
+    return memory_failed_of(path);
   return out;
 }
 
@@ -43,15 +50,39 @@ result<std::vector<std::byte>> peek(const device& from, std::uint64_t offset, st
   auto map = from.map(begin, align_up(offset + size, from.align()) - begin, access::read);
   if (!map)
     return map.error();
+  map->guard(from.align());
   auto bytes = map->bytes().subspan(offset - begin, size);
-  return std::vector<std::byte>{bytes.begin(), bytes.end()};
+  std::vector<std::byte> out{bytes.begin(), bytes.end()};
+  if (faulted(bytes))
+    return memory_failed_of(from.path());
+  return out;
 }
 
+// Both superblocks and the region table, each by its start.
 template <class Source>
-bool blank_at_both_ends(const Source& source, std::uint64_t begin, std::uint64_t end, auto&& read) {
-  auto tail = end - std::min<std::uint64_t>(end - begin, data_probe_bytes);
-  auto size = static_cast<std::size_t>(std::min<std::uint64_t>(end - begin, data_probe_bytes));
-  return is_zero(read(source, begin, size)) && is_zero(read(source, tail, size));
+status read_heads(const Source& source, head& top) {
+  std::vector<std::byte> parts[3];
+  for (std::size_t i = 0; i < 3; ++i) {
+    auto part = peek(source, i * bounds::layout_align, head_bytes);
+    if (!part)
+      return part.error();
+    parts[i] = *std::move(part);
+  }
+  top = read_head(parts[0], parts[1], parts[2]);
+  return {};
+}
+static_assert(superblock_a_offset == 0 && superblock_b_offset == bounds::layout_align
+              && region_table_offset == 2 * bounds::layout_align);
+
+// What cannot be read may hold something.
+template <class Source>
+bool blank_at_both_ends(const Source& source, std::uint64_t bytes) {
+  auto size = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, data_probe_bytes));
+  auto is_blank = [&](std::uint64_t at) {
+    auto part = peek(source, at, size);
+    return part && is_zero(*part);
+  };
+  return is_blank(0) && is_blank(bytes - size);
 }
 
 // Metadata in front of the data: what is behind the heads is data.
@@ -68,21 +99,12 @@ status inspect_device(inspection& f) {
     return opened.error();
   const auto& dev = **opened;
   f.is_inside = true;
-  f.bytes = f.allocated_bytes = dev.size();
+  f.bytes = dev.size();
   if (f.bytes < descriptors_offset)
     return {ec::no_space, "failed to look at " + f.path + ": a device of " + format_size(f.bytes) + " holds no pool"};
-  std::vector<std::byte> parts[3];
-  for (std::size_t i = 0; i < 3; ++i) {
-    auto part = peek(dev, i * bounds::layout_align, head_bytes);
-    if (!part)
-      return part.error();
-    parts[i] = *std::move(part);
-  }
-  f.top = read_head(parts[0], parts[1], parts[2]);
-  f.data_blank = blank_at_both_ends(dev, 0, f.bytes, [](const device& from, std::uint64_t at, std::size_t n) {
-    auto bytes = peek(from, at, n);
-    return bytes ? *std::move(bytes) : std::vector<std::byte>(1, std::byte{1});
-  });
+  if (auto ok = read_heads(dev, f.top); !ok)
+    return ok;
+  f.data_blank = blank_at_both_ends(dev, f.bytes);
   measure_inside(f);
   return {};
 }
@@ -94,20 +116,41 @@ bool on_hugetlbfs(const std::string& path) {
   return (::statfs(path.c_str(), &fs) == 0 || ::statfs(parent.c_str(), &fs) == 0) && fs.f_type == HUGETLBFS_MAGIC;
 }
 
-void inspect_file(inspection& f, const struct stat& now) {
+status inspect_file(inspection& f, const struct stat& now) {
   f.is_inside = on_hugetlbfs(f.path);
   f.bytes = f.data_bytes = f.exists ? static_cast<std::uint64_t>(now.st_size) : 0;
-  f.allocated_bytes = f.exists ? static_cast<std::uint64_t>(now.st_blocks) * 512 : 0;
-  auto read = [](const std::string& path, std::uint64_t at, std::size_t n) { return peek(path, at, n); };
-  f.data_blank = blank_at_both_ends(f.path, 0, f.bytes, read);
+  f.data_blank = blank_at_both_ends(f.path, f.bytes);
   auto meta = f.is_inside ? f.path : metadata_path(f.path);
-  f.top = read_head(peek(meta, superblock_a_offset, head_bytes), peek(meta, superblock_b_offset, head_bytes),
-                    peek(meta, region_table_offset, head_bytes));
-  if (f.is_inside)
-    return measure_inside(f);
+  if (auto ok = read_heads(meta, f.top); !ok)
+    return ok;
+  if (f.is_inside) {
+    measure_inside(f);
+    return {};
+  }
   struct stat of_meta = {};
   f.has_metadata = ::stat(meta.c_str(), &of_meta) == 0;
   f.metadata_bytes = f.has_metadata ? static_cast<std::uint64_t>(of_meta.st_size) : 0;
+  return {};
+}
+
+// The path, or another Device-DAX node, whose head is one that `is_it` takes.
+template <class IsIt>
+std::string find_node(const std::string& path, IsIt is_it) {
+  auto fits = [&](const std::string& there) {
+    auto found = inspect(there);
+    return found && found->top.kind == head_kind::valid && is_it(found->top.super);
+  };
+  if (fits(path))
+    return path;
+  struct stat now = {};
+  bool is_file = ::stat(path.c_str(), &now) == 0 ? !S_ISCHR(now.st_mode) : !path.starts_with(dax_node_prefix);
+  if (is_file)
+    return {};
+  std::error_code failed;
+  for (const auto& node : std::filesystem::directory_iterator{"/dev", failed})
+    if (auto there = node.path().string(); there.starts_with(dax_node_prefix) && there != path && fits(there))
+      return there;
+  return {};
 }
 
 }  // namespace
@@ -135,36 +178,52 @@ result<inspection> inspect(const std::string& path) {
           std::tuple{metadata_path(path), ::stat(metadata_path(path).c_str(), &meta) == 0, meta}})
       if (known && !S_ISREG(what.st_mode))
         return {ec::invalid, "failed to look at " + file + ": it is not a regular file"};
-    inspect_file(f, now);
+    if (auto ok = inspect_file(f, now); !ok)
+      return ok.error();
   }
   return f;
 }
 
-std::string find_device(const uuid& device, const std::string& path) {
-  auto is_it = [&](const std::string& there) {
-    auto found = inspect(there);
-    return found && found->top.kind == head_kind::valid && found->top.super.device == device;
-  };
-  if (is_it(path))
-    return path;
-  if (!path.starts_with(dax_node_prefix))
-    return {};
-  std::error_code failed;
-  for (const auto& node : std::filesystem::directory_iterator{"/dev", failed})
-    if (auto there = node.path().string(); there.starts_with(dax_node_prefix) && there != path && is_it(there))
-      return there;
-  return {};
+std::uint64_t allocated_bytes(const std::string& path) {
+  struct stat now = {};
+  return ::stat(path.c_str(), &now) == 0 ? static_cast<std::uint64_t>(now.st_blocks) * 512 : 0;
 }
 
-result<bool> is_served(const std::string& path) {
-  auto lock_path = serving_lock_path(path);
-  if (!std::filesystem::exists(lock_path))
-    return false;
-  auto lock = file_lock::acquire_existing(lock_path);
-  if (!lock && lock.code() != ec::in_use)
-    return lock.error();
-  return !lock;
+lock_identity lock_identity_of(const std::string& path) {
+  struct stat now = {};
+  if (::stat(serving_lock_path(path).c_str(), &now) != 0)
+    return {};
+  return {now.st_dev, now.st_ino};
 }
+
+std::string find_device(const uuid& device, const std::string& path) {
+  return find_node(path, [&](const superblock& sb) { return sb.device == device; });
+}
+
+std::string find_first_device(const uuid& pool, const std::string& path) {
+  return find_node(path, [&](const superblock& sb) { return sb.pool == pool && sb.device_index == 0; });
+}
+
+result<bool> is_served_elsewhere(const inspection& found) {
+  // Only what has no file beside it can be the memory of another host, too.
+  if (!found.is_inside || found.top.kind != head_kind::valid)
+    return false;
+  auto opened = open_device({found.path, 0, false, access::read});
+  if (!opened)
+    return opened.error();
+  auto map = (*opened)->map(0, align_up(superblock_b_offset, (*opened)->align()), access::read);
+  if (!map)
+    return map.error();
+  map->guard((*opened)->align());
+  serving_beat last{map->bytes()};
+  bool same_lock = found.top.super.boot_id == host_boot_id() && last.lock() == lock_identity_of(found.path);
+  bool goes_on = !same_lock && last.goes_on();
+  if (faulted(map->bytes()))
+    return memory_failed_of(found.path);
+  return goes_on;
+}
+
+result<bool> is_served(const std::string& path) { return file_lock::is_held(serving_lock_path(path)); }
 
 result<std::uint64_t> committed_chunks(const inspection& found) {
   const auto& sb = found.top.super;
@@ -175,6 +234,8 @@ result<std::uint64_t> committed_chunks(const inspection& found) {
   auto map = (*opened)->map(0, bytes, access::read);
   if (!map)
     return map.error();
+  if (auto ok = map->probe((*opened)->align()); !ok)
+    return ok.error();
   descriptor_table all{map->data() + descriptors_offset, sb.data_bytes / sb.slot_bytes};
   std::uint64_t n = 0;
   for (std::uint64_t slot = 0; slot < all.slots(); ++slot)

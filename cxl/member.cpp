@@ -13,6 +13,7 @@
 #include "cxl/device_slice.hpp"
 #include "cxl/inspection.hpp"
 #include "cxl/superblock_pair.hpp"
+#include "cxl/visibility.hpp"
 
 namespace maru::cxl {
 
@@ -23,11 +24,6 @@ constexpr unsigned for_readers(unsigned mode) { return mode & 0644u; }  // of th
 
 error refuse(const member_options& o, ec code, const std::string& cause) {
   return {code, "failed to open pool " + o.spec.path + ": " + cause};
-}
-
-std::uint64_t allocated_bytes(const std::string& path) {
-  struct stat now = {};
-  return ::stat(path.c_str(), &now) == 0 ? static_cast<std::uint64_t>(now.st_blocks) * 512 : 0;
 }
 
 std::uint64_t file_bytes(const std::string& path) {
@@ -240,10 +236,9 @@ status member::map_metadata() {
   if (!map)
     return map.error();
   metadata_ = std::move(*map);
-  // Only what has no file beside it can be the memory of another host, too.
-  bool elsewhere = super_.data_offset != 0 && !super_.boot_id.is_nil() && super_.boot_id != host_boot_id();
-  if (elsewhere && serving_beat{metadata_.bytes()}.goes_on())
-    return refuse(o, ec::in_use, "a marud of another host serves it; stop that one first");
+  // Once: what fails later ends marud, which cannot go on without its own facts, and the next start finds it here.
+  if (auto ok = metadata_.probe(meta_->align()); !ok)
+    return refuse(o, ok.code(), "the memory of its metadata failed");
   auto slots = super_.data_bytes / super_.slot_bytes;
   descriptors_ = descriptor_table{metadata_.data() + descriptors_offset, slots};
   index_ = shared_index{index_section(), slots};
@@ -280,14 +275,15 @@ status member::sync() {
 
 status member::erase() {
   forget_data();
-  if (auto blank = blank_data_ends(); !blank)
-    return blank;
+  auto blank = blank_data_ends();  // memory that fails keeps nobody from letting go of the rest
   auto heads = metadata_.bytes().first(descriptors_offset);
   for (auto offset : {superblock_a_offset, superblock_b_offset, region_table_offset})
     std::memset(heads.data() + offset, 0, head_bytes);
+  between_hosts().publish(heads);
   end_beat();
   lock_.release();
-  return options_.flush ? metadata_.flush(0, heads.size()) : status{};
+  auto flushed = options_.flush ? metadata_.flush(0, heads.size()) : status{};
+  return blank ? flushed : blank;
 }
 
 // What is looked at before a device is taken for one that nobody uses.
@@ -322,6 +318,20 @@ status member::wipe_metadata() {
 // Gives the storage of the old bytes back. Where the device cannot do that they stay, and no descriptor leads there.
 void member::forget_data() { [[maybe_unused]] auto done = data_->release(0, data_->size()); }
 
+bool member::is_ours() const {
+  if (!written_)
+    return true;
+  auto copy = [this](std::uint64_t offset) {
+    std::span<const std::byte> bytes = metadata_.bytes().subspan(offset, head_bytes);
+    between_hosts().acquire(bytes);
+    return bytes;
+  };
+  auto now = read_head(copy(superblock_a_offset), copy(superblock_b_offset), copy(region_table_offset));
+  if (now.kind != head_kind::valid)
+    return now.kind != head_kind::unfinished;  // damage is nobody's doing
+  return now.super.device == super_.device && now.super.epoch == super_.epoch && now.super.boot_id == super_.boot_id;
+}
+
 status member::write_superblock() {
   ++super_.sequence;
   superblock_pair heads{metadata_.bytes()};
@@ -330,6 +340,7 @@ status member::write_superblock() {
     if (offset == order.back())
       kill_point(kill_at::between_superblocks);
     heads.write(offset, super_);
+    written_ = true;
     if (options_.flush)
       if (auto ok = metadata_.flush(offset, superblock_bytes); !ok)
         return ok;

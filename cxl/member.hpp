@@ -14,6 +14,7 @@
 #include "base/file_lock.hpp"
 #include "cxl/descriptor_table.hpp"
 #include "cxl/device.hpp"
+#include "cxl/inspection.hpp"
 #include "cxl/layout.hpp"
 #include "cxl/serving_beat.hpp"
 #include "cxl/shared_index.hpp"
@@ -72,8 +73,10 @@ public:
   // Writes a row; all zeros: there is none. REQUIRES: slot < region_rows_max.
   status store_row(std::size_t slot, const std::array<std::byte, region_row_bytes>& bytes);
 
+  // False once another marud has taken the device over: its superblock is not as this one wrote it. True before it wrote any.
+  bool is_ours() const;
   // Tells other hosts that it is served, from here on and every serving_beat_interval; and that it is no more.
-  void beat() { serving_beat{metadata_.bytes()}.beat(); }
+  void beat() { serving_beat{metadata_.bytes()}.beat(lock_identity_of(options_.spec.path)); }
   void end_beat() { serving_beat{metadata_.bytes()}.end(); }
 
   // Brings payloads and metadata, whoever wrote them, to stable storage; blocks. Any thread.
@@ -97,6 +100,7 @@ private:
   file_lock lock_;
   superblock super_;
   bool contents_lost_ = false;
+  bool written_ = false;  // a superblock of this marud's
   std::unique_ptr<device> data_;
   std::unique_ptr<device> meta_;
   mapping metadata_;

@@ -30,6 +30,9 @@ std::string heads_path(const pool_options& o, const inspection& f) {
 // Why the found pool is not the one that was asked for; empty where it is.
 std::optional<error> mismatch(const pool_options& o, const inspection& f, const std::optional<known_pool>& known) {
   const auto& sb = f.top.super;
+  if (sb.device_index != 0)
+    return unknown(o, "it is device " + std::to_string(sb.device_index) + " of pool " + to_string(sb.pool)
+                        + ", which has its name of its first device");
   if (known && known->pool != sb.pool)
     return unknown(
       o, "it is pool " + to_string(sb.pool) + ", and the state directory belongs to pool " + to_string(known->pool));
@@ -101,6 +104,17 @@ status check_options(const pool_options& o) {
   return {};
 }
 
+// The lock says it of this host, and where it is the same file for all of that. REQUIRES: it is held.
+status nobody_serves(const std::string& path, const inspection& found) {
+  auto elsewhere = is_served_elsewhere(found);
+  if (!elsewhere)
+    return elsewhere.error();
+  return *elsewhere ? status{ec::in_use, "failed to open pool " + path
+                                           + ": a marud of another host, or of a container with a node of its own of the "
+                                             "device, serves it; stop that one first"}
+                    : status{};
+}
+
 // One name for one pool, whatever links lead to it: lock and metadata lie beside the real file.
 result<pool_options> with_real_path(pool_options o) {
   auto spec = with_real_path(device_spec{o.path, o.size, o.node});
@@ -123,13 +137,23 @@ std::uint64_t unix_seconds() {
 }  // namespace
 
 pool::~pool() {
-  for (const auto& m : members_)
-    m->end_beat();
+  if (is_ours())
+    for (const auto& m : members_)
+      m->end_beat();
 }
 
-void pool::beat() {
+// REQUIRES: super_mutex_ is held, or nobody else has the pool.
+bool pool::is_ours() const {
+  return std::all_of(members_.begin(), members_.end(), [](const auto& m) { return m->is_ours(); });
+}
+
+bool pool::beat() {
+  std::lock_guard lock{super_mutex_};
+  if (serving_ && !is_ours())
+    return false;
   for (const auto& m : members_)
     m->beat();
+  return true;
 }
 
 result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std::optional<known_pool>& known) {
@@ -141,19 +165,8 @@ result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std:
   std::unique_ptr<pool> p{new pool{*o}};
   if (auto ok = p->open_first(known); !ok)
     return ok.error();
-  for (const auto& device : known ? known->more : std::vector<known_device>{}) {
-    if (std::find(o->without.begin(), o->without.end(), device.spec.path) != o->without.end())
-      continue;
-    if (auto ok = p->open_known(device); !ok)
-      return ok.error();
-  }
-  for (const auto& spec : o->more) {
-    auto joined = p->join(spec, true);
-    if (!joined)
-      return joined.error();
-    if (*joined)
-      p->take_in(*std::move(joined));
-  }
+  if (auto ok = p->open_more(known); !ok)
+    return ok.error();
   if (auto ok = p->take_over(); !ok)
     return ok.error();
   return p;
@@ -167,16 +180,26 @@ member_options pool::options_of(const device_spec& spec) const {
 status pool::open_first(const std::optional<known_pool>& known) {
   auto o = options_;
   auto of_device = options_of({o.path, o.size, o.node});
+  auto advised = [&](error e) {
+    if (e.code == ec::memory_failed)
+      e.message += "; give the pool another path, on memory that is sound, with --format: what it held is lost";
+    return e;
+  };
   auto found = inspect(o.path);
   if (!found)
-    return refuse(o, found.code(), found.error().message);
+    return refuse(o, found.code(), advised(found.error()).message);
   auto lock = member::lock(of_device);
   if (!lock)
     return lock.error();
   found = inspect(o.path);  // nobody changes it any more
   if (!found)
-    return refuse(o, found.code(), found.error().message);
+    return refuse(o, found.code(), advised(found.error()).message);
   bool is_pool = found->top.kind == head_kind::valid;
+  if (known && !o.format_foreign && (!is_pool || found->top.super.pool != known->pool))
+    if (auto there = find_first_device(known->pool, o.path); !there.empty())
+      return unknown(o, "pool " + to_string(known->pool) + " is on " + there + " now: give that path");
+  if (auto ok = nobody_serves(o.path, *found); !ok)
+    return ok;
   if (o.page_min == 0)
     o.page_min = is_pool ? found->top.super.slot_bytes : bounds::page_bytes_default;
   auto refusal = objection(o, *found, known);
@@ -210,9 +233,51 @@ status pool::open_first(const std::optional<known_pool>& known) {
       how_ = (*opened)->contents_lost() ? opened_as::contents_lost : opened_as::opened;
   }
   if (!opened)
-    return opened.error();
+    return advised(opened.error());
   take_in(*std::move(opened));
   return {};
+}
+
+// The others: those that it had, and those that it is to have.
+status pool::open_more(const std::optional<known_pool>& known) {
+  const auto& o = options_;
+  for (const auto& device : known ? known->more : std::vector<known_device>{}) {
+    if (std::find(o.without.begin(), o.without.end(), device.spec.path) != o.without.end())
+      continue;
+    if (auto ok = open_known(device); !ok && !leave_out(device.spec.path, ok, device))
+      return ok;
+  }
+  for (const auto& spec : o.more) {
+    if (std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& d) { return d.path == spec.path; }))
+      continue;
+    auto joined = join(spec, true);
+    if (!joined && !leave_out(spec.path, joined.error(), {}))
+      return joined.error();
+    if (joined && *joined)
+      take_in(*std::move(joined));
+  }
+  return {};
+}
+
+// A device whose memory fails, or that vanished, takes nothing along but what was on it. Where chunks are to outlive the host it
+// may be a mount that comes later: that is for an operator to say.
+bool pool::leave_out(const std::string& path, const status& cause, const std::optional<known_device>& known) {
+  bool is_gone = cause.code() == ec::missing && known && !options_.contents_survive_reboot;
+  if (!is_gone && cause.code() != ec::memory_failed)
+    return false;
+  left_out_.push_back({path, cause, known});
+  return true;
+}
+
+bool pool::forget_left_out(const std::string& path) {
+  return std::erase_if(left_out_, [&](const auto& d) { return d.path == path; }) > 0;
+}
+
+// One that is left out keeps its number.
+bool pool::is_taken(std::uint32_t index) const {
+  return find_member(index) != nullptr || std::any_of(left_out_.begin(), left_out_.end(), [index](const auto& d) {
+           return d.known && d.known->index == index;
+         });
 }
 
 // A device that was the pool's when it was served last.
@@ -231,15 +296,23 @@ status pool::open_known(const known_device& known) {
   bool is_pool = found->top.kind == head_kind::valid;
   const auto& sb = found->top.super;
   bool is_it = is_pool && sb.pool == super().pool && sb.device == known.device;
-  bool was_in_memory = !is_pool && !found->has_metadata && !found->exists && fs::exists(fs::path{path}.parent_path())
-                       && !path.starts_with("/dev/dax");
-  if (!is_it && !was_in_memory)
-    return refuse(found->exists ? ec::unknown_contents : ec::missing,
-                  std::string{found->exists ? "it holds something else now" : "it is not there"}
-                    + "; bring it back, or start with --without-devices=" + path + ", which gives up what it held");
+  // A file in memory that went with the host is made again, and a device that is all zeros began anew with the pool; a size is
+  // known of files alone.
+  bool was_in_memory =
+    !is_pool && !found->has_metadata && !found->exists && fs::exists(fs::path{path}.parent_path()) && spec.size != 0;
+  bool was_emptied = found->exists && found->is_inside && found->top.kind == head_kind::blank && found->data_blank
+                     && how_ != opened_as::opened;
+  if (!is_it && !was_in_memory && !was_emptied) {
+    auto advice = "; bring it back, or start with --without-devices=" + path + ", which gives up what it held";
+    if (found->exists)
+      return refuse(ec::unknown_contents, "it holds something else now" + advice);
+    return refuse(ec::missing, "it is not there" + (options_.contents_survive_reboot ? advice : ""));
+  }
   auto lock = member::lock(of_device);
   if (!lock)
     return lock.error();
+  if (auto ok = nobody_serves(path, *found); !ok)
+    return ok;
   bool fits = is_it && sb.slot_bytes == slot_bytes() && sb.mode == super().mode;
   result<std::unique_ptr<member>> opened{error{}};
   if (fits) {
@@ -278,7 +351,7 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   for (const auto& m : members_)
     if (m->spec().path == spec->path)
       return std::unique_ptr<member>{};
-  while (free < bounds::devices_max && find_member(free))
+  while (free < bounds::devices_max && is_taken(free))
     ++free;
   if (free == bounds::devices_max)
     return refuse(ec::no_space,
@@ -290,10 +363,12 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   auto found = inspect(spec->path);
   if (!found)
     return refuse(found.code(), found.error().message);
+  if (auto ok = nobody_serves(spec->path, *found); !ok)
+    return ok.error();
   const auto& sb = found->top.super;
   bool is_ours = found->top.kind == head_kind::valid && sb.pool == super().pool && sb.slot_bytes == slot_bytes()
                  && sb.mode == super().mode && sb.secret == super().secret;
-  if (keep && is_ours && !find_member(sb.device_index) && found->exists && sb.boot_id == host_boot_id())
+  if (keep && is_ours && !is_taken(sb.device_index) && found->exists && sb.boot_id == host_boot_id())
     return member::adopt(of_device, *std::move(lock), sb, false);
   bool blank = found->top.kind == head_kind::unfinished || (found->top.kind == head_kind::blank && found->data_blank);
   if (!is_ours && !blank && !options_.format_foreign)
@@ -325,6 +400,7 @@ void pool::take_in(std::unique_ptr<member> m) {
 status pool::adopt(std::unique_ptr<member> prepared) {
   if (find_member(prepared->index()))
     return {ec::invalid, "failed to add a device: another one has its number"};
+  forget_left_out(prepared->spec().path);
   take_in(std::move(prepared));
   load_regions(*members_.back());
   std::lock_guard lock{super_mutex_};
@@ -337,6 +413,8 @@ status pool::remove_device(std::uint32_t index) {
   if (at == members_.end() || at == members_.begin() || used)
     return {ec::invalid, "failed to remove device " + std::to_string(index) + ": it is the first, or has regions"};
   std::lock_guard lock{super_mutex_};
+  if (!is_ours())
+    return {ec::in_use, "failed to remove device " + std::to_string(index) + ": another marud serves the pool by now"};
   here_[index].store(nullptr);
   index_writer::close((*at)->index_for_readers());
   auto erased = (*at)->erase();
@@ -359,6 +437,9 @@ std::vector<known_device> pool::known_devices() const {
   for (const auto& m : members_)
     if (m != members_.front() && !m->leaving)
       out.push_back({m->index(), m->super().device, m->super().incarnation, m->spec(), m->draining});
+  for (const auto& d : left_out_)
+    if (d.known)
+      out.push_back(*d.known);
   return out;
 }
 
@@ -406,6 +487,7 @@ status pool::take_over() {
   beat();
   if (auto ok = write_superblocks(); !ok)
     return ok;
+  serving_ = true;
   for (const auto& m : members_)
     load_regions(*m);
   return {};

@@ -46,6 +46,13 @@ struct known_device {
   friend bool operator==(const known_device&, const known_device&) = default;
 };
 
+// A further device that the pool was opened without: what was on it is lost, or as good as that.
+struct left_out_device {
+  std::string path;
+  status why;
+  std::optional<known_device> known;  // empty: it was not the pool's before
+};
+
 // What RocksDB remembers of the pool it belongs to.
 struct known_pool {
   uuid pool;
@@ -68,7 +75,8 @@ public:
   // Opens or formats; takes the locks and writes the next server epoch.
   //   in_use: another process serves a device. unknown_contents: not a pool, another pool than `known`, or a pool
   //   with another slot size; the message names the option that formats. no_space: the file system is too small, both
-  //   numbers named. corrupt: both superblocks are damaged. missing: a known device is not there.
+  //   numbers named. corrupt: both superblocks are damaged. missing: a known device is not there. memory_failed: the
+  //   metadata of the first device cannot be read; a further one is left out.
   static result<std::unique_ptr<pool>> open(const pool_options& options, const std::optional<known_pool>& known);
   ~pool();
 
@@ -92,14 +100,20 @@ public:
   result<std::unique_ptr<member>> prepare_device(const device_spec& spec) const;
   // Takes it in.
   status adopt(std::unique_ptr<member> prepared);
-  // Tells marud of other hosts that the devices are served; every serving_beat_interval.
-  void beat();
+  // Tells marud of other hosts that the devices are served; every serving_beat_interval. False once one of them serves a
+  // device: it took this marud for dead, which stood still for serving_beat_patience. Then nothing may be written any more.
+  bool beat();
   // It is nobody's from here on. REQUIRES: it has no region, and is not the first.
   status remove_device(std::uint32_t index);
 
   // -- region table, by id. Rows that were damaged on open are dropped and counted.
   const std::vector<region_row>& regions() const { return regions_; }
   std::size_t damaged_rows() const { return damaged_rows_; }
+  // Further devices that are not there, or whose memory fails: the pool goes on without them. They stay known, and are looked
+  // for at each start, until somebody forgets them.
+  const std::vector<left_out_device>& left_out() const { return left_out_; }
+  // It is looked for no more. False where there is none of this path.
+  bool forget_left_out(const std::string& path);
   // One of the two superblocks of a device was damaged on open; it was written anew.
   bool damaged_superblock() const { return damaged_superblock_; }
   // The host was booted since the pool was served last.
@@ -141,7 +155,11 @@ public:
 private:
   explicit pool(const pool_options& options) : options_(options) {}
   status open_first(const std::optional<known_pool>& known);
+  status open_more(const std::optional<known_pool>& known);
   status open_known(const known_device& known);
+  bool leave_out(const std::string& path, const status& cause, const std::optional<known_device>& known);
+  bool is_taken(std::uint32_t index) const;
+  bool is_ours() const;
   result<std::unique_ptr<member>> join(const device_spec& spec, bool keep) const;
   member_options options_of(const device_spec& spec) const;
   superblock superblock_for(std::uint32_t index, const uuid& device) const;
@@ -166,7 +184,9 @@ private:
   std::vector<region_row> regions_;
   std::vector<std::size_t> row_slots_;  // where in its device's table each of regions_ lies
   std::size_t damaged_rows_ = 0;
+  std::vector<left_out_device> left_out_;
   bool damaged_superblock_ = false;
+  bool serving_ = false;  // its superblocks say so
   bool rebooted_ = false;
 };
 

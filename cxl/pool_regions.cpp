@@ -132,6 +132,8 @@ void pool::raise_highest(generation gen) {
 
 // REQUIRES: super_mutex_ is held, or the pool is being opened.
 status pool::write_superblocks() {
+  if (serving_ && !is_ours())
+    return {ec::in_use, "another marud serves the pool by now"};
   status all;
   for (const auto& m : members_) {
     auto& sb = m->super();

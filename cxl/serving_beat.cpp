@@ -1,6 +1,7 @@
 #include "cxl/serving_beat.hpp"
 
 #include <atomic>
+#include <cstring>
 #include <thread>
 
 #include "cxl/visibility.hpp"
@@ -11,13 +12,6 @@ namespace {
 
 std::atomic_ref<std::uint64_t> count_in(std::span<std::byte> line) {
   return std::atomic_ref{*reinterpret_cast<std::uint64_t*>(line.data())};
-}
-
-// What brings the line to the device and back; where the processor has no such instructions, its hosts are coherent.
-const visibility& between_hosts() {
-  static const auto of_software = make_visibility(coherence::software);
-  static const hardware_visibility of_hardware;
-  return of_software ? **of_software : static_cast<const visibility&>(of_hardware);
 }
 
 }  // namespace
@@ -32,9 +26,17 @@ std::uint64_t serving_beat::read() const {
   return count_in(line_).load(std::memory_order_acquire);
 }
 
-void serving_beat::beat() {
+void serving_beat::beat(const lock_identity& lock) {
   auto next = read() + 1;
+  std::memcpy(line_.data() + sizeof next, &lock, sizeof lock);
   write(next == 0 ? 1 : next);
+}
+
+lock_identity serving_beat::lock() const {
+  lock_identity found;
+  between_hosts().acquire(line_);
+  std::memcpy(&found, line_.data() + sizeof(std::uint64_t), sizeof found);
+  return found;
 }
 
 void serving_beat::end() { write(0); }

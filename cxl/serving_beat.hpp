@@ -20,6 +20,13 @@ inline constexpr auto serving_beat_interval = 1s;
 // A beat that is late by this is that of somebody who serves no more. A busy machine may be late by several intervals.
 inline constexpr auto serving_beat_patience = 10 * serving_beat_interval;
 
+// The file that keeps a second marud away on the host of the one that serves: its device and inode number. A container may have
+// another node of the same device, which is another lock.
+struct lock_identity {
+  std::uint64_t device = 0, inode = 0;
+  friend bool operator==(const lock_identity&, const lock_identity&) = default;
+};
+
 // Over mapped metadata, which it does not own. The line is written back and read anew whatever the pool's visibility is.
 // Concurrency: one thread.
 class serving_beat {
@@ -29,12 +36,14 @@ public:
   explicit serving_beat(std::span<std::byte> metadata)
       : line_(metadata.subspan(serving_beat_offset, serving_beat_bytes)) {}
 
-  // Counts one on: somebody serves the device. At least every serving_beat_interval.
-  void beat();
+  // Counts one on: somebody serves the device, under this lock. At least every serving_beat_interval.
+  void beat(const lock_identity& lock);
   // Nobody does any more.
   void end();
   // The count; 0: it was served by nobody, or ended in order.
   std::uint64_t read() const;
+  // Of the last beat.
+  lock_identity lock() const;
   // True where it goes on within serving_beat_patience. Blocks as long, unless it reads 0.
   bool goes_on() const;
 

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "cxl/visibility.hpp"
+
 namespace maru::cxl {
 
 namespace {
@@ -65,11 +67,14 @@ void superblock_pair::write(std::uint64_t offset, const superblock& sb) {
   set_magic(copy, 0);
   std::memcpy(copy + sizeof layout_magic, bytes.data() + sizeof layout_magic, bytes.size() - sizeof layout_magic);
   set_magic(copy, layout_magic);
+  between_hosts().publish(metadata_.subspan(offset, superblock_bytes));
 }
 
 void superblock_pair::mark_formatting() {
   set_magic(metadata_.data() + superblock_a_offset, formatting_magic);
   set_magic(metadata_.data() + superblock_b_offset, formatting_magic);
+  for (auto offset : {superblock_a_offset, superblock_b_offset})
+    between_hosts().publish(metadata_.subspan(offset, superblock_bytes));
 }
 
 }  // namespace maru::cxl

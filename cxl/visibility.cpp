@@ -83,4 +83,10 @@ result<std::shared_ptr<const visibility>> make_visibility(coherence mode) {
   return std::shared_ptr<const visibility>{std::make_shared<software_visibility>(*have)};
 }
 
+const visibility& between_hosts() {
+  static const auto of_software = make_visibility(coherence::software);
+  static const hardware_visibility of_hardware;
+  return of_software ? **of_software : static_cast<const visibility&>(of_hardware);
+}
+
 }  // namespace maru::cxl

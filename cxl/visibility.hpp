@@ -18,8 +18,8 @@ namespace maru::cxl {
 //   * who was granted a page and does not commit it publishes what it may have written before anybody else can be
 //     granted the page: a dirty line is written back some day, and must not fall on the bytes of the next writer;
 //   * a line has one writer: nobody else stores to a page between its grant and its reuse.
-// Payloads only: the metadata is written by the service alone, and read by workers of its own host only.
-// The service reads a payload only to look at one that was reported as damaged, and acquires it first, as everybody does.
+// The service reads a payload only to look at one that was reported as damaged, and acquires it first, as everybody does. Of
+// the metadata, which it alone writes, only who serves the device is read by other hosts: see between_hosts().
 // Concurrency: all members from any thread.
 class visibility {
 public:
@@ -62,6 +62,10 @@ private:
 
 // "hardware", "software"
 std::string_view to_string(coherence mode);
+
+// What brings bytes to other hosts and back whatever a pool's mode is; where the processor has no instructions for it, its
+// hosts are coherent.
+const visibility& between_hosts();
 
 // The visibility of a pool with this mode. `invalid`: this machine has no such mode.
 result<std::shared_ptr<const visibility>> make_visibility(coherence mode);

@@ -15,6 +15,7 @@
 #include "base/size.hpp"
 #include "base/unique_fd.hpp"
 #include "cxl/device.hpp"
+#include "cxl/visibility.hpp"
 
 namespace maru::cxl {
 
@@ -62,8 +63,7 @@ status wipe_device(const std::string& path) {
     if (!map)
       return map.error();
     std::memset(map->data(), 0, map->size());
-    if (auto done = dev.sync(); !done)
-      return done;
+    between_hosts().publish(map->bytes());
   }
   return {};
 }
@@ -76,6 +76,10 @@ status wipe(const inspection& found) {
   auto held = lock(found);
   if (!held)
     return held.error();
+  auto elsewhere = is_served_elsewhere(found);
+  if (!elsewhere || *elsewhere)
+    return elsewhere ? error{ec::in_use, "failed to wipe " + found.path + ": a marud of another host serves it"}
+                     : elsewhere.error();
   struct stat now = {};
   if (::stat(found.path.c_str(), &now) == 0 && S_ISCHR(now.st_mode))
     return wipe_device(found.path);

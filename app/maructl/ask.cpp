@@ -134,6 +134,8 @@ result<exit_code> drain(const command& c, questions& q) {
     if (!answer)
       return answer.error();
     auto row = device_row(*answer, real->path);
+    if (row && row->at("state") == "serving")
+      return error{ec::refused, "failed to drain device " + real->path + ": it was added again meanwhile"};
     bool done = !row || row->at("state") == "drained";
     if (done || c.no_wait) {
       if (c.json)

@@ -94,7 +94,11 @@ string show_status(const json& answer, const string& server) {
   out += line("lookups", hit_rate(answer.at("lookups")));
   out += line("room", size(pool, "unassigned_bytes") + " in no region yet, reserve of " + count(answer, "reserve_pages")
                         + " free pages");
-  return out + "\n" + page_table(answer);
+  out += "\n" + page_table(answer);
+  // Of a pool of one device the lines above say it all.
+  if (answer.value("devices", json::array()).size() > 1)
+    out += "\n" + show_pool_devices(answer);
+  return out;
 }
 
 string show_entry(const json& answer, const string& key) {

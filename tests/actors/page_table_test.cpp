@@ -153,6 +153,7 @@ TEST(PageTable, ARetiredPageIsGoneForGood) {
   EXPECT_EQ(t.counts().retired, 2u);
   EXPECT_EQ(t.bytes().retired, 2 * half);
   EXPECT_FALSE(t.remove_region(region_id{1}));
+  EXPECT_TRUE(t.remove_region(region_id{1}, true)) << "with its device";
 }
 
 TEST(PageTable, APageThatWasRetiredBeforeItsStepIsNotOpenedWithIt) {

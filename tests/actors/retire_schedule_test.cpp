@@ -113,13 +113,16 @@ TEST_F(failing_memory, APageInQuarantineIsRetiredWhenItsWriterIsProvenDead) {
   expect_retired(page.page);
 }
 
-TEST_F(failing_memory, AFreePageIsRetiredAtOnce) {
+TEST_F(failing_memory, AFreePageIsNotLookedAtAndRetiredByWhoeverIsGrantedItNext) {
   auto page = anna.grant()[0];
   EXPECT_EQ(worker::codes(anna.ask_of<net::codes_reply>(anna.session,
                                                         net::give_back_request{net::encode_grants(std::vector{page})})),
             codes{ec::ok});
   EXPECT_EQ(in.state_of(page.page), page_state::free);
   cut(page.page);
+  EXPECT_EQ(report(anna, page.page), codes{ec::missing}) << "a page may have no storage yet";
+  EXPECT_EQ(in.state_of(page.page), page_state::free);
+  EXPECT_EQ(anna.grant()[0].page, page.page);
   EXPECT_EQ(report(anna, page.page), codes{ec::ok});
   expect_retired(page.page);
   std::filesystem::resize_file(in.pool.env->options.pool, 8 * MiB);
@@ -165,8 +168,9 @@ TEST_F(failing_memory, ARetiredPageStaysSoOverARestart) {
 TEST_F(failing_memory, AStepIsOpenedWithoutThePagesThatFailedInIt) {
   auto fake = in.system->spawn([]() -> region_preparer_actor::behavior_type {
     return {[](const prepare_pages& m) {
-      return prepared{ec::ok, {{m.offset + MiB + 4096, 4096}}};  // in the second page of each
-    }};
+              return prepared{ec::ok, {{m.offset + MiB + 4096, 4096}}};  // in the second page of each
+            },
+            [](const prepare_device&) { return prepared_device{}; }, [](const save_devices&) { return outcome{}; }};
   });
   auto table = std::make_shared<page_table>(8 * MiB, 2 * MiB);
   environment_ptr env = in.pool.env;

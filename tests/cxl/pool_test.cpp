@@ -126,6 +126,30 @@ TEST_F(pool_test, GenerationsAreNotedFromSeveralThreads) {
   EXPECT_EQ(stored(superblock_a_offset).sequence, stored(superblock_b_offset).sequence);
 }
 
+TEST_F(pool_test, WhoWasTakenOverIsToldAndWritesNothingMore) {
+  auto p = must_open();
+  ASSERT_TRUE(p->beat());
+  edit_superblock([](superblock& sb) {  // as another host's marud does
+    ++sb.epoch;
+    sb.boot_id = random_uuid();
+  });
+  overwrite(meta(), serving_beat_offset, std::vector<std::byte>(8, std::byte{9}));
+  auto theirs = bytes_of(meta(), 0, descriptors_offset);
+  EXPECT_FALSE(p->beat());
+  p->note_generation(generation{1} << 40);
+  EXPECT_EQ(p->add_region(0, 2 * MiB, 64 * KiB).code(), ec::in_use);
+  p.reset();
+  EXPECT_EQ(bytes_of(meta(), 0, descriptors_offset), theirs);
+}
+
+TEST_F(pool_test, DamageIsNotTakenForAnotherMarud) {
+  auto p = must_open();
+  flip(meta(), superblock_a_offset + 20);
+  EXPECT_TRUE(p->beat());
+  flip(meta(), superblock_b_offset + 20);
+  EXPECT_TRUE(p->beat());
+}
+
 TEST_F(pool_test, DurablePoolOpensAndWritesLikeAnother) {
   auto o = options();
   o.contents_survive_reboot = true;

@@ -7,8 +7,10 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "base/kill_point.hpp"
+#include "cxl/layout.hpp"
 #include "net/admin.hpp"
 #include "tests/support/environment_variable.hpp"
 #include "tests/system/process.hpp"
@@ -56,6 +58,13 @@ protected:
   static void expect_about(int left, std::uint64_t on_first) {
     EXPECT_LE(static_cast<std::uint64_t>(left), on_first);
     EXPECT_GT(static_cast<std::uint64_t>(left) + 100, on_first);
+  }
+  // All that a marud said which has ended.
+  std::string last_words() {
+    auto all = m.log();
+    for (auto line = m.body().hear(); !line.empty(); line = m.body().hear())
+      all += line + "\n";
+    return all;
   }
   bool drained() {
     bool done = eventually([this] { return row_of(second_)["state"] == "drained"; });
@@ -173,7 +182,100 @@ TEST_F(devices, BadOnesAreRefusedWithTheReasonAndChangeNothing) {
   EXPECT_EQ(in.get(), 'x');
 }
 
-TEST_F(devices, OneThatIsGoneStopsTheStartUnlessItIsGivenUp) {
+TEST_F(devices, RetiredPagesDoNotHoldUpADrain) {
+  auto c = m.open();
+  ASSERT_TRUE(c);
+  change("add", spec());
+  auto n = fill(*c);
+  std::filesystem::resize_file(second_, 64 * bounds::KiB);
+  std::map<std::string, int> how;
+  for (int i = 0; i < n; ++i)
+    ++how[read_back(*c, "k" + std::to_string(i))];
+  EXPECT_GT(how["memory_failed"], 0);
+  EXPECT_EQ(how["ok"] + how["memory_failed"] + how["missing"], n) << nlohmann::json(how);
+  EXPECT_TRUE(eventually([&] { return row_of(second_)["retired"] >= how["memory_failed"] * 4096; })) << rows().dump();
+  EXPECT_EQ(refusal("drain", second_), "");
+  EXPECT_TRUE(drained());
+  EXPECT_EQ(refusal("remove", second_), "");
+  EXPECT_EQ(rows().size(), 1u);
+  EXPECT_TRUE(put(*c, "after"));
+  EXPECT_EQ(m.audit(), "");
+}
+
+// Memory that fails for good is in tests/vm: here a file is cut, which the next start mends.
+TEST_F(devices, OneWhoseMetadataFailsEndsMarudAndTakesOnlyItsOwnChunks) {
+  auto c = m.open();
+  ASSERT_TRUE(c);
+  change("add", spec());
+  auto n = fill(*c);
+  auto on_first = row_of(m.pool())["committed"].get<std::uint64_t>() / 4096;
+  std::filesystem::resize_file(second_ + ".meta", cxl::superblock_b_offset);  // it looks there once a second
+  EXPECT_EQ(m.body().wait_signal(), SIGBUS);
+  auto said = last_words();
+  EXPECT_NE(said.find("keeps its own facts"), std::string::npos) << said;
+  ASSERT_TRUE(m.start()) << m.log();
+  EXPECT_EQ(rows().size(), 2u);
+  EXPECT_EQ(row_of(second_)["committed"], 0u);
+  EXPECT_GT(there(*c, n), 0);
+  EXPECT_LE(static_cast<std::uint64_t>(there(*c, n)), on_first);
+  EXPECT_EQ(m.audit(), "");
+}
+
+TEST_F(devices, AMarudWhosePoolAnotherOneServesEndsAtOnce) {
+  for (auto copy : {cxl::superblock_a_offset, cxl::superblock_b_offset}) {
+    std::fstream file{m.pool() + ".meta", std::ios::binary | std::ios::in | std::ios::out};
+    std::vector<std::byte> bytes(cxl::superblock_bytes);
+    file.seekg(static_cast<std::streamoff>(copy));
+    file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    auto sb = cxl::decode_superblock(bytes);
+    ASSERT_TRUE(sb);
+    ++sb->epoch;
+    auto theirs = cxl::encode(*sb);
+    file.seekp(static_cast<std::streamoff>(copy));
+    file.write(reinterpret_cast<const char*>(theirs.data()), static_cast<std::streamsize>(theirs.size()));
+  }
+  EXPECT_EQ(m.body().wait(), 1);
+  auto said = last_words();
+  EXPECT_NE(said.find("another marud serves pool " + m.pool()), std::string::npos) << said;
+}
+
+TEST_F(devices, OneThatIsNotThereIsLeftOutUntilItIsBackOrForgotten) {
+  auto place = folder_ / "mount", aside = folder_ / "aside";
+  std::filesystem::create_directory(place);
+  second_ = place + "/second";
+  auto c = m.open();
+  ASSERT_TRUE(c);
+  change("add", spec());
+  auto n = fill(*c);
+  auto on_first = row_of(m.pool())["committed"].get<std::uint64_t>() / 4096;
+  auto start_again = [&] {
+    EXPECT_EQ(m.stop(), 0);
+    ASSERT_TRUE(m.start()) << m.log();
+  };
+  std::filesystem::rename(place, aside);
+  for (int twice = 0; twice < 2; ++twice) {
+    start_again();
+    EXPECT_EQ(row_of(second_)["state"], "left_out");
+    EXPECT_EQ(m.metric("maru_devices{state=\"left_out\"}"), "1");
+    expect_about(there(*c, n), on_first);
+  }
+  EXPECT_NE(m.log().find(second_ + " is left out"), std::string::npos) << m.log();
+  std::filesystem::rename(aside, place);
+  start_again();
+  EXPECT_EQ(row_of(second_)["state"], "serving");
+  expect_about(there(*c, n), on_first);
+  fill(*c, "again");
+  EXPECT_EQ(m.audit(), "");
+  std::filesystem::rename(place, aside);
+  start_again();
+  EXPECT_EQ(refusal("remove", second_), "");
+  EXPECT_EQ(rows().size(), 1u);
+  std::filesystem::rename(aside, place);
+  start_again();
+  EXPECT_EQ(rows().size(), 1u) << "nobody knows it any more";
+}
+
+TEST_F(devices, OneThatHoldsSomethingElseStopsTheStartUnlessItIsGivenUp) {
   auto c = m.open();
   ASSERT_TRUE(c);
   change("add", spec());

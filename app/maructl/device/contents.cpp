@@ -54,6 +54,8 @@ json contents_of(const std::string& path) {
   if (!found)
     return unreadable(found.error());
   auto served = cxl::is_served(path);
+  if (served && !*served)
+    served = cxl::is_served_elsewhere(*found);
   json out = {{"state", state_of(*found)},
               {"served", served ? json(*served) : json()},
               {"inside", found->is_inside},
