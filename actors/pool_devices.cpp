@@ -29,11 +29,12 @@ caf::typed_response_promise<device_changed> pool_manager::change(const change_de
     return promise;
   }
   if (at == members.end() && m.verb == device_verb::remove && env_->pool->forget_left_out(real->path)) {
-    save([promise](ec code) mutable {
+    changing_devices_ = true;
+    save([this, promise](ec code) mutable {
+      changing_devices_ = false;
       promise.deliver(
         device_changed{code == ec::ok ? status{} : status{code, "the device is known still after a restart"}});
     });
-    env_->metrics->devices_left_out(env_->pool->left_out().size());
     return promise;
   }
   if (at == members.end())

@@ -307,6 +307,7 @@ void pool_manager::export_metrics() {
     if (!d.left_out)
       of_devices.push_back({d.path, d.draining, as_metric(d.used, d.unassigned_bytes)});
   env_->metrics->devices(of_devices);
+  env_->metrics->devices_left_out(env_->pool->left_out().size());
   env_->metrics->largest_free_run(table_->largest_free_run());
   env_->metrics->regions(table_->rows().size());
   env_->metrics->reserve_pages(s.reserve_pages);

@@ -236,7 +236,6 @@ status service::open_pool() {
   env_->pool = std::move(*pool);
   for (const auto& d : env_->pool->left_out())
     log::error("device_failed", "{}; {} is left out, and what was on it is lost", to_string(d.why.error()), d.path);
-  env_->metrics->devices_left_out(env_->pool->left_out().size());
   for (const auto& m : env_->pool->members()) {
     auto& device = m->data();
     if (env_->durability_host && !device.survives_reboot())

@@ -297,7 +297,10 @@ status member::blank_data_ends() {
     auto map = data_->map(offset, bytes, access::read_write);
     if (!map)
       return map.error();
+    map->guard(data_->align());
     std::memset(map->data(), 0, bytes);
+    if (faulted(map->bytes()))
+      return {ec::memory_failed, "failed to blank " + data_->path() + ": its memory failed"};
   }
   return {};
 }

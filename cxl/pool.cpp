@@ -104,6 +104,12 @@ status check_options(const pool_options& o) {
   return {};
 }
 
+// Whether a path that somebody gave is this real one, by whatever links.
+bool is_path(const std::string& given, const std::string& real) {
+  std::error_code failed;
+  return given == real || fs::weakly_canonical(given, failed) == real;
+}
+
 // The lock says it of this host, and where it is the same file for all of that. REQUIRES: it is held.
 status nobody_serves(const std::string& path, const inspection& found) {
   auto elsewhere = is_served_elsewhere(found);
@@ -242,13 +248,13 @@ status pool::open_first(const std::optional<known_pool>& known) {
 status pool::open_more(const std::optional<known_pool>& known) {
   const auto& o = options_;
   for (const auto& device : known ? known->more : std::vector<known_device>{}) {
-    if (std::find(o.without.begin(), o.without.end(), device.spec.path) != o.without.end())
+    if (std::any_of(o.without.begin(), o.without.end(), [&](const auto& p) { return is_path(p, device.spec.path); }))
       continue;
     if (auto ok = open_known(device); !ok && !leave_out(device.spec.path, ok, device))
       return ok;
   }
   for (const auto& spec : o.more) {
-    if (std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& d) { return d.path == spec.path; }))
+    if (std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& d) { return is_path(spec.path, d.path); }))
       continue;
     auto joined = join(spec, true);
     if (!joined && !leave_out(spec.path, joined.error(), {}))
@@ -262,10 +268,13 @@ status pool::open_more(const std::optional<known_pool>& known) {
 // A device whose memory fails, or that vanished, takes nothing along but what was on it. Where chunks are to outlive the host it
 // may be a mount that comes later: that is for an operator to say.
 bool pool::leave_out(const std::string& path, const status& cause, const std::optional<known_device>& known) {
-  bool is_gone = cause.code() == ec::missing && known && !options_.contents_survive_reboot;
+  bool is_gone = cause.code() == ec::missing && !options_.contents_survive_reboot;
   if (!is_gone && cause.code() != ec::memory_failed)
     return false;
   left_out_.push_back({path, cause, known});
+  if (known
+      && how_ != opened_as::opened)  // the pool begins anew, and numbers regions anew: what it held then is nobody's
+    left_out_.back().known->incarnation = random_uuid();
   return true;
 }
 
@@ -302,11 +311,22 @@ status pool::open_known(const known_device& known) {
     !is_pool && !found->has_metadata && !found->exists && fs::exists(fs::path{path}.parent_path()) && spec.size != 0;
   bool was_emptied = found->exists && found->is_inside && found->top.kind == head_kind::blank && found->data_blank
                      && how_ != opened_as::opened;
-  if (!is_it && !was_in_memory && !was_emptied) {
+  // Served without it, marud gave its pages up, and nobody knows what workers of then still do there.
+  bool was_away = is_it && how_ == opened_as::opened && sb.epoch < super().epoch;
+  // Somebody made it blank, or began to make it the pool's once more (a device add that was cut off).
+  auto kind = found->top.kind;
+  bool is_anew = kind == head_kind::unfinished || (kind == head_kind::blank && found->data_blank)
+                 || (is_pool && sb.pool == super().pool);
+  if (was_away || (!is_it && !was_in_memory && !was_emptied)) {
     auto advice = "; bring it back, or start with --without-devices=" + path + ", which gives up what it held";
+    auto given_up = options_.contents_survive_reboot ? advice : "";
+    if (was_away)
+      return refuse(ec::missing, "the pool was served without it; 'maructl device add' takes it back, empty");
+    if (found->exists && is_anew)
+      return refuse(ec::missing, "it is not what it was; 'maructl device add' takes it back, empty" + given_up);
     if (found->exists)
       return refuse(ec::unknown_contents, "it holds something else now" + advice);
-    return refuse(ec::missing, "it is not there" + (options_.contents_survive_reboot ? advice : ""));
+    return refuse(ec::missing, "it is not there" + given_up);
   }
   auto lock = member::lock(of_device);
   if (!lock)
@@ -356,6 +376,9 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   if (free == bounds::devices_max)
     return refuse(ec::no_space,
                   "it has " + std::to_string(bounds::devices_max) + " devices, which is as many as may be");
+  std::error_code failed;
+  if (spec->size == 0 && !fs::exists(spec->path, failed))
+    return refuse(ec::missing, "it is not there, and a file that is made needs a size");
   auto of_device = options_of(*spec);
   auto lock = member::lock(of_device);
   if (!lock)

@@ -62,8 +62,11 @@ status wipe_device(const std::string& path) {
     auto map = dev.map(offset, size, access::read_write);
     if (!map)
       return map.error();
+    map->guard(dev.align());
     std::memset(map->data(), 0, map->size());
     between_hosts().publish(map->bytes());
+    if (faulted(map->bytes()))
+      return {ec::memory_failed, "failed to wipe " + path + ": its memory failed"};
   }
   return {};
 }

@@ -256,13 +256,16 @@ TEST_F(devices, OneThatIsNotThereIsLeftOutUntilItIsBackOrForgotten) {
   for (int twice = 0; twice < 2; ++twice) {
     start_again();
     EXPECT_EQ(row_of(second_)["state"], "left_out");
-    EXPECT_EQ(m.metric("maru_devices{state=\"left_out\"}"), "1");
+    EXPECT_TRUE(eventually([&] { return m.metric("maru_devices{state=\"left_out\"}") == "1"; }));
     expect_about(there(*c, n), on_first);
   }
   EXPECT_NE(m.log().find(second_ + " is left out"), std::string::npos) << m.log();
   std::filesystem::rename(aside, place);
   start_again();
+  EXPECT_EQ(row_of(second_)["state"], "left_out") << "workers of before may still write there";
+  EXPECT_EQ(change("add", spec()), nlohmann::json::object());
   EXPECT_EQ(row_of(second_)["state"], "serving");
+  EXPECT_TRUE(eventually([&] { return m.metric("maru_devices{state=\"left_out\"}") == "0"; }));
   expect_about(there(*c, n), on_first);
   fill(*c, "again");
   EXPECT_EQ(m.audit(), "");
@@ -273,6 +276,30 @@ TEST_F(devices, OneThatIsNotThereIsLeftOutUntilItIsBackOrForgotten) {
   std::filesystem::rename(aside, place);
   start_again();
   EXPECT_EQ(rows().size(), 1u) << "nobody knows it any more";
+}
+
+TEST_F(devices, AKillAsOneThatWasLeftOutIsTakenBackStopsNoStart) {
+  auto place = folder_ / "mount", aside = folder_ / "aside";
+  std::filesystem::create_directory(place);
+  second_ = place + "/second";
+  change("add", spec());
+  EXPECT_EQ(m.stop(), 0);
+  std::filesystem::rename(place, aside);
+  ASSERT_TRUE(m.start()) << m.log();
+  EXPECT_EQ(m.stop(), 0);
+  std::filesystem::rename(aside, place);
+  {
+    environment_variable armed{"MARU_KILL_POINT", std::string{to_string(kill_at::device_adopted)} + ":1"};
+    ASSERT_TRUE(m.start()) << m.log();
+  }
+  EXPECT_EQ(row_of(second_)["state"], "left_out");
+  change("add", spec());
+  EXPECT_EQ(m.body().wait_signal(), SIGKILL);
+  ASSERT_TRUE(m.start()) << m.log();
+  EXPECT_EQ(row_of(second_)["state"], "left_out");
+  EXPECT_EQ(change("add", spec()), nlohmann::json::object());
+  EXPECT_EQ(row_of(second_)["state"], "serving");
+  EXPECT_EQ(m.audit(), "");
 }
 
 TEST_F(devices, OneThatHoldsSomethingElseStopsTheStartUnlessItIsGivenUp) {

@@ -90,6 +90,8 @@ def test_when_it_is_not_there_the_first_goes_on_alone(guest: Guest, marud: Marud
     marud.stop()
     guest.shell(f"mv /dev/away {SECOND}")
     marud.start()
+    assert devices(marud)[SECOND]["state"] == "left_out"
+    marud.ctl("device", "add", SECOND)
     assert devices(marud)[SECOND]["state"] == "serving"
     assert read_back(guest, marud).count("ok") == answers.count("ok")
     marud.ctl("check")
