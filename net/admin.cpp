@@ -101,10 +101,11 @@ result<std::string> admin::ask(const std::string& verb, const std::string& argum
   auto what = "ask marud at " + impl_->server + " for '" + verb + "'";
   auto failed = [what](ec code) { return error{code, "failed to " + what + ": " + cause(code)}; };
   return guarded(what, [&]() -> result<std::string> {
-    auto waiting = std::make_shared<std::optional<std::promise<result<std::string>>>>(std::in_place);
+    using waiting_ptr = std::shared_ptr<std::optional<std::promise<result<std::string>>>>;
+    auto waiting = std::make_shared<waiting_ptr::element_type>(std::in_place);
     auto answer = (*waiting)->get_future();
-    impl_->owner->system().spawn([=, door = impl_->door](caf::event_based_actor* self) {
-      auto finish = [self, waiting](result<std::string> with) {
+    auto ask_door = [=, door = impl_->door](caf::event_based_actor* self, const waiting_ptr& given) {
+      auto finish = [self, waiting = given](result<std::string> with) {
         if (auto now = std::exchange(*waiting, std::nullopt))
           now->set_value(std::move(with));
         self->quit();
@@ -115,8 +116,9 @@ result<std::string> admin::ask(const std::string& verb, const std::string& argum
       self->request(door, timeout, admin_request{verb, arguments})
         .then([=](admin_reply& reply) { finish(taken(what, reply)); },
               [=](const caf::error& e) { finish(failed(code_of(e))); });
-    });
-    waiting.reset();
+    };
+    // An argument there must be: CAF 0.17.6 dereferences a null pointer where there is none.
+    impl_->owner->system().spawn(std::move(ask_door), std::move(waiting));
     return answer.get();
   });
 }

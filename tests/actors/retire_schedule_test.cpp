@@ -166,12 +166,13 @@ TEST_F(failing_memory, ARetiredPageStaysSoOverARestart) {
 }
 
 TEST_F(failing_memory, AStepIsOpenedWithoutThePagesThatFailedInIt) {
-  auto fake = in.system->spawn([]() -> region_preparer_actor::behavior_type {
-    return {[](const prepare_pages& m) {
-              return prepared{ec::ok, {{m.offset + MiB + 4096, 4096}}};  // in the second page of each
+  auto behave = [](std::uint64_t at) -> region_preparer_actor::behavior_type {
+    return {[at](const prepare_pages& m) {
+              return prepared{ec::ok, {{m.offset + at, 4096}}};
             },
             [](const prepare_device&) { return prepared_device{}; }, [](const save_devices&) { return outcome{}; }};
-  });
+  };
+  auto fake = in.system->spawn(behave, MiB + 4096);  // in the second page of each
   auto table = std::make_shared<page_table>(8 * MiB, 2 * MiB);
   environment_ptr env = in.pool.env;
   auto manager =
