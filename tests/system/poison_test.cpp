@@ -77,7 +77,9 @@ protected:
       EXPECT_EQ(read_back(c, "filler" + std::to_string(n)), "ok");
   }
   void expect_unused(page_ref page) {
-    for (const auto& e : server.ask("ls", {{"limit", 4096}})["entries"])
+    auto listed = server.ask("ls", {{"limit", 4096}});
+    EXPECT_FALSE(listed["entries"].empty());
+    for (const auto& e : listed["entries"])
       EXPECT_FALSE(e["region"] == value_of(page.region) && e["page"] == value_of(page.page));
   }
 
