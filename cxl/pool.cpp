@@ -272,8 +272,8 @@ bool pool::leave_out(const std::string& path, const status& cause, const std::op
   if (!is_gone && cause.code() != ec::memory_failed)
     return false;
   left_out_.push_back({path, cause, known});
-  if (known
-      && how_ != opened_as::opened)  // the pool begins anew, and numbers regions anew: what it held then is nobody's
+  // The pool begins anew, and numbers regions anew: what the device held is nobody's.
+  if (known && how_ != opened_as::opened)
     left_out_.back().known->incarnation = random_uuid();
   return true;
 }

@@ -38,6 +38,13 @@ protected:
     return answer ? "" : answer.error().message;
   }
   std::string spec(std::uint64_t mib = 2) { return second_ + ",size=" + std::to_string(mib) + "MiB"; }
+  // A client that came before the second device.
+  std::shared_ptr<client> open_and_add() {
+    auto c = m.open();
+    change("add", spec());
+    return c;
+  }
+  std::uint64_t chunks_on_first() { return row_of(m.pool())["committed"].get<std::uint64_t>() / 4096; }
   // Puts until the second device holds chunks too; how many keys that took.
   int fill(client& c, const std::string& prefix = "k") {
     int n = 0;
@@ -98,9 +105,8 @@ TEST_F(devices, OneThatIsAddedHoldsMoreChunksAndWorkersReadThemWithoutMessages) 
 }
 
 TEST_F(devices, AllKeysOfAllDevicesSurviveARestartAndAKill) {
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   auto n = fill(*c);
   EXPECT_EQ(m.stop(), 0);
   ASSERT_TRUE(m.start()) << m.log();
@@ -112,9 +118,8 @@ TEST_F(devices, AllKeysOfAllDevicesSurviveARestartAndAKill) {
 }
 
 TEST_F(devices, DrainEmptiesOneAndLeavesTheOthers) {
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   auto n = fill(*c);
   auto on_first = row_of(m.pool())["committed"].get<std::uint64_t>();
   EXPECT_NE(refusal("remove", second_).find("drain it first"), std::string::npos);
@@ -133,9 +138,8 @@ TEST_F(devices, DrainEmptiesOneAndLeavesTheOthers) {
 }
 
 TEST_F(devices, WhatIsHeldStaysOnADrainedDeviceUntilItIsLetGo) {
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   auto n = fill(*c);
   std::vector<view> held;
   for (int i = n - 20; i < n; ++i)
@@ -155,9 +159,8 @@ TEST_F(devices, WhatIsHeldStaysOnADrainedDeviceUntilItIsLetGo) {
 }
 
 TEST_F(devices, ADrainGoesOnAfterARestartAndIsTakenBackByAnAdd) {
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   fill(*c);
   auto held = c->retrieve("k" + std::to_string(0));
   change("drain", second_);
@@ -183,9 +186,8 @@ TEST_F(devices, BadOnesAreRefusedWithTheReasonAndChangeNothing) {
 }
 
 TEST_F(devices, RetiredPagesDoNotHoldUpADrain) {
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   auto n = fill(*c);
   std::filesystem::resize_file(second_, 64 * bounds::KiB);
   std::map<std::string, int> how;
@@ -204,11 +206,10 @@ TEST_F(devices, RetiredPagesDoNotHoldUpADrain) {
 
 // Memory that fails for good is in tests/vm: here a file is cut, which the next start mends.
 TEST_F(devices, OneWhoseMetadataFailsEndsMarudAndTakesOnlyItsOwnChunks) {
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   auto n = fill(*c);
-  auto on_first = row_of(m.pool())["committed"].get<std::uint64_t>() / 4096;
+  auto on_first = chunks_on_first();
   std::filesystem::resize_file(second_ + ".meta", cxl::superblock_b_offset);  // it looks there once a second
   EXPECT_EQ(m.body().wait_signal(), SIGBUS);
   auto said = last_words();
@@ -243,11 +244,10 @@ TEST_F(devices, OneThatIsNotThereIsLeftOutUntilItIsBackOrForgotten) {
   auto place = folder_ / "mount", aside = folder_ / "aside";
   std::filesystem::create_directory(place);
   second_ = place + "/second";
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   auto n = fill(*c);
-  auto on_first = row_of(m.pool())["committed"].get<std::uint64_t>() / 4096;
+  auto on_first = chunks_on_first();
   auto start_again = [&] {
     EXPECT_EQ(m.stop(), 0);
     ASSERT_TRUE(m.start()) << m.log();
@@ -303,11 +303,10 @@ TEST_F(devices, AKillAsOneThatWasLeftOutIsTakenBackStopsNoStart) {
 }
 
 TEST_F(devices, OneThatHoldsSomethingElseStopsTheStartUnlessItIsGivenUp) {
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   auto n = fill(*c);
-  auto on_first = row_of(m.pool())["committed"].get<std::uint64_t>() / 4096;
+  auto on_first = chunks_on_first();
   EXPECT_EQ(m.stop(), 0);
   std::filesystem::rename(second_ + ".meta", second_ + ".aside");
   EXPECT_FALSE(m.start());
@@ -320,11 +319,10 @@ TEST_F(devices, OneThatHoldsSomethingElseStopsTheStartUnlessItIsGivenUp) {
 }
 
 TEST_F(devices, OneWhoseFileWentWithTheHostsMemoryIsMadeAgainEmpty) {
-  auto c = m.open();
+  auto c = open_and_add();
   ASSERT_TRUE(c);
-  change("add", spec());
   auto n = fill(*c);
-  auto on_first = row_of(m.pool())["committed"].get<std::uint64_t>() / 4096;
+  auto on_first = chunks_on_first();
   EXPECT_EQ(m.stop(), 0);
   std::filesystem::remove(second_);
   std::filesystem::remove(second_ + ".meta");

@@ -83,6 +83,12 @@ protected:
       EXPECT_FALSE(e["region"] == value_of(page.region) && e["page"] == value_of(page.page));
   }
 
+  void expect_never_used_again(client& c, page_ref page) {
+    use_every_page(c);
+    expect_unused(page);
+    EXPECT_EQ(server.audit(), "");
+  }
+
   marud server;
 };
 
@@ -112,9 +118,7 @@ TEST_F(poison, AReaderInPlaceIsToldAndThePageIsNeverUsedAgain) {
   EXPECT_TRUE(eventually([&] { return server.metric("maru_pages{state=\"retired\"}") == "1"; }))
     << "shown once a second";
   EXPECT_TRUE(put(*c, key)) << "the chunk can be stored again";
-  use_every_page(*c);
-  expect_unused(page);
-  EXPECT_EQ(server.audit(), "");
+  expect_never_used_again(*c, page);
 }
 
 TEST_F(poison, APageStaysRetiredOverARestart) {
@@ -154,9 +158,7 @@ TEST_F(poison, AWriterGetsAnErrorForItsChunkAndItsPageIsRetired) {
   EXPECT_EQ(read_back(*c, "lost"), "missing");
   EXPECT_EQ(read_back(*c, "good"), "ok");
   ASSERT_TRUE(eventually([&] { return retired() == 1; })) << server.log();
-  use_every_page(*c);
-  expect_unused(page);
-  EXPECT_EQ(server.audit(), "");
+  expect_never_used_again(*c, page);
 }
 
 TEST_F(poison, AWorkersWordAloneRetiresNothing) {
