@@ -163,6 +163,9 @@ void add_pool(corpus& to) {
   auto row = text_of(encode(samples::a_row()));
   to.add("pool_head", "both_copies", string(1, '\7') + older + newer + row);
   to.add("pool_head", "one_copy", string(1, '\1') + newer + string(superblock_bytes, 'x') + row);
+  auto left = samples::a_superblock(9);  // of a pool that two devices were removed from
+  left.device_count = left.device_index;
+  to.add("pool_head", "after_removal", string(1, '\1') + text_of(encode(left)) + string(superblock_bytes, 'x') + row);
   string magic;
   writer{magic}.number(formatting_magic);
   to.add("pool_head", "unfinished", string(1, '\0') + magic);

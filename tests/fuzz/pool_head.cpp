@@ -45,7 +45,9 @@ void hold_sizes(const superblock& sb) {
   must(sb.extent_bytes / bounds::layout_align > 0 && sb.extent_bytes % bounds::layout_align == 0,
        "an extent is aligned");
   must(sb.data_bytes <= INT64_MAX && sb.extent_bytes <= INT64_MAX, "sizes fit what system calls take");
-  must(sb.device_index < sb.device_count, "the device is one of the pool's");
+  // Not below the count: a pool that lost a device to `device remove` keeps the indices of the others.
+  must(sb.device_index < bounds::devices_max, "the device's index is one that a pool gives");
+  must(sb.data_offset % bounds::layout_align == 0 && sb.data_offset <= INT64_MAX, "the data starts where it can");
   must(sb.mode == coherence::hardware || sb.mode == coherence::software, "the coherence mode is known");
   must(sb.highest <= generation_max, "the highest generation is one");
   must(metadata_bytes(sb.data_bytes, sb.slot_bytes) > descriptors_offset, "the metadata has room for descriptors");
