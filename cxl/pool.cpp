@@ -6,8 +6,7 @@
 #include <system_error>
 #include <utility>
 
-#include "base/size.hpp"
-#include "cxl/visibility.hpp"
+#include "cxl/pool_identity.hpp"
 
 namespace maru::cxl {
 
@@ -15,92 +14,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-error refuse(const pool_options& o, ec code, const std::string& cause) {
-  return {code, "failed to open pool " + o.path + ": " + cause};
-}
-
-error unknown(const pool_options& o, const std::string& cause) {
-  return refuse(o, ec::unknown_contents, cause + "; --format overwrites it");
-}
-
-std::string heads_path(const pool_options& o, const inspection& f) {
-  return f.is_inside ? o.path : metadata_path(o.path);
-}
-
-// Why the found pool is not the one that was asked for; empty where it is.
-std::optional<error> mismatch(const pool_options& o, const inspection& f, const std::optional<known_pool>& known) {
-  const auto& sb = f.top.super;
-  if (sb.device_index != 0)
-    return unknown(o, "it is device " + std::to_string(sb.device_index) + " of pool " + to_string(sb.pool)
-                        + ", which has its name of its first device");
-  if (known && known->pool != sb.pool)
-    return unknown(
-      o, "it is pool " + to_string(sb.pool) + ", and the state directory belongs to pool " + to_string(known->pool));
-  if (o.page_min != sb.slot_bytes)
-    return refuse(o, ec::bad_option,
-                  "it was formatted for pages of at least " + format_size(sb.slot_bytes) + ", and "
-                    + format_size(o.page_min) + " was asked for; leave the page size out, or --format it anew");
-  if (o.size != 0 && align_down(o.size, sb.slot_bytes) != sb.data_bytes)
-    return refuse(o, ec::bad_option,
-                  "it has " + format_size(sb.data_bytes) + ", and " + format_size(o.size)
-                    + " was asked for; a device of a pool keeps its size: leave the size out, add another device ('maructl device add'), or --format it anew");
-  if (o.extent_bytes != 0 && o.extent_bytes != sb.extent_bytes)
-    return refuse(o, ec::bad_option,
-                  "it has regions of " + format_size(sb.extent_bytes) + ", and " + format_size(o.extent_bytes)
-                    + " was asked for; leave the region size out, or --format it anew");
-  // Bytes that were published for one mode are not where readers of the other one look.
-  if (o.mode != sb.mode)
-    return refuse(o, ec::bad_option,
-                  "it was formatted for " + std::string{to_string(sb.mode)} + " visibility, and "
-                    + std::string{to_string(o.mode)} + " was asked for; give --visibility "
-                    + std::string{to_string(sb.mode)} + ", or --format it anew");
-  auto meta = index_offset(sb.data_bytes, sb.slot_bytes);  // what is behind is made anew by each start
-  if (f.metadata_bytes < meta)
-    return refuse(o, ec::corrupt,
-                  "its metadata was truncated to " + format_size(f.metadata_bytes) + " of " + format_size(meta)
-                    + "; --format starts it empty");
-  if (f.exists && f.data_bytes > 0 && f.data_bytes < sb.data_bytes)
-    return refuse(o, ec::corrupt,
-                  "its data was truncated to " + format_size(f.data_bytes) + " of " + format_size(sb.data_bytes)
-                    + "; --format starts it empty");
-  return std::nullopt;
-}
-
-// The rules of identity for a head that holds no valid superblock: empty where the pool may be formatted.
-std::optional<error> objection(const pool_options& o, const inspection& f, const std::optional<known_pool>& known) {
-  switch (f.top.kind) {
-    case head_kind::valid: return mismatch(o, f, known);
-    case head_kind::blank: {
-      // A pool that lost its metadata file is told from somebody's file by its exact size.
-      bool ours = known && (f.has_metadata || f.data_bytes == align_down(o.size, o.page_min));
-      if (f.data_blank || ours)
-        return std::nullopt;
-      return unknown(o, "the file holds something that is not a Maru pool");
-    }
-    case head_kind::unfinished: return std::nullopt;
-    case head_kind::damaged:
-      return refuse(o, ec::corrupt,
-                    "both superblocks in " + heads_path(o, f) + " are damaged; --format starts it empty");
-    case head_kind::other_version:
-      return unknown(o, "its layout has version " + std::to_string(f.top.major) + ", this marud reads version "
-                          + std::to_string(layout_major));
-    case head_kind::foreign: break;
-  }
-  return unknown(o, heads_path(o, f) + " holds something that is not a Maru pool");
-}
-
 status check_options(const pool_options& o) {
   if (o.page_min != 0
       && (o.page_min < bounds::page_bytes_min || o.page_min > bounds::page_bytes_max
           || o.page_min % bounds::page_bytes_min != 0))
-    return refuse(
+    return refusal(
       o, ec::bad_option,
       "the smallest page, " + std::to_string(o.page_min) + " bytes, is not a multiple of 4 KiB up to 1 GiB");
   if (o.extent_bytes % bounds::layout_align != 0)
-    return refuse(o, ec::bad_option,
-                  "the region size, " + std::to_string(o.extent_bytes) + " bytes, is not a multiple of 2 MiB");
+    return refusal(o, ec::bad_option,
+                   "the region size, " + std::to_string(o.extent_bytes) + " bytes, is not a multiple of 2 MiB");
   if (std::max(o.size, o.extent_bytes) > INT64_MAX)
-    return refuse(o, ec::bad_option, "no pool can be that large");
+    return refusal(o, ec::bad_option, "no pool can be that large");
   return {};
 }
 
@@ -110,27 +35,16 @@ bool is_path(const std::string& given, const std::string& real) {
   return given == real || fs::weakly_canonical(given, failed) == real;
 }
 
-// The lock says it of this host, and where it is the same file for all of that. REQUIRES: it is held.
-status nobody_serves(const std::string& path, const inspection& found) {
-  auto elsewhere = is_served_elsewhere(found);
-  if (!elsewhere)
-    return elsewhere.error();
-  return *elsewhere ? status{ec::in_use, "failed to open pool " + path
-                                           + ": a marud of another host, or of a container with a node of its own of the "
-                                             "device, serves it; stop that one first"}
-                    : status{};
-}
-
 // One name for one pool, whatever links lead to it: lock and metadata lie beside the real file.
 result<pool_options> with_real_path(pool_options o) {
   auto spec = with_real_path(device_spec{o.path, o.size, o.node});
   if (!spec)
-    return refuse(o, spec.code(), o.path.empty() ? "the path is empty" : spec.error().message);
+    return refusal(o, spec.code(), o.path.empty() ? "the path is empty" : spec.error().message);
   std::error_code code;
   auto parent = fs::path{spec->path}.parent_path();
   fs::create_directories(parent, code);
   if (code)
-    return refuse(o, ec::io, "failed to make folder " + parent.string() + ": " + code.message());
+    return refusal(o, ec::io, "failed to make folder " + parent.string() + ": " + code.message());
   o.path = spec->path;
   return o;
 }
@@ -138,6 +52,24 @@ result<pool_options> with_real_path(pool_options o) {
 std::uint64_t unix_seconds() {
   using namespace std::chrono;
   return static_cast<std::uint64_t>(duration_cast<seconds>(system_clock::now().time_since_epoch()).count());
+}
+
+// Of a pool that is formatted, under the name that is known.
+superblock superblock_of_new(const pool_options& o, const std::optional<known_pool>& known) {
+  superblock fresh;
+  fresh.slot_bytes = o.page_min;
+  fresh.mode = o.mode;
+  fresh.pool = known ? known->pool : random_uuid();
+  fresh.device = random_uuid();
+  fresh.incarnation = random_uuid();
+  if (o.secret)
+    fresh.secret = *o.secret;
+  else
+    random_bytes(fresh.secret.data(), fresh.secret.size());
+  // Workers of a pool that was lost with its superblock must not meet the epoch they knew: start above all that can
+  // have been.
+  fresh.epoch = known ? unix_seconds() : 0;
+  return fresh;
 }
 
 }  // namespace
@@ -193,41 +125,28 @@ status pool::open_first(const std::optional<known_pool>& known) {
   };
   auto found = inspect(o.path);
   if (!found)
-    return refuse(o, found.code(), advised(found.error()).message);
+    return refusal(o, found.code(), advised(found.error()).message);
   auto lock = member::lock(of_device);
   if (!lock)
     return lock.error();
   found = inspect(o.path);  // nobody changes it any more
   if (!found)
-    return refuse(o, found.code(), advised(found.error()).message);
+    return refusal(o, found.code(), advised(found.error()).message);
   bool is_pool = found->top.kind == head_kind::valid;
   if (known && !o.format_foreign && (!is_pool || found->top.super.pool != known->pool))
     if (auto there = find_first_device(known->pool, o.path); !there.empty())
-      return unknown(o, "pool " + to_string(known->pool) + " is on " + there + " now: give that path");
-  if (auto ok = nobody_serves(o.path, *found); !ok)
+      return unknown_contents(o, "pool " + to_string(known->pool) + " is on " + there + " now: give that path");
+  if (auto ok = nobody_serves(*found); !ok)
     return ok;
   if (o.page_min == 0)
     o.page_min = is_pool ? found->top.super.slot_bytes : bounds::page_bytes_default;
-  auto refusal = objection(o, *found, known);
-  if (refusal && !o.format_foreign)
-    return *refusal;
+  auto objected = objection(o, *found, known);
+  if (objected && !o.format_foreign)
+    return *objected;
   result<std::unique_ptr<member>> opened{error{}};
-  if (refusal || !is_pool) {
-    superblock fresh;
-    fresh.slot_bytes = o.page_min;
-    fresh.mode = o.mode;
-    fresh.pool = known ? known->pool : random_uuid();
-    fresh.device = random_uuid();
-    fresh.incarnation = random_uuid();
-    if (o.secret)
-      fresh.secret = *o.secret;
-    else
-      random_bytes(fresh.secret.data(), fresh.secret.size());
-    // Workers of a pool that was lost with its superblock must not meet the epoch they knew: start above all that can
-    // have been.
-    fresh.epoch = known ? unix_seconds() : 0;
+  if (objected || !is_pool) {
     how_ = known ? opened_as::contents_lost : opened_as::formatted;
-    opened = member::format(of_device, *std::move(lock), fresh);
+    opened = member::format(of_device, *std::move(lock), superblock_of_new(o, known));
   } else {
     const auto& sb = found->top.super;
     rebooted_ = sb.boot_id != host_boot_id();
@@ -295,54 +214,33 @@ status pool::open_known(const known_device& known) {
   if (auto there = find_device(known.device, spec.path); !there.empty())
     spec.path = there;
   auto of_device = options_of(spec);
-  const auto& path = spec.path;
-  auto refuse = [&](ec code, const std::string& cause) {
-    return error{code, "failed to open device " + path + " of pool " + options_.path + ": " + cause};
+  inspection found;
+  auto look = [&]() -> result<standing> {
+    auto now = inspect(spec.path);
+    if (!now)
+      return error{now.code(),
+                   "failed to open device " + spec.path + " of pool " + options_.path + ": " + now.error().message};
+    found = *std::move(now);
+    return standing_of(options_, how_, super(), known, found);
   };
-  auto found = inspect(path);
-  if (!found)
-    return refuse(found.code(), found.error().message);
-  bool is_pool = found->top.kind == head_kind::valid;
-  const auto& sb = found->top.super;
-  bool is_it = is_pool && sb.pool == super().pool && sb.device == known.device;
-  // A file in memory that went with the host is made again, and a device that is all zeros began anew with the pool; a size is
-  // known of files alone.
-  bool was_in_memory =
-    !is_pool && !found->has_metadata && !found->exists && fs::exists(fs::path{path}.parent_path()) && spec.size != 0;
-  bool was_emptied = found->exists && found->is_inside && found->top.kind == head_kind::blank && found->data_blank
-                     && how_ != opened_as::opened;
-  // Served without it, marud gave its pages up, and nobody knows what workers of then still do there.
-  bool was_away = is_it && how_ == opened_as::opened && sb.epoch < super().epoch;
-  // Somebody made it blank, or began to make it the pool's once more (a device add that was cut off).
-  auto kind = found->top.kind;
-  bool is_anew = kind == head_kind::unfinished || (kind == head_kind::blank && found->data_blank)
-                 || (is_pool && sb.pool == super().pool);
-  if (was_away || (!is_it && !was_in_memory && !was_emptied)) {
-    auto advice = "; bring it back, or start with --without-devices=" + path + ", which gives up what it held";
-    auto given_up = options_.contents_survive_reboot ? advice : "";
-    if (was_away)
-      return refuse(ec::missing, "the pool was served without it; 'maructl device add' takes it back, empty");
-    if (found->exists && is_anew)
-      return refuse(ec::missing, "it is not what it was; 'maructl device add' takes it back, empty" + given_up);
-    if (found->exists)
-      return refuse(ec::unknown_contents, "it holds something else now" + advice);
-    return refuse(ec::missing, "it is not there" + given_up);
-  }
+  if (auto is = look(); !is)  // before a lock file is made beside what is not the pool's
+    return is.error();
   auto lock = member::lock(of_device);
   if (!lock)
     return lock.error();
-  if (auto ok = nobody_serves(path, *found); !ok)
+  auto is = look();  // nobody changes it any more
+  if (!is)
+    return is.error();
+  if (auto ok = nobody_serves(found); !ok)
     return ok;
-  bool fits = is_it && sb.slot_bytes == slot_bytes() && sb.mode == super().mode;
   result<std::unique_ptr<member>> opened{error{}};
-  if (fits) {
-    rebooted_ |= sb.boot_id != host_boot_id();
-    damaged_superblock_ |= found->top.one_damaged;
-    bool lost = (sb.boot_id != host_boot_id() && !options_.contents_survive_reboot) || !found->exists
-                || found->bytes == 0 || sb.incarnation != known.incarnation || how_ != opened_as::opened;
-    opened = member::adopt(of_device, *std::move(lock), sb, lost);
-  } else {  // its file went with the host's memory, or the pool was formatted in another way
+  if (*is == standing::to_be_made) {
     opened = member::format(of_device, *std::move(lock), superblock_for(known.index, known.device));
+  } else {
+    const auto& sb = found.top.super;
+    rebooted_ |= sb.boot_id != host_boot_id();
+    damaged_superblock_ |= found.top.one_damaged;
+    opened = member::adopt(of_device, *std::move(lock), sb, *is == standing::lost);
   }
   if (!opened)
     return opened.error();
@@ -386,7 +284,7 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   auto found = inspect(spec->path);
   if (!found)
     return refuse(found.code(), found.error().message);
-  if (auto ok = nobody_serves(spec->path, *found); !ok)
+  if (auto ok = nobody_serves(*found); !ok)
     return ok.error();
   const auto& sb = found->top.super;
   bool is_ours = found->top.kind == head_kind::valid && sb.pool == super().pool && sb.slot_bytes == slot_bytes()
