@@ -14,6 +14,7 @@
 #include "cxl/inspection.hpp"
 #include "cxl/superblock_pair.hpp"
 #include "cxl/visibility.hpp"
+#include "cxl/wipe.hpp"
 
 namespace maru::cxl {
 
@@ -294,13 +295,8 @@ status member::blank_data_ends() {
     auto bytes = std::min(unit, size - offset);
     if (auto taken = data_->reserve(offset, bytes); !taken)
       return taken;
-    auto map = data_->map(offset, bytes, access::read_write);
-    if (!map)
-      return map.error();
-    map->guard(data_->align());
-    std::memset(map->data(), 0, bytes);
-    if (faulted(map->bytes()))
-      return {ec::memory_failed, "failed to blank " + data_->path() + ": its memory failed"};
+    if (auto done = blank(*data_, offset, bytes); !done)
+      return done;
   }
   return {};
 }

@@ -59,19 +59,25 @@ status wipe_device(const std::string& path) {
   auto heads = std::min(align_up(descriptors_offset, unit), align_down(dev.size(), dev.align()));
   auto tail = std::min<std::uint64_t>(dev.align(), dev.size());
   for (auto [offset, size] : {std::pair{std::uint64_t{0}, heads}, std::pair{dev.size() - tail, tail}}) {
-    auto map = dev.map(offset, size, access::read_write);
-    if (!map)
-      return map.error();
-    map->guard(dev.align());
-    std::memset(map->data(), 0, map->size());
-    between_hosts().publish(map->bytes());
-    if (faulted(map->bytes()))
-      return {ec::memory_failed, "failed to wipe " + path + ": its memory failed"};
+    if (auto done = blank(dev, offset, size); !done)
+      return done;
   }
   return {};
 }
 
 }  // namespace
+
+status blank(device& dev, std::uint64_t offset, std::uint64_t size) {
+  auto map = dev.map(offset, size, access::read_write);
+  if (!map)
+    return map.error();
+  map->guard(dev.align());
+  std::memset(map->data(), 0, map->size());
+  between_hosts().publish(map->bytes());
+  if (faulted(map->bytes()))
+    return {ec::memory_failed, "failed to blank " + dev.path() + ": its memory failed"};
+  return {};
+}
 
 status wipe(const inspection& found) {
   if (!found.exists && !found.has_metadata)
