@@ -46,27 +46,28 @@ public:
     send(connection_.now());
   }
 
-  // True when finish() will not wait, unless the answer is `busy`.
+  // True when finish() will not wait.
   bool ready() {
     if (connection_.forked() || connection_.closing())
       return true;
-    if (call_ && call_->done() && lost(call_->result()))
-      drop_lost();
-    if (!call_)
+    auto now = std::chrono::steady_clock::now();
+    if (!call_ && now >= again_at_)
       send(connection_.now());
+    if (call_ && call_->done() && !put_off())
+      return true;
     if (call_)
-      return call_->done();
+      return false;
     auto s = connection_.now();
-    return (s && tenure_ && s->life->tenure != *tenure_) || std::chrono::steady_clock::now() >= deadline_;
+    return (s && tenure_ && s->life->tenure != *tenure_) || now >= deadline_;
   }
 
   // The answer, or why the request as a whole failed.
   result<reply_of<Request>> finish() {
     if (connection_.forked())
       return failed(ec::session_over, "the client was opened by another process");
-    auto pause = std::chrono::milliseconds{1};
     for (;;) {
       if (!call_) {
+        std::this_thread::sleep_until(again_at_);
         auto s = connection_.wait(deadline_);
         if (!s)
           return failed(s.code(), s.error().message);
@@ -79,27 +80,18 @@ public:
         in_doubt_ = true;
         return failed(ec::timeout, "marud did not answer before the deadline");
       }
-      if (lost(call_->result())) {
-        drop_lost();
+      if (put_off())
         continue;
-      }
       auto answered = std::exchange(call_, nullptr);
       auto& o = answered->result();
       if (o.code != ec::ok)
         return failed(o.code, "marud does not know the request");
       auto& reply = std::get<reply_of<Request>>(o.reply);
-      auto code = reply.code <= static_cast<std::uint8_t>(ec::last_) ? static_cast<ec>(reply.code) : ec::corrupt;
+      auto code = code_of(reply);
       if (code == ec::ok)
         return std::move(reply);
-      if (code == ec::session_over)
-        connection_.lose(*used_);
-      bool later = code == ec::busy || code == ec::session_over || code == ec::stopping;
-      // A last try that has no time to be answered would turn a refusal into a doubt.
-      if (!later || std::chrono::steady_clock::now() + 2 * pause >= deadline_)
-        return failed(code, "marud answered " + std::string{to_string(code)}
-                              + (code == ec::busy ? " (after a restart: until its sessions of before are back)" : ""));
-      std::this_thread::sleep_for(pause);
-      pause = std::min(pause * 2, std::chrono::milliseconds{32});
+      return failed(code, "marud answered " + std::string{to_string(code)}
+                            + (code == ec::busy ? " (after a restart: until its sessions of before are back)" : ""));
     }
   }
 
@@ -134,6 +126,32 @@ private:
   }
 
   static bool lost(const outcome& o) { return o.code == ec::unavailable; }
+  static ec code_of(const reply_of<Request>& reply) {
+    return reply.code <= static_cast<std::uint8_t>(ec::last_) ? static_cast<ec>(reply.code) : ec::corrupt;
+  }
+
+  // Is the request to be sent once more? Then the call is over. REQUIRES: it is done.
+  bool put_off() {
+    auto& o = call_->result();
+    if (lost(o)) {
+      drop_lost();
+      return true;
+    }
+    auto code = o.code == ec::ok ? code_of(std::get<reply_of<Request>>(o.reply)) : ec::ok;
+    if (code != ec::busy && code != ec::session_over && code != ec::stopping)
+      return false;
+    if (code == ec::session_over)
+      connection_.lose(*used_);
+    auto now = std::chrono::steady_clock::now();
+    // A last try that has no time to be answered would turn a refusal into a doubt.
+    if (now + 2 * pause_ >= deadline_)
+      return false;
+    again_at_ = now + pause_;
+    pause_ = std::min(pause_ * 2, std::chrono::milliseconds{32});
+    call_ = nullptr;
+    return true;
+  }
+
   void drop_lost() {
     in_doubt_ = in_doubt_ || call_->result().sent;
     call_ = nullptr;
@@ -151,6 +169,8 @@ private:
   Send send_;
   std::shared_ptr<call> call_;
   session_ptr used_;
+  std::chrono::milliseconds pause_{1};
+  time_point again_at_{};  // not to be sent before
   bool in_doubt_ = false;
 };
 

@@ -47,8 +47,15 @@ public:
   }
 
 protected:
-  // True when finish() will not wait for marud.
-  bool answered() { return !ask_ || ask_->ready(); }
+  // True when finishing will not wait: neither for an answer, nor for room for its pins or a lease.
+  bool answered() {
+    if (!impl_->open_for_calls() || std::chrono::steady_clock::now() >= deadline_)
+      return true;
+    if (local_.too_many)
+      begin();
+    bool has_lease = takes_ == holding::nothing || !ask_ || impl_->wire().usable_now();
+    return !local_.too_many && has_lease && (!ask_ || ask_->ready());
+  }
 
   // What the answer to the open keys is, once `keep` took it. Where a reconnect has made its pins void it is asked for again.
   template <class Keep>

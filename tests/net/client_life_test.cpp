@@ -34,6 +34,30 @@ TEST_F(Client, BusyIsTriedAgain) {
   later.join();
 }
 
+TEST_F(Client, AFutureThatIsReadyDoesNotWaitForMarudToBeLessBusy) {
+  auto c = must_open();
+  pool().set(op::exists, treat::busy);
+  auto found = c->exists_async(keys{"a"});
+  auto polled = [&] { return found.ready() || pool().count(op::exists) >= 4; };
+  EXPECT_TRUE(soon(polled)) << "who polls has it asked again";
+  EXPECT_FALSE(found.ready());
+  pool().set(op::exists, treat::answer);
+  EXPECT_TRUE(soon([&] { return found.ready(); }));
+  auto began = steady::now();
+  EXPECT_TRUE(found.get());
+  EXPECT_LT(steady::now() - began, 500ms);
+}
+
+TEST_F(Client, AFutureThatMarudIsTooBusyForIsReadyAtItsDeadline) {
+  auto o = options();
+  o.timeout = 200ms;
+  auto c = must_open(o);
+  pool().set(op::exists, treat::busy);
+  auto found = c->exists_async(keys{"a"});
+  EXPECT_TRUE(soon([&] { return found.ready(); }));
+  EXPECT_EQ(found.get().code(), ec::busy);
+}
+
 TEST_F(Client, BusyUntilTheDeadlineIsBusy) {
   auto o = options();
   o.timeout = 200ms;

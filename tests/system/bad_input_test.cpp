@@ -5,6 +5,7 @@
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 
+#include <algorithm>
 #include <fstream>
 
 #include "base/uuid.hpp"
@@ -174,6 +175,21 @@ TEST(BadInput, MorePinsThanTheBoundAreRefused) {
   EXPECT_FALSE(c->pin(keys));
   EXPECT_TRUE(c->unpin(keys));
   EXPECT_TRUE(c->pin(keys));
+}
+
+TEST(BadInput, AFutureOfMorePinsThanTheBoundIsReadyOnceOthersEnd) {
+  marud m{{"--pins-max=100"}};
+  auto c = m.open();
+  ASSERT_TRUE(c && put(*c, "k"));
+  std::vector<std::string_view> keys(60, "k");
+  EXPECT_TRUE(c->pin(keys));
+  auto more = c->pin_async(keys);
+  EXPECT_FALSE(more.ready());
+  EXPECT_TRUE(c->unpin(keys));
+  EXPECT_TRUE(eventually([&] { return more.ready(); }));
+  auto pinned = more.get();
+  ASSERT_TRUE(pinned);
+  EXPECT_EQ(std::count(pinned->begin(), pinned->end(), true), 60);
 }
 
 TEST(BadInput, ASecondHelloAfterTheBoundOnSessionsIsRefused) {
