@@ -37,6 +37,17 @@ py::list bools(const Answers& answers) {
   return list_of(answers.size(), [&](std::size_t i) { return PyBool_FromLong(answers[i] ? 1 : 0); });
 }
 
+// What `begin` starts answers about these keys. The pool itself answers a few in less time than it takes to give the GIL back
+// and to get it again, which other threads queue for: they are begun with it, and marud's answer alone is waited for without.
+template <class Begin>
+auto answer_of(const key_batch& keys, Begin begin) {
+  constexpr std::size_t few = 16;
+  if (keys.size() > few)
+    return without_gil([&] { return begin().get(); });
+  auto answer = begin();
+  return answer.ready() ? answer.get() : without_gil([&] { return answer.get(); });
+}
+
 // An attribute of a handle as a number, empty where no page has it: from its class's slots where it has some, as
 // AllocHandle does, else by name.
 std::optional<std::uint32_t> number_in(PyObject* handle, std::size_t attribute) {
@@ -213,34 +224,29 @@ py::list client_object::retrieve(const py::list& keys, const py::type& info_clas
 
 py::list client_object::exists(const py::list& keys) {
   key_batch batch{keys};
-  return bools(must(without_gil([&] { return client_->exists(batch.views()); })));
+  return bools(must(answer_of(batch, [&] { return client_->exists_async(batch.views()); })));
 }
 
 py::list client_object::pin(const py::list& keys) {
   key_batch batch{keys};
-  auto found = must(without_gil([&] {
-    auto out = client_->lookup(batch.views(), {.pin = true, .prefix_stop = true});
-    for (std::size_t i = 0; out && i < out->size(); ++i)
-      if ((*out)[i])
-        pins_.add(batch.views()[i], *(*out)[i]);
-    return out;
-  }));
+  auto found = must(
+    answer_of(batch, [&] { return client_->lookup_async(batch.views(), {.pin = true, .prefix_stop = true}); }));
+  for (std::size_t i = 0; i < found.size(); ++i)
+    if (found[i])
+      pins_.add(batch.views()[i], *found[i]);
   return list_of(found.size(), [&](std::size_t i) { return PyBool_FromLong(found[i].has_value()); });
 }
 
 py::list client_object::unpin(const py::list& keys) {
   key_batch batch{keys};
-  auto ended = must(without_gil([&] {
-    auto out = client_->unpin(batch.views());
-    for (std::size_t i = 0; i < batch.size(); ++i)
-      if (!out || (*out)[i])  // also without an answer: the pin left the client's book before it was asked for
-        pins_.drop(batch.views()[i]);
-    // Those by message end with the connection that is gone, too. But marud did not say so, and callers count on what it says.
-    if (out && !client_->connected() && !client_->info().local_reads)
-      out->assign(out->size(), false);
-    return out;
-  }));
-  return bools(ended);
+  auto ended = answer_of(batch, [&] { return client_->unpin_async(batch.views()); });
+  for (std::size_t i = 0; i < batch.size(); ++i)
+    if (!ended || (*ended)[i])  // also without an answer: the pin left the client's book before it was asked for
+      pins_.drop(batch.views()[i]);
+  // Those by message end with the connection that is gone, too. But marud did not say so, and callers count on what it says.
+  if (ended && !client_->connected() && !client_->info().local_reads)
+    ended->assign(ended->size(), false);
+  return bools(must(std::move(ended)));
 }
 
 bool client_object::release_pin(std::uint32_t region, std::uint32_t page) {

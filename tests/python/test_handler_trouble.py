@@ -55,6 +55,16 @@ class TestNobodyAnswers:
         assert in_time(silent.healthcheck) is False
         assert in_time(silent.delete_status, "a") == "unknown"
 
+    @pytest.mark.parametrize("name", ["exists", "pin"])
+    def test_other_threads_go_on_meanwhile(self, silent, name):
+        caller = threading.Thread(target=getattr(silent, name), args=("a",))
+        caller.start()
+        steps = 0
+        while caller.is_alive():  # nothing of this gives Python's lock back for long
+            time.sleep(0.001)
+            steps += 1
+        assert steps > 100
+
     def test_batches_have_their_full_length(self, silent):
         keys = ["a", "b"] * 5000
         for call in (silent.batch_exists, silent.batch_pin, silent.batch_unpin, silent.batch_delete):
