@@ -207,6 +207,8 @@ def threads(pool: maru.MaruHandler) -> bool:
     keys, met = [key(i) for i in range(128)], True
     calls: dict[str, Callable[[], object]] = {
         "exists": lambda: pool.exists(keys[0]),
+        "retrieve": lambda: pool.retrieve(keys[0]),
+        "pin+unpin": lambda: (pool.pin(keys[0]), pool.unpin(keys[0])),
         "exists, 128": lambda: pool.batch_exists(keys),
         "store": lambda: pool.store(keys[0], pool.alloc(1)),
         "retrieve, 128": lambda: pool.batch_retrieve(keys),

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "app/bench/format.hpp"
+#include "app/bench/histogram.hpp"
 #include "app/bench/interrupt.hpp"
 #include "app/bench/local_calls.hpp"
 #include "app/bench/local_floor.hpp"
@@ -52,7 +53,7 @@ public:
       : options_(options),
         phase_(static_cast<std::int64_t>(options.seconds * 1e3)),
         clock_(cycle_clock::calibrate()),
-        bar_("local", cells_of_call * (3 + 4 * ops()) + 1) {}
+        bar_("local", cells_of_call * (3 + 4 * ops()) + 1 + (wants(alloc_op) ? 1 : 0)) {}
 
   status all() {
     if (auto done = floors(); !done)
@@ -115,6 +116,9 @@ private:
         return checked;
     if (auto rested = idle(); !rested)
       return rested;
+    if (wants(alloc_op))
+      if (auto done = allocs(**local); !done)
+        return done;
     for (bool writer : {false, true})
       for (auto* one : clients)
         for (const auto& op : local_ops) {
@@ -145,6 +149,37 @@ private:
     pause_for(idle_time);
     r.seconds = seconds_since(begin);
     r.extra[server_cpu_extra] = cpu_seconds(pool_->server_pid()) - cpu;
+    return add(std::move(r));
+  }
+
+  // Pages come from those that are granted, and go back there between the timed calls.
+  status allocs(client& pool) {
+    constexpr std::size_t at_once = bounds::grant_batch / 2;  // no more are fetched ahead
+    row r{.system = local_system, .op = alloc_op, .batch = 1, .clients = 1, .hot = true};
+    histogram times;
+    std::vector<page_buffer> pages;
+    pages.reserve(at_once);
+    auto cpu = cpu_seconds(pool_->server_pid());
+    auto begin = monotonic_ns();
+    for (bool warm = false; r.seconds < 2 * options_.seconds && !interrupted(); r.seconds = seconds_since(begin)) {
+      for (std::size_t i = 0; i < at_once; ++i) {
+        auto since = clock_.begin();
+        auto page = pool.alloc(cell_page_bytes);
+        auto until = clock_.end();
+        if (!page)
+          return page.error();
+        if (warm)
+          times.add(clock_.ns(since, until));
+        pages.push_back(*std::move(page));
+      }
+      pages.clear();
+      warm = true;
+    }
+    r.extra[server_cpu_extra] = cpu_seconds(pool_->server_pid()) - cpu;
+    r.ops_per_s = r.keys_per_s = static_cast<double>(times.count()) / r.seconds;
+    r.p50_us = times.quantile_ns(0.5) / 1e3;
+    r.p99_us = times.quantile_ns(0.99) / 1e3;
+    r.p999_us = times.quantile_ns(0.999) / 1e3;
     return add(std::move(r));
   }
 

@@ -12,7 +12,8 @@ namespace {
 constexpr double pinned_us_max = 1, pinned_us_aim = 0.3;
 constexpr double to_map_max = 5;
 constexpr double cold_us_max = 2, cold_keys_min = 1e6;
-constexpr double pinned_per_s_min = 3e6;   // of 2 threads
+constexpr double pinned_per_s_min = 3e6;  // of 2 threads
+constexpr double alloc_ns_max = 100;
 constexpr double server_cores_max = 0.01;  // more than idle: what a clock of 10 ms can tell in some seconds
 
 std::optional<double> extra(const row& r, const char* name) {
@@ -86,6 +87,14 @@ std::string rate_target(const row* hot, const row* cold) {
   return target_line("pinned lookups, hot, 2 threads", value, sound(*hot) && hot->keys_per_s > pinned_per_s_min);
 }
 
+std::string alloc_target(const row* alloc) {
+  if (alloc == nullptr)
+    return {};
+  auto ns = alloc->p50_us * 1e3;
+  return target_line("alloc of a page that is granted", format("p50 %.0f ns (under %g)", ns, alloc_ns_max),
+                     sound(*alloc) && ns < alloc_ns_max);
+}
+
 // All local cells without a writer together: one alone is too short for the kernel's clock.
 std::string server_target(const std::vector<row>& rows) {
   double cpu = 0, seconds = 0;
@@ -138,7 +147,7 @@ std::string local_targets_of(const std::vector<row>& rows) {
   return path_target(rows) + pinned_target(hot) + map_target(hot, find(rows, map_system, "lookup", true, 1))
          + cold_target(cold)
          + rate_target(find(rows, local_system, pinned_op, true, 2), find(rows, local_system, pinned_op, false, 2))
-         + server_target(rows);
+         + alloc_target(find(rows, local_system, alloc_op, true, 1)) + server_target(rows);
 }
 
 }  // namespace maru::bench

@@ -16,6 +16,7 @@ inline constexpr auto hash_map_system = "map-siphash";    // the same by the key
 inline constexpr auto loop_system = "loop";               // what the loop itself costs
 // Operations that promises are about.
 inline constexpr auto pinned_op = "retrieve+drop";  // look up, pin and map one key; let go
+inline constexpr auto alloc_op = "alloc";           // of a page that is granted already
 inline constexpr auto idle_op = "idle";             // no call: the server beside an open client
 
 // Names in row::extra.

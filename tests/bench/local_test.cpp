@@ -66,10 +66,11 @@ TEST_F(Local, MeasuresEveryCellOnBothPathsAndBesideAWriter) {
       EXPECT_EQ(r.extra.at(reads_locally_extra), 0) << name;
     }
   }
-  // 3 floors; 5 operations on 2 paths, with and without a writer; each in 8 cells.
-  EXPECT_EQ(rows->size(), 3u * 8 + 1 + 5u * 2 * 2 * 8);
+  // 3 floors; 5 operations on 2 paths, with and without a writer; each in 8 cells. The idle server, and alloc.
+  EXPECT_EQ(rows->size(), 3u * 8 + 2 + 5u * 2 * 2 * 8);
   EXPECT_GT(written, 0);
   EXPECT_NE(text.find("pinned lookup + unpin, hot"), text.npos) << text;
+  EXPECT_NE(text.find("alloc of a page that is granted"), text.npos) << text;
   EXPECT_NE(text.find("server CPU beside local reads"), text.npos) << text;
   // The same rows from the file give the same verdicts, and those decide the exit code.
   bool missed = local_targets_of(*rows).find("MISSED") != std::string::npos;
