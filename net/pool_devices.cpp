@@ -11,6 +11,16 @@
 
 namespace maru::net {
 
+namespace {
+
+constexpr auto advice = " (set pool_path or MARU_POOL_PATH to where this process sees the pool's data)";
+
+bool is(const uuid& id, const std::string& bytes) {
+  return bytes.size() == id.bytes.size() && std::memcmp(id.bytes.data(), bytes.data(), bytes.size()) == 0;
+}
+
+}  // namespace
+
 std::string local_path(const client_options& options, const std::string& path) {
   auto without_slash = [](std::string_view folder) {
     return folder.substr(0, folder.ends_with('/') ? folder.size() - 1 : folder.size());
@@ -30,6 +40,13 @@ std::string local_path(const client_options& options, const std::string& path) {
 }
 
 std::string pool_devices::path_of(const device_row& row) const {
+  std::lock_guard lock(mutex_);
+  auto at = devices_.find(row.index);
+  bool is_known = at != devices_.end() && !at->second.path.empty() && at->second.id == row.id;
+  return is_known ? at->second.path : expected_path(row);
+}
+
+std::string pool_devices::expected_path(const device_row& row) const {
   return row.index == 0 && !options_.pool_path.empty() ? options_.pool_path : local_path(options_, row.path);
 }
 
@@ -38,18 +55,28 @@ std::string pool_devices::metadata_of(const device_row& row) const {
                                             : local_path(options_, row.metadata);
 }
 
-result<std::shared_ptr<const cxl::device>> pool_devices::open(const device_row& row) const {
-  constexpr auto advice = " (set pool_path or MARU_POOL_PATH to where this process sees the pool's data)";
-  auto path = path_of(row);
-  // A device that has its metadata on it says which one it is.
-  if (row.offset != 0 && row.id.size() == sizeof(uuid::bytes)) {
-    uuid device;
-    std::memcpy(device.bytes.data(), row.id.data(), row.id.size());
+// A device says in its metadata which one it is: in front of its data, or in a file beside it, which this process need not be
+// able to read.
+result<std::string> pool_devices::locate(const device_row& row, const std::string& path) const {
+  uuid device;
+  if (row.id.size() != device.bytes.size())
+    return path;
+  std::memcpy(device.bytes.data(), row.id.data(), row.id.size());
+  if (row.offset != 0) {
     if (auto there = cxl::find_device(device, path); !there.empty())
-      path = there;
-    else
-      return {ec::unknown_contents, "failed to map the pool: " + path + " is not the device of marud's pool" + advice};
+      return there;
+  } else {
+    auto found = cxl::inspect(path);
+    if (!found || found->top.kind != cxl::head_kind::valid)
+      return path;
+    const auto& sb = found->top.super;
+    if (sb.device == device && is(sb.incarnation, row.incarnation))
+      return path;
   }
+  return {ec::unknown_contents, "failed to map the pool: " + path + " is not the device of marud's pool" + advice};
+}
+
+result<std::shared_ptr<const cxl::device>> pool_devices::open(const device_row& row, const std::string& path) const {
   auto opened = cxl::open_device({path});
   if (!opened)
     return {ec::io, "failed to map the pool: " + opened.error().message + advice};
@@ -72,10 +99,13 @@ status pool_devices::know(std::span<const device_row> rows) {
     bool is_known = at != devices_.end() && at->second.id == row.id && at->second.incarnation == row.incarnation;
     if (is_known || (at != devices_.end() && at->second.id.empty()))  // a test's own
       continue;
-    auto opened = open(row);
+    auto path = locate(row, expected_path(row));
+    if (!path)
+      return path.error();
+    auto opened = open(row, *path);
     if (!opened)
       return opened.error();
-    devices_[row.index] = {row.id, row.incarnation, *std::move(opened)};
+    devices_[row.index] = {row.id, row.incarnation, *path, *std::move(opened)};
   }
   return {};
 }

@@ -33,16 +33,20 @@ public:
   // Its data; null where it is not known.
   std::shared_ptr<const cxl::device> find(std::uint32_t index) const;
 
-  // Paths here: of the data, and of what begins with the metadata.
+  // Paths here: of the data, and of what begins with the metadata. Of a device that is known: where it was found.
   std::string path_of(const device_row& row) const;
   std::string metadata_of(const device_row& row) const;
 
 private:
   struct known_device {
     std::string id, incarnation;
+    std::string path;
     std::shared_ptr<const cxl::device> data;
   };
-  result<std::shared_ptr<const cxl::device>> open(const device_row& row) const;
+  std::string expected_path(const device_row& row) const;
+  // Where the device is that was expected at `path`; `unknown_contents` where another one is.
+  result<std::string> locate(const device_row& row, const std::string& path) const;
+  result<std::shared_ptr<const cxl::device>> open(const device_row& row, const std::string& path) const;
 
   client_options options_;
   mutable std::mutex mutex_;

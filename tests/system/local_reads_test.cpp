@@ -114,18 +114,31 @@ TEST(LocalReads, AreNotDoneWhereThePoolIsSeenWithoutItsMetadata) {
   marud m;
   auto c = m.open();
   ASSERT_TRUE(c && put(*c, "a"));
-  temp_folder without, with_anothers;
-  marud another;
+  temp_folder without, with_a_copy;
   fs::create_hard_link(m.pool(), without / "pool");
-  fs::create_hard_link(m.pool(), with_anothers / "pool");
-  fs::copy_file(another.pool() + ".meta", with_anothers / "pool.meta");
-  for (const auto& path : {without / "pool", with_anothers / "pool"}) {
+  fs::create_hard_link(m.pool(), with_a_copy / "pool");
+  m.stop();
+  fs::copy_file(m.pool() + ".meta", with_a_copy / "pool.meta");
+  m.start();
+  for (const auto& path : {without / "pool", with_a_copy / "pool"}) {
     auto blind = m.open({.pool_path = path});
     ASSERT_TRUE(blind) << path;
     EXPECT_FALSE(blind->info().local_reads) << path;
     EXPECT_NE(blind->info().why_not_local.find(path + ".meta"), std::string::npos) << blind->info().why_not_local;
     EXPECT_EQ(read_back(*blind, "a"), "ok");
   }
+}
+
+TEST(LocalReads, APoolOfAnotherMarudIsNotMapped) {
+  marud m, another;
+  // Of the data, and of what tells whose data it is.
+  temp_folder mixed;
+  fs::create_hard_link(m.pool(), mixed / "pool");
+  fs::copy_file(another.pool() + ".meta", mixed / "pool.meta");
+  EXPECT_EQ(client::open({.server = m.address(), .pool_path = mixed / "pool", .timeout = 2s}).code(), ec::unknown_contents);
+  auto refused = client::open({.server = m.address(), .pool_path = another.pool(), .timeout = 2s});
+  EXPECT_EQ(refused.code(), ec::unknown_contents) << "its bytes are other requests'";
+  EXPECT_NE(refused.error().message.find("MARU_POOL_PATH"), std::string::npos) << refused.error().message;
 }
 
 // -- the same answers
