@@ -83,7 +83,8 @@ void add_local(CLI::App& app, command_line& line) {
   sub->add_option("--seconds", o.seconds, "Each of the two measured phases of each cell")
     ->check(CLI::Range(0.02, 60.0))
     ->capture_default_str();
-  sub->add_option("--only", o.only, "Only cells of this operation: retrieve+drop, lookup, exists, miss, pin+unpin or alloc");
+  sub->add_option("--only", o.only,
+                  "Only cells of this operation: retrieve+drop, lookup, exists, miss, pin+unpin or alloc");
   sub
     ->add_option("--writer-rate", o.writer_rate,
                  "Keys a second at most that another process commits, in the cells that have a writer")

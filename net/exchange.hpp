@@ -46,19 +46,19 @@ public:
     send(connection_.now());
   }
 
-  // True when finish() will not wait.
+  // True when finish() will not wait. Sends again what marud was too busy for, as finish() does.
   bool ready() {
-    if (connection_.forked() || connection_.closing())
+    if (connection_.forked() || (!call_ && connection_.closing()))
       return true;
     auto now = std::chrono::steady_clock::now();
+    if (now >= deadline_)
+      return true;
     if (!call_ && now >= again_at_)
       send(connection_.now());
-    if (call_ && call_->done() && !put_off())
-      return true;
     if (call_)
-      return false;
+      return call_->done() && !put_off();
     auto s = connection_.now();
-    return (s && tenure_ && s->life->tenure != *tenure_) || now >= deadline_;
+    return s && tenure_ && s->life->tenure != *tenure_;
   }
 
   // The answer, or why the request as a whole failed.
@@ -67,12 +67,15 @@ public:
       return failed(ec::session_over, "the client was opened by another process");
     for (;;) {
       if (!call_) {
-        std::this_thread::sleep_until(again_at_);
         auto s = connection_.wait(deadline_);
         if (!s)
           return failed(s.code(), s.error().message);
         if (tenure_ && (*s)->life->tenure != *tenure_)
           return failed(ec::gone, "its session is over");
+        // Too late to be answered: what was refused would become a doubt.
+        if (refused_ != ec::ok && std::chrono::steady_clock::now() >= deadline_)
+          return refusal(refused_);
+        std::this_thread::sleep_until(again_at_);
         if (!send(*s))
           continue;
       }
@@ -90,8 +93,7 @@ public:
       auto code = code_of(reply);
       if (code == ec::ok)
         return std::move(reply);
-      return failed(code, "marud answered " + std::string{to_string(code)}
-                            + (code == ec::busy ? " (after a restart: until its sessions of before are back)" : ""));
+      return refusal(code);
     }
   }
 
@@ -146,6 +148,7 @@ private:
     // A last try that has no time to be answered would turn a refusal into a doubt.
     if (now + 2 * pause_ >= deadline_)
       return false;
+    refused_ = code;
     again_at_ = now + pause_;
     pause_ = std::min(pause_ * 2, std::chrono::milliseconds{32});
     call_ = nullptr;
@@ -160,6 +163,10 @@ private:
   }
 
   error failed(ec code, const std::string& cause) const { return {code, failure(what_, cause)}; }
+  error refusal(ec code) const {
+    return failed(code, "marud answered " + std::string{to_string(code)}
+                          + (code == ec::busy ? " (after a restart: until its sessions of before are back)" : ""));
+  }
 
   connection& connection_;
   const char* what_;
@@ -170,6 +177,7 @@ private:
   std::shared_ptr<call> call_;
   session_ptr used_;
   std::chrono::milliseconds pause_{1};
+  ec refused_ = ec::ok;    // what marud answered, that it is asked for again
   time_point again_at_{};  // not to be sent before
   bool in_doubt_ = false;
 };

@@ -47,9 +47,12 @@ public:
   }
 
 protected:
-  // True when finishing will not wait: neither for an answer, nor for room for its pins or a lease.
+  // True when finishing will not wait: neither for an answer, nor for room for its pins or a lease. It may all the same where
+  // the connection or the session changes before it is called.
   bool answered() {
-    if (!impl_->open_for_calls() || std::chrono::steady_clock::now() >= deadline_)
+    if (!impl_->open_for_calls())
+      return !ask_ || ask_->ready();
+    if (std::chrono::steady_clock::now() >= deadline_)
       return true;
     if (local_.too_many)
       begin();

@@ -11,7 +11,8 @@ namespace maru::net {
 template <class T>
 struct pending {
   virtual ~pending() = default;
-  // True when get() will not wait for marud.
+  // True when get() will not wait for marud, but for the few cases in which what was answered is void by then, and to map a
+  // region that this process has not seen yet.
   virtual bool ready() = 0;
   virtual result<T> get() = 0;
 };

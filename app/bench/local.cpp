@@ -161,7 +161,8 @@ private:
     pages.reserve(at_once);
     auto cpu = cpu_seconds(pool_->server_pid());
     auto begin = monotonic_ns();
-    for (bool warm = false; r.seconds < 2 * options_.seconds && !interrupted(); r.seconds = seconds_since(begin)) {
+    for (bool warm = false; (times.count() == 0 || r.seconds < 2 * options_.seconds) && !interrupted();
+         r.seconds = seconds_since(begin)) {
       for (std::size_t i = 0; i < at_once; ++i) {
         auto since = clock_.begin();
         auto page = pool.alloc(cell_page_bytes);

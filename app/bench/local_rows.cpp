@@ -101,7 +101,7 @@ std::string server_target(const std::vector<row>& rows) {
   std::optional<double> idle;
   for (const auto& r : rows) {
     auto spent = extra(r, server_cpu_extra);
-    if (r.system != local_system || r.writer || !spent || r.seconds == 0)
+    if (r.system != local_system || r.op == alloc_op || r.writer || !spent || r.seconds == 0)
       continue;
     if (r.op == idle_op) {
       idle = *spent / r.seconds;

@@ -39,13 +39,19 @@ py::list bools(const Answers& answers) {
 
 // What `begin` starts answers about these keys. The pool itself answers a few in less time than it takes to give the GIL back
 // and to get it again, which other threads queue for: they are begun with it, and marud's answer alone is waited for without.
-template <class Begin>
-auto answer_of(const key_batch& keys, Begin begin) {
+// `then` is told of the answer at once, with or without the GIL.
+template <class Begin, class Then>
+auto answer_of(const key_batch& keys, Begin begin, Then then) {
   constexpr std::size_t few = 16;
+  auto finish = [&then](auto answer) {
+    auto out = answer.get();
+    then(out);
+    return out;
+  };
   if (keys.size() > few)
-    return without_gil([&] { return begin().get(); });
+    return without_gil([&] { return finish(begin()); });
   auto answer = begin();
-  return answer.ready() ? answer.get() : without_gil([&] { return answer.get(); });
+  return answer.ready() ? finish(std::move(answer)) : without_gil([&] { return finish(std::move(answer)); });
 }
 
 // An attribute of a handle as a number, empty where no page has it: from its class's slots where it has some, as
@@ -224,29 +230,33 @@ py::list client_object::retrieve(const py::list& keys, const py::type& info_clas
 
 py::list client_object::exists(const py::list& keys) {
   key_batch batch{keys};
-  return bools(must(answer_of(batch, [&] { return client_->exists_async(batch.views()); })));
+  auto begin = [&] { return client_->exists_async(batch.views()); };
+  return bools(must(answer_of(batch, begin, [](const auto&) {})));
 }
 
 py::list client_object::pin(const py::list& keys) {
   key_batch batch{keys};
-  auto found = must(
-    answer_of(batch, [&] { return client_->lookup_async(batch.views(), {.pin = true, .prefix_stop = true}); }));
-  for (std::size_t i = 0; i < found.size(); ++i)
-    if (found[i])
-      pins_.add(batch.views()[i], *found[i]);
+  auto begin = [&] { return client_->lookup_async(batch.views(), {.pin = true, .prefix_stop = true}); };
+  auto found = must(answer_of(batch, begin, [&](const auto& answer) {
+    for (std::size_t i = 0; answer && i < answer->size(); ++i)
+      if ((*answer)[i])
+        pins_.add(batch.views()[i], *(*answer)[i]);
+  }));
   return list_of(found.size(), [&](std::size_t i) { return PyBool_FromLong(found[i].has_value()); });
 }
 
 py::list client_object::unpin(const py::list& keys) {
   key_batch batch{keys};
-  auto ended = answer_of(batch, [&] { return client_->unpin_async(batch.views()); });
-  for (std::size_t i = 0; i < batch.size(); ++i)
-    if (!ended || (*ended)[i])  // also without an answer: the pin left the client's book before it was asked for
-      pins_.drop(batch.views()[i]);
-  // Those by message end with the connection that is gone, too. But marud did not say so, and callers count on what it says.
-  if (ended && !client_->connected() && !client_->info().local_reads)
-    ended->assign(ended->size(), false);
-  return bools(must(std::move(ended)));
+  auto begin = [&] { return client_->unpin_async(batch.views()); };
+  auto ended = must(answer_of(batch, begin, [&](auto& answer) {
+    for (std::size_t i = 0; i < batch.size(); ++i)
+      if (!answer || (*answer)[i])  // also without an answer: the pin left the client's book before it was asked for
+        pins_.drop(batch.views()[i]);
+    // Those by message end with the connection that is gone, too. But marud did not say so, and callers count on what it says.
+    if (answer && !client_->connected() && !client_->info().local_reads)
+      answer->assign(answer->size(), false);
+  }));
+  return bools(ended);
 }
 
 bool client_object::release_pin(std::uint32_t region, std::uint32_t page) {

@@ -58,6 +58,35 @@ TEST_F(Client, AFutureThatMarudIsTooBusyForIsReadyAtItsDeadline) {
   EXPECT_EQ(found.get().code(), ec::busy);
 }
 
+TEST_F(Client, AFutureThatMarudDoesNotAnswerIsReadyAtItsDeadline) {
+  auto o = options();
+  o.timeout = 200ms;
+  auto c = must_open(o);
+  pool().set(op::exists, treat::ignore);
+  auto found = c->exists_async(keys{"a"});
+  EXPECT_FALSE(found.ready());
+  EXPECT_TRUE(soon([&] { return found.ready(); }));
+  EXPECT_EQ(found.get().code(), ec::timeout);
+}
+
+TEST_F(Client, ARefusalThatIsReadAfterTheDeadlineIsNoDoubt) {
+  auto o = options();
+  o.timeout = 200ms;
+  auto c = must_open(o);
+  auto page = c->alloc(1);
+  ASSERT_TRUE(page);
+  pool().set(op::commit, treat::busy);
+  auto key = keys{"a"};
+  auto stored = c->commit_async(key, {&*page, 1});
+  EXPECT_TRUE(soon([&] { return stored.ready() || pool().count(op::commit) >= 2; })) << "it was refused, and sent again";
+  std::this_thread::sleep_for(o.timeout);
+  auto sent = pool().count(op::commit);
+  EXPECT_TRUE(stored.ready());
+  EXPECT_EQ(stored.get().code(), ec::busy);
+  EXPECT_EQ(c->info().pages_in_doubt, 0u);
+  EXPECT_EQ(pool().count(op::commit), sent);
+}
+
 TEST_F(Client, BusyUntilTheDeadlineIsBusy) {
   auto o = options();
   o.timeout = 200ms;
