@@ -63,6 +63,20 @@ TEST_F(Replay, SmallPoolHitsWhatAnExactLruHits) {
   EXPECT_EQ(r["errors"], 0);
 }
 
+TEST_F(Replay, ReadsInThePoolItselfKeepWhatReadsByMessageKeep) {
+  double rate[2] = {};
+  for (bool messages : {false, true}) {
+    std::vector<std::string> words = {"--requests", "1500", "--pool-pages", "600"};
+    if (messages)
+      words.push_back("--messages");
+    auto r = run(words);
+    ASSERT_TRUE(r.is_object());
+    EXPECT_EQ(r["local_workers"], messages ? 0 : 1);
+    rate[messages] = r["prefix_hit_rate"];
+  }
+  EXPECT_NEAR(rate[false], rate[true], 0.002) << "recency without messages";
+}
+
 TEST_F(Replay, WorkersShareOnePoolWithoutAWrongByte) {
   auto r = run({"--requests", "600", "--workers", "3", "--pool-pages", "1500"});
   ASSERT_TRUE(r.is_object());

@@ -222,9 +222,11 @@ private:
 class history_run {
 public:
   explicit history_run(std::vector<std::string> options) : marud_(std::move(options)) {
-    for (auto& c : clients_) {
-      c = marud_.open({.chunk_bytes = 64 << 10, .grant_batch = 1, .fetch_ahead = false});
-      EXPECT_TRUE(c) << marud_.log();
+    for (std::size_t i = 0; i < clients; ++i) {
+      bool local = i % 2 == 0;  // the others ask: both are told one history
+      clients_[i] =
+        marud_.open({.chunk_bytes = 64 << 10, .grant_batch = 1, .fetch_ahead = false, .local_reads = local});
+      EXPECT_TRUE(clients_[i] && clients_[i]->info().local_reads == local) << marud_.log();
     }
   }
 

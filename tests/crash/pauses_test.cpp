@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "tests/crash/loads.hpp"
+#include "tests/support/environment_variable.hpp"
 
 namespace maru::test {
 namespace {
@@ -49,6 +50,7 @@ void marud_stands_still(marud& m, const std::vector<std::chrono::milliseconds>& 
   auto kept = idle->retrieve("a");
   auto page = idle->alloc(4096);
   ASSERT_TRUE(kept && page);
+  environment_variable reads{"MARU_LOCAL_READS", "0"};
   load_worker busy{m, "busy", 1, folder.path().string()};
   ASSERT_TRUE(eventually([&] { return busy.report().armed; }));
   auto idle_session = watch.session_of("idle"), busy_session = watch.session_of("busy");
@@ -178,9 +180,11 @@ TEST(Pauses, RandomStopsOfWorkersAndMarudLeaveEveryByteRight) {
   temp_folder folder;
   load_worker bystander{m, "bystander", random.engine()(), folder.path().string()};
   std::vector<std::unique_ptr<load_worker>> workers;
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < 4; ++i) {
+    environment_variable reads{"MARU_LOCAL_READS", i % 2 == 0 ? "1" : "0"};
     workers.push_back(
       std::make_unique<load_worker>(m, "w" + std::to_string(i), random.engine()(), folder.path().string()));
+  }
   for (auto& w : workers)
     ASSERT_TRUE(eventually([&] { return w->report().armed; }, 20s));
 
