@@ -135,6 +135,7 @@ json admin::status() {
     r["regions"] = row.regions;
     sizes.push_back(r);
   }
+  auto local = std::count_if(list.sessions.begin(), list.sessions.end(), [](const auto& s) { return s.local_reads; });
   auto uptime = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - started_);
   return {
     {"version", version()},
@@ -156,6 +157,7 @@ json admin::status() {
     {"pins", pins.pins},
     {"pins_held_dead", pins.held_dead},
     {"sessions", list.sessions.size()},
+    {"sessions_local", local},
     {"lookups", {{"hit", env_->metrics->lookup_hits()}, {"miss", env_->metrics->lookup_misses()}}},
     {"evicted", env_->metrics->evicted_total()},
     {"reserve_pages", pool.reserve_pages},

@@ -37,6 +37,9 @@ caf::typed_response_promise<device_changed> pool_manager::change(const change_de
     });
     return promise;
   }
+  const auto& left_out = env_->pool->left_out();
+  if (std::any_of(left_out.begin(), left_out.end(), [&](const auto& d) { return d.path == real->path; }))
+    return refuse(ec::invalid, "it is left out: 'maructl device add' takes it back, empty, and 'remove' forgets it");
   if (at == members.end())
     return refuse(ec::missing, "the pool has no such device; 'maructl device status' shows what there is");
   if (at == members.begin())
@@ -128,9 +131,9 @@ void pool_manager::remove(cxl::member& m, caf::typed_response_promise<device_cha
   bool opening = std::any_of(rows.begin(), rows.end(),
                              [&](const auto& row) { return row.device == index && table_->opening(row.id); });
   if (!m.draining || used.held() > 0 || opening) {
-    auto cause = m.draining
-                   ? format_size(used.held()) + " of it are in use still; 'maructl device status' shows by what"
-                   : "it is in use; drain it first: maructl device drain " + path;
+    auto cause =
+      m.draining ? format_size(used.held()) + " of it are in use still; 'maructl sessions' shows whose grants and pins"
+                 : "it is in use; drain it first: maructl device drain " + path;
     promise.deliver(device_changed{{ec::busy, "failed to remove device " + path + ": " + cause}});
     return;
   }

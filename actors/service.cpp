@@ -230,6 +230,7 @@ status service::open_pool() {
   options.file_group = env_->pool_group = *group;
   options.contents_survive_reboot = env_->durability_host;
   options.format_foreign = o.format;
+  options.all_devices = o.rebuild;
   auto pool = cxl::pool::open(options, known);
   if (!pool)
     return pool.error();
@@ -245,6 +246,9 @@ status service::open_pool() {
       if (auto present = region_preparer::prefault_all(device); !present)
         return present;
   }
+  auto further = env_->pool->members().size() - 1;
+  serves_ =
+    o.pool + (further == 0 ? "" : " and " + std::to_string(further) + " more device" + (further == 1 ? "" : "s"));
   env_->lock_dir = lock_dir_of(o, env_->pool->data_device());
   env_->metrics->server_epoch(env_->pool->epoch());
   // Workers whom the pool's mode lets in open their lock file here: by its name, so they need not list the folder.

@@ -28,6 +28,8 @@ public:
   ~service();
   service(const service&) = delete;
 
+  // What is served: "/dev/dax0.0", "/dev/dax0.0 and 1 more device".
+  const std::string& serves() const { return serves_; }
   // Where workers connect: "at unix:/run/maru/maru.sock, on port 5555".
   std::string listens_at() const;
   std::uint16_t http_port() const { return http_ ? http_->port() : 0; }
@@ -49,6 +51,7 @@ private:
   status publish();
 
   std::shared_ptr<environment> env_;
+  std::string serves_;
   const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
   bool store_knows_pool_ = false;
   std::unique_ptr<caf::actor_system_config> config_;

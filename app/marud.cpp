@@ -126,9 +126,9 @@ int main(int argc, char** argv) {
     manager.tell("STATUS=" + service.error().message);
     return fail(service.error());
   }
-  maru::log::info("ready", "serving {} {}, metrics on port {}", options.pool, (*service)->listens_at(),
+  maru::log::info("ready", "serving {} {}, metrics on port {}", (*service)->serves(), (*service)->listens_at(),
                   (*service)->http_port());
-  manager.tell("READY=1\nSTATUS=serving " + options.pool);
+  manager.tell("READY=1\nSTATUS=serving " + (*service)->serves());
   {
     maru::daemon::watchdog alive{manager, [&] { return (*service)->silent_actor(maru::bounds::answer_max); }};
     serve(signals, manager, argc, argv, options);

@@ -75,7 +75,7 @@ result<device_spec> with_real_path(device_spec spec) {
   auto what = "failed to find device '" + spec.path + "': ";
   if (spec.path.empty())
     return {ec::bad_option, what + "the path is empty"};
-  auto real = std::filesystem::weakly_canonical(spec.path, failed);
+  auto real = std::filesystem::weakly_canonical(std::filesystem::absolute(spec.path, failed), failed);
   if (failed)
     return {ec::bad_option, what + failed.message()};
   if (std::filesystem::is_symlink(real, failed))

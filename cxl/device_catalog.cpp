@@ -155,4 +155,6 @@ device_catalog read_device_catalog(const fs::path& root) {
   return catalog;
 }
 
+bool is_device_path(std::string_view path) { return path.starts_with("/dev/dax") || path.starts_with("/dev/pmem"); }
+
 }  // namespace maru::cxl

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cxl/dax_bus.hpp"
@@ -51,5 +52,8 @@ struct device_catalog {
 // Reads what is below `root`. What cannot be read is left out: nothing here is an error.
 // Of tmpfs mounts only those that could hold a pool: writable, and none of the system's own (/run, /dev and the like).
 device_catalog read_device_catalog(const std::filesystem::path& root = "/");
+
+// True for a path that is a device's or nothing's: where no device has it, no file is to be made there.
+bool is_device_path(std::string_view path);
 
 }  // namespace maru::cxl

@@ -6,6 +6,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/size.hpp"
+#include "cxl/device_catalog.hpp"
 #include "cxl/pool_identity.hpp"
 
 namespace maru::cxl {
@@ -13,6 +15,8 @@ namespace maru::cxl {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr auto no_such_device = "there is no such device; 'maructl device list' shows those that are there";
 
 status check_options(const pool_options& o) {
   if (o.page_min != 0
@@ -123,35 +127,50 @@ status pool::open_first(const std::optional<known_pool>& known) {
       e.message += "; give the pool another path, on memory that is sound, with --format: what it held is lost";
     return e;
   };
-  auto found = inspect(o.path);
-  if (!found)
-    return refusal(o, found.code(), advised(found.error()).message);
+  inspection found;
+  std::optional<error> objected;
+  auto look = [&]() -> status {
+    auto now = inspect(o.path);
+    if (!now)
+      return refusal(o, now.code(), advised(now.error()).message);
+    found = *std::move(now);
+    bool is_pool = found.top.kind == head_kind::valid;
+    o.page_min = options_.page_min != 0 ? options_.page_min
+                 : is_pool              ? found.top.super.slot_bytes
+                                        : bounds::page_bytes_default;
+    if (known && !o.format_foreign && (!is_pool || found.top.super.pool != known->pool))
+      if (auto there = find_first_device(known->pool, o.path); !there.empty())
+        return unknown_contents(o, "pool " + to_string(known->pool) + " is on " + there + " now: give that path");
+    if (!found.exists && is_device_path(o.path))
+      return refusal(o, ec::missing, no_such_device);
+    objected = o.format_foreign ? std::nullopt : objection(o, found, known);
+    return {};
+  };
+  if (auto ok = look(); !ok)
+    return ok;
+  bool is_pool = found.top.kind == head_kind::valid;
+  if (objected && !is_pool)  // before a lock file is made beside what is somebody's
+    return *objected;
   auto lock = member::lock(of_device);
   if (!lock)
     return lock.error();
-  found = inspect(o.path);  // nobody changes it any more
-  if (!found)
-    return refusal(o, found.code(), advised(found.error()).message);
-  bool is_pool = found->top.kind == head_kind::valid;
-  if (known && !o.format_foreign && (!is_pool || found->top.super.pool != known->pool))
-    if (auto there = find_first_device(known->pool, o.path); !there.empty())
-      return unknown_contents(o, "pool " + to_string(known->pool) + " is on " + there + " now: give that path");
-  if (auto ok = nobody_serves(*found); !ok)
+  if (auto ok = look(); !ok)  // nobody changes it any more
     return ok;
-  if (o.page_min == 0)
-    o.page_min = is_pool ? found->top.super.slot_bytes : bounds::page_bytes_default;
-  auto objected = objection(o, *found, known);
-  if (objected && !o.format_foreign)
+  is_pool = found.top.kind == head_kind::valid;
+  if (auto ok = nobody_serves(found); !ok)
+    return ok;
+  if (objected)
     return *objected;
+  bool fits = is_pool && !objection(o, found, known);
   result<std::unique_ptr<member>> opened{error{}};
-  if (objected || !is_pool) {
+  if (!fits) {
     how_ = known ? opened_as::contents_lost : opened_as::formatted;
     opened = member::format(of_device, *std::move(lock), superblock_of_new(o, known));
   } else {
-    const auto& sb = found->top.super;
+    const auto& sb = found.top.super;
     rebooted_ = sb.boot_id != host_boot_id();
-    damaged_superblock_ = found->top.one_damaged;
-    bool lost = (rebooted_ && !o.contents_survive_reboot) || !found->exists || found->bytes == 0
+    damaged_superblock_ = found.top.one_damaged;
+    bool lost = (rebooted_ && !o.contents_survive_reboot) || !found.exists || found.bytes == 0
                 || (known && known->incarnation != sb.incarnation);
     opened = member::adopt(of_device, *std::move(lock), sb, lost);
     if (opened)
@@ -175,19 +194,41 @@ status pool::open_more(const std::optional<known_pool>& known) {
   for (const auto& spec : o.more) {
     if (std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& d) { return is_path(spec.path, d.path); }))
       continue;
+    auto refuse = [&](const std::string& cause) {
+      return error{ec::bad_option, "failed to open device " + spec.path + " of pool " + o.path + ": " + cause};
+    };
+    if (is_path(spec.path, o.path))
+      return refuse("it is the pool's first one, and is given once more");
+    auto at =
+      std::find_if(members_.begin(), members_.end(), [&](const auto& m) { return is_path(spec.path, m->spec().path); });
+    if (at != members_.end()) {
+      auto has = (*at)->super().data_bytes;
+      if (spec.size != 0 && align_down(spec.size, slot_bytes()) != has)
+        return refuse(
+          "it has " + format_size(has) + ", and " + format_size(spec.size)
+          + " was asked for; a device of a pool keeps its size: leave the size out, or drain and remove it first");
+      continue;
+    }
     auto joined = join(spec, true);
     if (!joined && !leave_out(spec.path, joined.error(), {}))
       return joined.error();
     if (joined && *joined)
       take_in(*std::move(joined));
   }
+  auto there = members_.size() + left_out_.size() + o.without.size();
+  if (!known && o.all_devices && how_ == opened_as::opened && there < super().device_count)
+    return refusal(
+      o, ec::bad_option,
+      "it has " + std::to_string(super().device_count) + " devices, and " + std::to_string(there)
+        + " were given: name the further ones with --devices, or with --without-devices, which gives up what they "
+          "hold");
   return {};
 }
 
 // A device whose memory fails, or that vanished, takes nothing along but what was on it. Where chunks are to outlive the host it
 // may be a mount that comes later: that is for an operator to say.
 bool pool::leave_out(const std::string& path, const status& cause, const std::optional<known_device>& known) {
-  bool is_gone = cause.code() == ec::missing && !options_.contents_survive_reboot;
+  bool is_gone = cause.code() == ec::gone || (cause.code() == ec::missing && !options_.contents_survive_reboot);
   if (!is_gone && cause.code() != ec::memory_failed)
     return false;
   left_out_.push_back({path, cause, known});
@@ -274,27 +315,43 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   if (free == bounds::devices_max)
     return refuse(ec::no_space,
                   "it has " + std::to_string(bounds::devices_max) + " devices, which is as many as may be");
-  std::error_code failed;
-  if (spec->size == 0 && !fs::exists(spec->path, failed))
-    return refuse(ec::missing, "it is not there, and a file that is made needs a size");
   auto of_device = options_of(*spec);
+  inspection found;
+  bool is_ours = false;
+  auto look = [&]() -> status {
+    auto now = inspect(spec->path);
+    if (!now)
+      return refuse(now.code(), now.error().message);
+    found = *std::move(now);
+    if (!found.exists && is_device_path(spec->path))
+      return refuse(ec::missing, no_such_device);
+    if (!found.exists && spec->size == 0)
+      return refuse(ec::bad_option,
+                    "it is not there, and a file that is made needs a size: " + spec->path + ",size=SIZE");
+    if (!found.exists && !fs::exists(fs::path{spec->path}.parent_path()))
+      return refuse(ec::missing, "its folder is not there; make that first");
+    const auto& sb = found.top.super;
+    auto kind = found.top.kind;
+    is_ours = kind == head_kind::valid && sb.pool == super().pool && sb.slot_bytes == slot_bytes()
+              && sb.mode == super().mode && sb.secret == super().secret;
+    bool is_blank = kind == head_kind::unfinished || (kind == head_kind::blank && found.data_blank);
+    if (!is_ours && !is_blank && !options_.format_foreign)
+      return refuse(ec::unknown_contents, "it holds something else; 'maructl device format " + spec->path
+                                            + "' says what, and makes it blank with --yes");
+    return {};
+  };
+  if (auto ok = look(); !ok)  // before a lock file is made beside what is somebody's
+    return ok.error();
   auto lock = member::lock(of_device);
   if (!lock)
     return lock.error();
-  auto found = inspect(spec->path);
-  if (!found)
-    return refuse(found.code(), found.error().message);
-  if (auto ok = nobody_serves(*found); !ok)
+  if (auto ok = look(); !ok)  // nobody changes it any more
     return ok.error();
-  const auto& sb = found->top.super;
-  bool is_ours = found->top.kind == head_kind::valid && sb.pool == super().pool && sb.slot_bytes == slot_bytes()
-                 && sb.mode == super().mode && sb.secret == super().secret;
-  if (keep && is_ours && !is_taken(sb.device_index) && found->exists && sb.boot_id == host_boot_id())
+  if (auto ok = nobody_serves(found); !ok)
+    return ok.error();
+  const auto& sb = found.top.super;
+  if (keep && is_ours && !is_taken(sb.device_index) && found.exists && sb.boot_id == host_boot_id())
     return member::adopt(of_device, *std::move(lock), sb, false);
-  bool blank = found->top.kind == head_kind::unfinished || (found->top.kind == head_kind::blank && found->data_blank);
-  if (!is_ours && !blank && !options_.format_foreign)
-    return refuse(ec::unknown_contents,
-                  "it holds something else; 'maructl device format " + spec->path + "' says what, and overwrites it");
   return member::format(of_device, *std::move(lock), superblock_for(free, random_uuid()));
 }
 

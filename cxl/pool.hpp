@@ -34,6 +34,7 @@ struct pool_options {
   std::optional<int> node = {};           // NUMA node of the first device's file
   std::vector<device_spec> more = {};     // further devices; one that is not in the pool yet is added
   std::vector<std::string> without = {};  // paths of known devices that are left out: what they hold is given up
+  bool all_devices = false;               // of a pool that is not known: it is opened with all of them or not at all
 };
 
 // A further device of a pool, as RocksDB remembers it.

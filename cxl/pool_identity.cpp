@@ -17,8 +17,10 @@ std::string heads_path(const pool_options& o, const inspection& f) {
 std::optional<error> mismatch(const pool_options& o, const inspection& f, const std::optional<known_pool>& known) {
   const auto& sb = f.top.super;
   if (sb.device_index != 0)
-    return unknown_contents(o, "it is device " + std::to_string(sb.device_index) + " of pool " + to_string(sb.pool)
-                                 + ", which has its name of its first device");
+    return refusal(
+      o, ec::unknown_contents,
+      "it is a further device of pool " + to_string(sb.pool)
+        + ": give the path of that pool's first one. --format overwrites this one, and what the pool keeps on it");
   if (known && known->pool != sb.pool)
     return unknown_contents(
       o, "it is pool " + to_string(sb.pool) + ", and the state directory belongs to pool " + to_string(known->pool));
@@ -63,6 +65,12 @@ error unknown_contents(const pool_options& o, const std::string& cause) {
 }
 
 std::optional<error> objection(const pool_options& o, const inspection& f, const std::optional<known_pool>& known) {
+  // What is to outlive the host may be on a mount that comes later.
+  if (known && o.contents_survive_reboot && (!f.exists || f.bytes == 0))
+    return refusal(
+      o, ec::missing,
+      "its data is not there, and --durability=host keeps it: bring it back (is its file system mounted?), or "
+      "--format starts empty");
   switch (f.top.kind) {
     case head_kind::valid: return mismatch(o, f, known);
     case head_kind::blank: {
@@ -95,9 +103,17 @@ result<standing> standing_of(const pool_options& o, opened_as how, const superbl
   bool is_blank = kind == head_kind::blank && found.data_blank;
   const auto& sb = found.top.super;
   bool is_it = is_pool && sb.pool == first.pool && sb.device == known.device;
+  auto advice = "; bring it back, or start with --without-devices=" + found.path + ", which gives up what it held";
+  auto given_up = survives ? advice : "";
   // Served without it, marud gave its pages up, and nobody knows what workers of then still do there.
   if (is_it && how == opened_as::opened && sb.epoch < first.epoch)
-    return refuse(ec::missing, "the pool was served without it; 'maructl device add' takes it back, empty");
+    return refuse(ec::gone, "the pool was served without it; 'maructl device add' takes it back, empty");
+  if (is_it && survives && !found.exists)
+    return refuse(ec::missing, "its data is not there" + given_up);
+  if (is_it && found.exists && found.bytes != 0 && found.data_bytes < sb.data_bytes)
+    return refuse(ec::missing, "its data was cut to " + format_size(found.data_bytes) + " of "
+                                 + format_size(sb.data_bytes) + "; 'maructl device add' takes it back, empty"
+                                 + given_up);
   if (is_it && sb.slot_bytes == first.slot_bytes && sb.mode == first.mode) {
     bool rebooted = sb.boot_id != host_boot_id() && !survives;
     bool lost =
@@ -105,14 +121,12 @@ result<standing> standing_of(const pool_options& o, opened_as how, const superbl
     return lost ? standing::lost : standing::kept;
   }
   // A file in memory that went with the host is made again, and a device that is all zeros began anew with the pool; a size is
-  // known of files alone.
-  bool was_in_memory = !is_pool && !found.has_metadata && !found.exists && known.spec.size != 0
+  // known of files alone. What is to outlive the host may be on a mount that comes later.
+  bool was_in_memory = !survives && !is_pool && !found.has_metadata && !found.exists && known.spec.size != 0
                        && std::filesystem::exists(std::filesystem::path{found.path}.parent_path());
   bool was_emptied = found.exists && found.is_inside && is_blank && how != opened_as::opened;
   if (is_it || was_in_memory || was_emptied)
     return standing::to_be_made;
-  auto advice = "; bring it back, or start with --without-devices=" + found.path + ", which gives up what it held";
-  auto given_up = survives ? advice : "";
   if (!found.exists)
     return refuse(ec::missing, "it is not there" + given_up);
   // Somebody made it blank, or began to make it the pool's once more (a device add that was cut off).

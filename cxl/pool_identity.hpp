@@ -25,7 +25,8 @@ enum class standing : std::uint8_t {
   lost,        // itself; what it held is not what the pool knows
   to_be_made,  // its memory went with the host, or its pool is another one by now
 };
-// `missing`: it is not there, or cannot be taken back with what it held. `unknown_contents`: it is somebody's by now.
+// `missing`: it is not there, or not whole. `gone`: it was left out before, and is not taken back with what it held.
+// `unknown_contents`: it is somebody's by now.
 // `first` and `how`: of the pool's first device, which was opened before.
 result<standing> standing_of(const pool_options& o, opened_as how, const superblock& first, const known_device& known,
                              const inspection& found);

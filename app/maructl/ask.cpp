@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
@@ -112,6 +113,16 @@ result<exit_code> check(const command& c, questions& q) {
   return problems.empty() ? exit_code::ok : exit_code::not_found;
 }
 
+// As marud is to be told of it: a path is one of here, and marud has another working folder.
+std::string told_device(const std::string& text) {
+  auto spec = parse_device_spec(text);
+  if (!spec)
+    return text;  // marud says what is wrong with it
+  std::error_code failed;
+  spec->path = std::filesystem::absolute(spec->path, failed).string();
+  return failed ? text : to_string(*spec);
+}
+
 // What is left on the device; empty where the pool has it no more.
 std::optional<json> device_row(const json& answer, const std::string& path) {
   for (const auto& row : answer.at("devices"))
@@ -121,7 +132,7 @@ std::optional<json> device_row(const json& answer, const std::string& path) {
 }
 
 result<exit_code> drain(const command& c, questions& q) {
-  auto begun = q.ask("device-drain", {{"device", c.device}});
+  auto begun = q.ask("device-drain", {{"device", told_device(c.device)}});
   auto spec = parse_device_spec(c.device);
   auto real = spec ? with_real_path(*std::move(spec)) : spec;
   if (!begun || !real)
@@ -154,7 +165,7 @@ result<exit_code> drain(const command& c, questions& q) {
 
 // A change, and what the pool has then.
 result<exit_code> change_device(const command& c, questions& q, const char* verb) {
-  if (auto done = q.ask(verb, {{"device", c.device}}); !done)
+  if (auto done = q.ask(verb, {{"device", told_device(c.device)}}); !done)
     return done.error();
   return ask_once(c, q, "devices", json::object(), show_pool_devices);
 }

@@ -87,7 +87,9 @@ string show_status(const json& answer, const string& server) {
     line("chunks", count(answer, "entries") + " committed, " + count(answer, "evicted") + " evicted since the start");
   out +=
     line("pins", count(answer, "pins") + ", " + count(answer, "pins_held_dead") + " held for sessions that went away");
+  auto local = answer.value("sessions_local", std::uint64_t{0});
   out += line("sessions", count(answer, "sessions")
+                            + (local != 0 ? ", " + grouped(local) + " of them read in the pool itself" : "")
                             + (answer.value("restart_grace", false)
                                  ? "; some of before the restart are awaited: nothing is evicted or removed until then"
                                  : ""));

@@ -17,13 +17,14 @@ const json status = json::parse(R"({
   "pages": {"free": 10, "granted": 1, "committed": 2000, "evicting": 0, "quarantined": 0, "retired": 0},
   "page_sizes": [{"page_bytes": 65536, "regions": 3, "free": 10, "granted": 1, "committed": 2000, "evicting": 0,
                   "quarantined": 0, "retired": 0}],
-  "entries": 2000, "pins": 5, "pins_held_dead": 0, "sessions": 2, "lookups": {"hit": 3, "miss": 1}, "evicted": 0,
+  "entries": 2000, "pins": 5, "pins_held_dead": 0, "sessions": 2, "sessions_local": 1, "lookups": {"hit": 3, "miss": 1}, "evicted": 0,
   "reserve_pages": 8})");
 
 TEST(Show, StatusTellsVersionPoolAndPages) {
   auto text = show_status(status, "127.0.0.1:5555");
   EXPECT_NE(text.find("marud       0.1.0 at 127.0.0.1:5555, up 1m 5s, epoch 3, ready\n"), std::string::npos) << text;
   EXPECT_NE(text.find("pool        /p, 256 MiB, smallest page 64 KiB\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("sessions    2, 1 of them read in the pool itself\n"), std::string::npos) << text;
   EXPECT_NE(text.find("lookups     4, 75.0 % hits\n"), std::string::npos) << text;
   EXPECT_NE(text.find("page size  regions  free  granted  committed  evicting  quarantined  retired\n"
                       "   64 KiB        3    10        1      2,000         0            0        0\n"),

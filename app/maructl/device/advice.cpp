@@ -76,6 +76,8 @@ advice advise(const nlohmann::json& contents, const std::string& path, const adv
     return {};
   if (state == "pool" && contents.at("index") != 0)
     return {"--devices=" + path, {}};
+  if (state == "missing" && cxl::is_device_path(path))
+    return {{}, "there is no such device; maructl device list shows those that are there"};
   if (state == "foreign" || state == "damaged" || state == "other_version")
     return {{}, "maructl device format " + path};
   return of_the_kind;
