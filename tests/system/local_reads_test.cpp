@@ -104,6 +104,7 @@ TEST(LocalReads, AreTurnedOffByTheOptionAndByTheEnvironment) {
   for (auto& one : {c, other}) {
     EXPECT_FALSE(one->info().local_reads);
     EXPECT_NE(one->info().why_not_local, "");
+    EXPECT_EQ(m.ask("status")["sessions_local"], 0);
     auto before = requests(m, reads);
     EXPECT_EQ(read_back(*one, "a"), "ok");
     EXPECT_GE(requests(m, reads), before + 1);
@@ -129,13 +130,34 @@ TEST(LocalReads, AreNotDoneWhereThePoolIsSeenWithoutItsMetadata) {
   }
 }
 
+TEST(LocalReads, AreDoneByAUserWhoMayNotWriteTheMetadata) {
+  if (::getuid() != 0)
+    GTEST_SKIP() << "only root can become another user";
+  marud m{{"--pool-mode=0666"}};
+  fs::permissions(fs::path{m.pool()}.parent_path(), fs::perms{0711});
+  auto mode = fs::status(m.pool() + ".meta").permissions();
+  ASSERT_EQ(mode & fs::perms::others_all, fs::perms::others_read);
+  process w{{"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", WORKER_PATH, m.address(), "4096"}};
+  auto ask = [&w](const std::string& line) {
+    w.say(line);
+    return w.hear();
+  };
+  ASSERT_EQ(w.hear(), "ready");
+  EXPECT_EQ(ask("put a"), "ok");
+  EXPECT_EQ(ask("way"), "pool");
+  EXPECT_EQ(ask("get a"), "ok");
+  EXPECT_EQ(ask("pin a"), "1");
+  w.say("quit");
+}
+
 TEST(LocalReads, APoolOfAnotherMarudIsNotMapped) {
   marud m, another;
   // Of the data, and of what tells whose data it is.
   temp_folder mixed;
   fs::create_hard_link(m.pool(), mixed / "pool");
   fs::copy_file(another.pool() + ".meta", mixed / "pool.meta");
-  EXPECT_EQ(client::open({.server = m.address(), .pool_path = mixed / "pool", .timeout = 2s}).code(), ec::unknown_contents);
+  EXPECT_EQ(client::open({.server = m.address(), .pool_path = mixed / "pool", .timeout = 2s}).code(),
+            ec::unknown_contents);
   auto refused = client::open({.server = m.address(), .pool_path = another.pool(), .timeout = 2s});
   EXPECT_EQ(refused.code(), ec::unknown_contents) << "its bytes are other requests'";
   EXPECT_NE(refused.error().message.find("MARU_POOL_PATH"), std::string::npos) << refused.error().message;

@@ -102,6 +102,10 @@ std::string do_command(maru::client& c, const std::string& line, std::vector<mar
     }
     return "ok";
   }
+  if (verb == "way") {
+    auto info = c.info();
+    return info.local_reads ? "pool" : "messages: " + info.why_not_local;
+  }
   if (verb == "get") {
     auto v = c.retrieve(words.at(0));
     return v ? compare(*v, words.at(0)) : std::string{maru::to_string(v.code())};

@@ -61,7 +61,7 @@ def test_contract_holds_on_memory_of_a_node_without_cpus(left: Guest) -> None:
     said = left.run(SUITE, "--gtest_filter=*WholeUnits/given", env=env, fails=True)
     assert "daxctl reconfigure-device --mode=devdax --force dax1.0" in said
     with Marud(left, "/dev/shm/far-pool", "/tmp/far", "--pool-size=16MiB", "--numa-node=2") as marud:
-        worker = Worker(left, marud.address)
+        worker = Worker(left, marud.address).local()
         assert worker.ask("put far") == "ok"
         assert worker.ask("get far") == "ok"
         mapped = left.shell("for p in $(pidof marud test_worker); do grep -E 'far-pool(.meta)? ' /proc/$p/numa_maps; done; true")

@@ -70,6 +70,7 @@ def test_worker_of_another_host_is_refused_where_nobody_allowed_it(host: Host, p
 
 def test_workers_here_and_of_two_guests_read_what_each_of_them_put(host: Host, pair: Pair, marud: Marud) -> None:
     workers = [Worker(host, marud.address), far(pair.left, marud), far(pair.right, marud)]
+    assert [worker.ask("way").partition(":")[0] for worker in workers] == ["pool", "messages", "messages"]
     for number, worker in enumerate(workers):
         assert worker.ask(f"put of/{number} of/{number}/again") == "ok"
     for worker in workers:
@@ -108,7 +109,8 @@ def test_marud_of_one_guest_serves_workers_of_another(pair: Pair) -> None:
     pair.blank()
     words = ("--other-hosts", "--insecure-bind", "--visibility=software")
     with Marud(pair.left, "/dev/dax0.0", "/tmp/of-two", *words, bind="0.0.0.0:0") as marud:
-        near, away = Worker(pair.left, marud.address), Worker(pair.right, f"10.9.0.1:{marud.port}")
+        near, away = Worker(pair.left, marud.address).local(), Worker(pair.right, f"10.9.0.1:{marud.port}")
+        assert "another host" in away.ask("way")
         assert near.ask("put near") == "ok"
         assert away.ask("put away") == "ok"
         assert [worker.ask(f"get {key}") for worker in (near, away) for key in ("near", "away")] == ["ok"] * 4

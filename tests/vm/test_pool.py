@@ -45,7 +45,7 @@ def probe(guest: Guest, path: str) -> tuple[int, str]:
 
 
 def read_back(guest: Guest, marud: Marud) -> list[str | None]:
-    return Worker(guest, marud.address, CHUNK).ask_all([f"get {key}" for key in KEYS])
+    return Worker(guest, marud.address, CHUNK).local().ask_all([f"get {key}" for key in KEYS])
 
 
 def test_device_dax_is_added_and_takes_what_the_first_has_no_room_for(guest: Guest, marud: Marud) -> None:
@@ -68,8 +68,9 @@ def test_maructl_tells_what_lies_on_it(guest: Guest, marud: Marud) -> None:
 
 
 def test_it_is_found_by_its_uuid_under_another_name(guest: Guest, marud: Marud) -> None:
-    marud.stop()
     guest.shell(f"mv {SECOND} /dev/dax7.0")
+    assert set(read_back(guest, marud)) == {"ok"}  # by a worker that finds it elsewhere than marud did
+    marud.stop()
     marud.start()
     assert "/dev/dax7.0" in devices(marud)
     assert set(read_back(guest, marud)) == {"ok"}
@@ -93,7 +94,8 @@ def test_when_it_is_not_there_the_first_goes_on_alone(guest: Guest, marud: Marud
     assert devices(marud)[SECOND]["state"] == "left_out"
     marud.ctl("device", "add", SECOND)
     assert devices(marud)[SECOND]["state"] == "serving"
-    assert read_back(guest, marud).count("ok") == answers.count("ok")
+    # But for a few that made room for the reserve of free pages.
+    assert read_back(guest, marud).count("ok") >= answers.count("ok") - marud.status()["reserve_pages"]
     marud.ctl("check")
 
 

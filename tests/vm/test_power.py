@@ -64,7 +64,7 @@ def served(guest: Guest, durability: str) -> Marud:
 
 
 def read(guest: Guest, marud: Marud, keys: list[str]) -> list[str | None]:
-    return Worker(guest, marud.address).ask_all([f"get {key}" for key in keys])
+    return Worker(guest, marud.address).local().ask_all([f"get {key}" for key in keys])
 
 
 def test_acknowledged_keys_outlive_a_power_loss_where_that_was_asked_for(memory: Path) -> None:

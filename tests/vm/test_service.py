@@ -23,7 +23,7 @@ def marud(pair: Pair) -> Iterator[Marud]:
 
 @pytest.fixture(scope="module")
 def worker(left: Guest, marud: Marud) -> Worker:
-    made = Worker(left, marud.address)
+    made = Worker(left, marud.address).local()
     assert made.ask("put " + " ".join(KEYS)) == "ok"
     return made
 
@@ -48,7 +48,7 @@ def test_keys_stay_when_marud_is_killed(left: Guest, marud: Marud, worker: Worke
     marud.kill()
     marud.start()
     assert read_back(worker) == {"ok"}
-    assert read_back(Worker(left, marud.address)) == {"ok"}
+    assert read_back(Worker(left, marud.address).local()) == {"ok"}
     marud.ctl("check")
 
 
