@@ -78,7 +78,8 @@ TEST_F(Client, ARefusalThatIsReadAfterTheDeadlineIsNoDoubt) {
   pool().set(op::commit, treat::busy);
   auto key = keys{"a"};
   auto stored = c->commit_async(key, {&*page, 1});
-  EXPECT_TRUE(soon([&] { return stored.ready() || pool().count(op::commit) >= 2; })) << "it was refused, and sent again";
+  EXPECT_TRUE(soon([&] { return stored.ready() || pool().count(op::commit) >= 2; }))
+    << "it was refused, and sent again";
   std::this_thread::sleep_for(o.timeout);
   auto sent = pool().count(op::commit);
   EXPECT_TRUE(stored.ready());
