@@ -99,13 +99,14 @@ status pool_devices::know(std::span<const device_row> rows) {
     bool is_known = at != devices_.end() && at->second.id == row.id && at->second.incarnation == row.incarnation;
     if (is_known || (at != devices_.end() && at->second.id.empty()))  // a test's own
       continue;
-    auto path = locate(row, expected_path(row));
+    auto expected = expected_path(row);
+    auto path = locate(row, expected);
     if (!path)
       return path.error();
     auto opened = open(row, *path);
     if (!opened)
       return opened.error();
-    devices_[row.index] = {row.id, row.incarnation, *path, *std::move(opened)};
+    devices_[row.index] = {row.id, row.incarnation, *path == expected ? "" : *path, *std::move(opened)};
   }
   return {};
 }

@@ -40,7 +40,7 @@ public:
 private:
   struct known_device {
     std::string id, incarnation;
-    std::string path;
+    std::string path;  // where it was found, if not where it was expected
     std::shared_ptr<const cxl::device> data;
   };
   std::string expected_path(const device_row& row) const;

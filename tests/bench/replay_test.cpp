@@ -74,7 +74,7 @@ TEST_F(Replay, ReadsInThePoolItselfKeepWhatReadsByMessageKeep) {
     EXPECT_EQ(r["local_workers"], messages ? 0 : 1);
     rate[messages] = r["prefix_hit_rate"];
   }
-  EXPECT_NEAR(rate[false], rate[true], 0.002) << "recency without messages";
+  EXPECT_NEAR(rate[false], rate[true], 0.01) << "recency without messages";
 }
 
 TEST_F(Replay, WorkersShareOnePoolWithoutAWrongByte) {
