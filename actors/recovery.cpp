@@ -118,13 +118,7 @@ private:
     if (used > 0 && !env_.options.rebuild && env_.options.on_damage == "start-empty")
       log::warn("pages_given_up", "the state directory {} does not know this pool: its {} used pages are given up",
                 env_.options.state_dir, used);
-    if (used == 0 || env_.options.rebuild || env_.options.on_damage == "start-empty")
-      return {};
-    return {ec::unknown_contents,
-            "failed to recover pool " + env_.options.pool + ": it holds " + std::to_string(used)
-              + " pages that the state directory " + env_.options.state_dir
-              + " does not know. Give the right --state-dir, or --rebuild to make the records anew from the pool, or "
-                "--on-damage=start-empty to free the pages"};
+    return refuse_unknown(env_.options, used);
   }
 
   static bool is_used(page_state state) { return state != page_state::free && state != page_state::retired; }
@@ -340,6 +334,16 @@ private:
 };
 
 }  // namespace
+
+status refuse_unknown(const marud_options& o, std::uint64_t used) {
+  if (used == 0 || o.rebuild || o.on_damage == "start-empty")
+    return {};
+  return {ec::unknown_contents,
+          "failed to recover pool " + o.pool + ": it holds " + std::to_string(used) + " pages that the state directory "
+            + o.state_dir
+            + " does not know. Give the right --state-dir, or --rebuild to make the records anew from the pool, or "
+              "--on-damage=start-empty to free the pages"};
+}
 
 result<recovered_state> recover(const environment& env, bool store_knows_pool,
                                 std::chrono::steady_clock::time_point begun) {

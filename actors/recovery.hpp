@@ -34,6 +34,10 @@ struct recovered_state {
   double seconds = 0;
 };
 
+// RocksDB knows nothing of a pool that holds so many pages in use: its state is lost, and only the operator may give the rest up.
+//   unknown_contents: where neither --rebuild nor --on-damage=start-empty says how to go on.
+status refuse_unknown(const marud_options& o, std::uint64_t used);
+
 // With --rebuild a pool that RocksDB knows nothing of gets its records from the descriptors: all but the keys' bytes.
 // Reads and repairs; fills `env.regions`. Drops all entries with one clear line when the pool's contents are lost.
 // Killed half-way it starts over from a state that is as good.

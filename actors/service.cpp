@@ -231,6 +231,9 @@ status service::open_pool() {
   options.contents_survive_reboot = env_->durability_host;
   options.format_foreign = o.format;
   options.all_devices = o.rebuild;
+  // recover() looks again, but then this start has the pool's next epoch, and devices that were not given are left out for good.
+  if (!store_knows_pool_)
+    options.approve = [&o](const cxl::pool& found) { return refuse_unknown(o, found.used_pages()); };
   auto pool = cxl::pool::open(options, known);
   if (!pool)
     return pool.error();

@@ -6,7 +6,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/size.hpp"
 #include "cxl/device_catalog.hpp"
 #include "cxl/pool_identity.hpp"
 
@@ -109,6 +108,9 @@ result<std::unique_ptr<pool>> pool::open(const pool_options& options, const std:
     return ok.error();
   if (auto ok = p->open_more(known); !ok)
     return ok.error();
+  if (o->approve && p->how_ == opened_as::opened)
+    if (auto ok = o->approve(*p); !ok)
+      return ok.error();
   if (auto ok = p->take_over(); !ok)
     return ok.error();
   return p;
@@ -185,42 +187,37 @@ status pool::open_first(const std::optional<known_pool>& known) {
 // The others: those that it had, and those that it is to have.
 status pool::open_more(const std::optional<known_pool>& known) {
   const auto& o = options_;
+  auto is_without = [&](const std::string& path) {
+    return std::any_of(o.without.begin(), o.without.end(), [&](const auto& p) { return is_path(p, path); });
+  };
   for (const auto& device : known ? known->more : std::vector<known_device>{}) {
-    if (std::any_of(o.without.begin(), o.without.end(), [&](const auto& p) { return is_path(p, device.spec.path); }))
+    if (is_without(device.spec.path))
       continue;
     if (auto ok = open_known(device); !ok && !leave_out(device.spec.path, ok, device))
       return ok;
   }
   for (const auto& spec : o.more) {
-    if (std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& d) { return is_path(spec.path, d.path); }))
+    bool is_left_out =
+      std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& d) { return is_path(spec.path, d.path); });
+    if (is_left_out || is_without(spec.path))
       continue;
-    auto refuse = [&](const std::string& cause) {
-      return error{ec::bad_option, "failed to open device " + spec.path + " of pool " + o.path + ": " + cause};
-    };
-    if (is_path(spec.path, o.path))
-      return refuse("it is the pool's first one, and is given once more");
-    auto at =
-      std::find_if(members_.begin(), members_.end(), [&](const auto& m) { return is_path(spec.path, m->spec().path); });
-    if (at != members_.end()) {
-      auto has = (*at)->super().data_bytes;
-      if (spec.size != 0 && align_down(spec.size, slot_bytes()) != has)
-        return refuse(
-          "it has " + format_size(has) + ", and " + format_size(spec.size)
-          + " was asked for; a device of a pool keeps its size: leave the size out, or drain and remove it first");
-      continue;
-    }
+    if (!known && is_path(spec.path, o.path))
+      return refusal(o, ec::bad_option, "it is given among its further devices, too");
     auto joined = join(spec, true);
     if (!joined && !leave_out(spec.path, joined.error(), {}))
       return joined.error();
-    if (joined && *joined)
-      take_in(*std::move(joined));
+    if (!joined || !*joined)
+      continue;
+    rebooted_ |= !(*joined)->contents_lost() && (*joined)->super().boot_id != host_boot_id();
+    take_in(*std::move(joined));
   }
-  auto there = members_.size() + left_out_.size() + o.without.size();
-  if (!known && o.all_devices && how_ == opened_as::opened && there < super().device_count)
+  auto found = std::count_if(members_.begin(), members_.end(), [](const auto& m) { return !m->contents_lost(); });
+  auto given = static_cast<std::size_t>(found) + o.without.size();
+  if (!known && o.all_devices && how_ == opened_as::opened && given < super().device_count)
     return refusal(
       o, ec::bad_option,
-      "it has " + std::to_string(super().device_count) + " devices, and " + std::to_string(there)
-        + " were given: name the further ones with --devices, or with --without-devices, which gives up what they "
+      "it has " + std::to_string(super().device_count) + " devices, and " + std::to_string(given)
+        + " were found: name the further ones with --devices, or with --without-devices, which gives up what they "
           "hold");
   return {};
 }
@@ -326,7 +323,7 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
     if (!found.exists && is_device_path(spec->path))
       return refuse(ec::missing, no_such_device);
     if (!found.exists && spec->size == 0)
-      return refuse(ec::bad_option,
+      return refuse(keep ? ec::missing : ec::bad_option,
                     "it is not there, and a file that is made needs a size: " + spec->path + ",size=SIZE");
     if (!found.exists && !fs::exists(fs::path{spec->path}.parent_path()))
       return refuse(ec::missing, "its folder is not there; make that first");
@@ -350,7 +347,8 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   if (auto ok = nobody_serves(found); !ok)
     return ok.error();
   const auto& sb = found.top.super;
-  if (keep && is_ours && !is_taken(sb.device_index) && found.exists && sb.boot_id == host_boot_id())
+  bool holds = found.exists && (sb.boot_id == host_boot_id() || options_.contents_survive_reboot);
+  if (keep && is_ours && !is_taken(sb.device_index) && holds)
     return member::adopt(of_device, *std::move(lock), sb, false);
   return member::format(of_device, *std::move(lock), superblock_for(free, random_uuid()));
 }
@@ -408,6 +406,16 @@ std::uint64_t pool::data_bytes() const {
     if (auto* m = find_member(i))
       sum += m->super().data_bytes;
   return sum;
+}
+
+std::uint64_t pool::used_pages() const {
+  std::uint64_t used = 0;
+  for (const auto& m : members_)
+    for (std::uint64_t slot = 0; slot < m->descriptors().slots(); ++slot) {
+      auto state = m->descriptors().raw_state(slot);
+      used += state != page_state::free && state != page_state::retired ? 1 : 0;
+    }
+  return used;
 }
 
 std::vector<known_device> pool::known_devices() const {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -19,6 +20,8 @@
 #include "cxl/pool_index.hpp"
 
 namespace maru::cxl {
+
+class pool;
 
 struct pool_options {
   std::string path;            // of the first device
@@ -35,6 +38,8 @@ struct pool_options {
   std::vector<device_spec> more = {};     // further devices; one that is not in the pool yet is added
   std::vector<std::string> without = {};  // paths of known devices that are left out: what they hold is given up
   bool all_devices = false;               // of a pool that is not known: it is opened with all of them or not at all
+  // Asked of a pool that was found with its contents, before anything is written there: a refusal leaves it as it was.
+  std::function<status(const pool&)> approve = {};
 };
 
 // A further device of a pool, as RocksDB remembers it.
@@ -94,6 +99,8 @@ public:
   const device& data_device(std::uint32_t index = 0) const { return find_member(index)->data(); }
   device& data_device(std::uint32_t index = 0) { return find_member(index)->data(); }
   std::uint64_t data_bytes() const;
+  // Pages that hold something, or that somebody may write, by what the descriptors say. Reads them all.
+  std::uint64_t used_pages() const;
   // What RocksDB is to remember of the further devices.
   std::vector<known_device> known_devices() const;
   // Makes a device one of the pool's, with its table of no regions; blocks while it formats. Any thread, one at a time;

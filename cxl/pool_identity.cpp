@@ -66,11 +66,12 @@ error unknown_contents(const pool_options& o, const std::string& cause) {
 
 std::optional<error> objection(const pool_options& o, const inspection& f, const std::optional<known_pool>& known) {
   // What is to outlive the host may be on a mount that comes later.
-  if (known && o.contents_survive_reboot && (!f.exists || f.bytes == 0))
-    return refusal(
-      o, ec::missing,
-      "its data is not there, and --durability=host keeps it: bring it back (is its file system mounted?), or "
-      "--format starts empty");
+  bool has_data = f.exists && f.bytes != 0;
+  if (known && o.contents_survive_reboot && (!has_data || f.top.kind == head_kind::blank))
+    return refusal(o, ec::missing,
+                   std::string{has_data ? "its metadata" : "its data"}
+                     + " is not there, and --durability=host keeps it: bring it back (is its file system mounted?), or "
+                       "--format starts empty");
   switch (f.top.kind) {
     case head_kind::valid: return mismatch(o, f, known);
     case head_kind::blank: {
@@ -108,16 +109,16 @@ result<standing> standing_of(const pool_options& o, opened_as how, const superbl
   // Served without it, marud gave its pages up, and nobody knows what workers of then still do there.
   if (is_it && how == opened_as::opened && sb.epoch < first.epoch)
     return refuse(ec::gone, "the pool was served without it; 'maructl device add' takes it back, empty");
-  if (is_it && survives && !found.exists)
+  if (is_it && survives && (!found.exists || found.bytes == 0))
     return refuse(ec::missing, "its data is not there" + given_up);
-  if (is_it && found.exists && found.bytes != 0 && found.data_bytes < sb.data_bytes)
-    return refuse(ec::missing, "its data was cut to " + format_size(found.data_bytes) + " of "
-                                 + format_size(sb.data_bytes) + "; 'maructl device add' takes it back, empty"
-                                 + given_up);
   if (is_it && sb.slot_bytes == first.slot_bytes && sb.mode == first.mode) {
     bool rebooted = sb.boot_id != host_boot_id() && !survives;
     bool lost =
       rebooted || !found.exists || found.bytes == 0 || sb.incarnation != known.incarnation || how != opened_as::opened;
+    if (!lost && found.data_bytes < sb.data_bytes)
+      return refuse(ec::missing, "its data was cut to " + format_size(found.data_bytes) + " of "
+                                   + format_size(sb.data_bytes) + "; 'maructl device add' takes it back, empty"
+                                   + given_up);
     return lost ? standing::lost : standing::kept;
   }
   // A file in memory that went with the host is made again, and a device that is all zeros began anew with the pool; a size is

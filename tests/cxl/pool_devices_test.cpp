@@ -136,17 +136,75 @@ TEST_F(pool_devices, AnUnknownPoolIsOpenedWithAllOfThemWhereThatIsAskedFor) {
   EXPECT_EQ(must_open(o)->members().size(), 1u);
 }
 
-TEST_F(pool_devices, WhatIsGivenOtherwiseThanItIsIsRefused) {
+TEST_F(pool_devices, NoBlankOnePassesForOneThatIsAskedFor) {
+  make(options(4 * MiB));
+  move(second(), folder / "away");
+  auto o = options(4 * MiB);
+  o.all_devices = true;
+  o.more = {of_second()};  // its mount is not there, say
+  expect_refused(pool::open(o, {}), ec::bad_option, {"2 devices", "1 were found"});
+}
+
+TEST_F(pool_devices, ADurableOneKeepsItsChunksWhereTheHostWasBootedAndTheStateIsLost) {
+  make(durable());
+  for (const auto& path : {data(), second()})
+    edit_superblock(path + ".meta", [](superblock& sb) { sb.boot_id = random_uuid(); });
+  auto o = durable();
+  o.all_devices = true;
+  o.more = {{second()}};
+  auto p = must_open(o);
+  ASSERT_TRUE(p);
+  EXPECT_FALSE(p->members()[1]->contents_lost());
+  EXPECT_TRUE(p->rebooted());
+}
+
+TEST_F(pool_devices, APoolThatIsNotApprovedStaysAsItWas) {
   auto known = make(options(4 * MiB));
   auto o = options(4 * MiB);
-  o.more = {of_second(8 * MiB)};
-  expect_refused(pool::open(o, known), ec::bad_option, {"4 MiB", "8 MiB"});
-  o.more = {{data(), 0}};
-  expect_refused(pool::open(o, known), ec::bad_option, {"first"});
-  o.more = {{folder / "third"}};
-  expect_refused(pool::open(o, known), ec::bad_option, {"size"});
-  o.more = {of_second(), {second()}};
-  EXPECT_EQ(must_open(o, known)->members().size(), 2u);
+  o.approve = [](const pool& p) {
+    return status{ec::unknown_contents, "failed to approve " + to_string(p.super().pool)};
+  };
+  expect_refused(pool::open(o, {}), ec::unknown_contents);
+  auto p = must_open(options(4 * MiB), known);
+  ASSERT_TRUE(p);
+  EXPECT_EQ(p->epoch(), 2u);
+  EXPECT_EQ(p->members().size(), 2u) << "it was not served without the second one";
+  EXPECT_FALSE(p->members()[1]->contents_lost());
+}
+
+TEST_F(pool_devices, ADurableOneThatIsEmptyOrWithoutItsMetadataStopsTheOpen) {
+  auto known = make(durable());
+  fs::resize_file(second(), 0);
+  expect_refused(pool::open(durable(), known), ec::missing, {"--without-devices"});
+  fs::resize_file(second(), 4 * MiB);
+  fs::rename(meta(), folder / "away");
+  expect_refused(pool::open(durable(), known), ec::missing, {"metadata", "--format"});
+  fs::rename(folder / "away", meta());
+  EXPECT_EQ(must_open(durable(), known)->members().size(), 2u);
+}
+
+TEST_F(pool_devices, WhatWasGivenUpIsNotTakenInAgain) {
+  auto known = make(options(4 * MiB));
+  auto o = options(4 * MiB);
+  o.more = {{second()}};
+  o.without = {second()};
+  EXPECT_EQ(must_open(o, known)->members().size(), 1u);
+}
+
+TEST_F(pool_devices, TheFirstOneIsNoFurtherOneToo) {
+  auto o = options(4 * MiB);
+  o.more = {{data()}};
+  expect_refused(pool::open(o, {}), ec::bad_option, {"further"});
+}
+
+TEST_F(pool_devices, AFileThatIsToBeMadeNeedsASize) {
+  auto o = options(4 * MiB);
+  o.more = {{second()}};
+  auto p = must_open(o);
+  ASSERT_TRUE(p);
+  ASSERT_EQ(p->left_out().size(), 1u);
+  EXPECT_NE(p->left_out()[0].why.error().message.find("size=SIZE"), std::string::npos);
+  EXPECT_EQ(p->prepare_device({second()}).code(), ec::bad_option);
 }
 
 }  // namespace

@@ -87,10 +87,15 @@ protected:
   // Changes the superblock as another host or a former start would have left it.
   template <class F>
   void edit_superblock(F change) {
+    edit_superblock(meta(), change);
+  }
+  template <class F>
+  static void edit_superblock(const std::string& meta, F change) {
     for (auto copy : {superblock_a_offset, superblock_b_offset}) {
-      auto sb = stored(copy);
-      change(sb);
-      overwrite(meta(), copy, encode(sb));
+      auto sb = decode_superblock(bytes_of(meta, copy, superblock_bytes));
+      ASSERT_TRUE(sb);
+      change(*sb);
+      overwrite(meta, copy, encode(*sb));
     }
   }
 

@@ -117,6 +117,21 @@ TEST_F(devices, AllKeysOfAllDevicesSurviveARestartAndAKill) {
   EXPECT_EQ(m.audit(), "");
 }
 
+TEST_F(devices, AStartThatDoesNotKnowThePoolIsRefusedAndLeavesThemAsTheyWere) {
+  auto c = open_and_add();
+  ASSERT_TRUE(c);
+  auto n = fill(*c);
+  EXPECT_EQ(m.stop(), 0);
+  auto command = m.command();
+  std::replace(command.begin(), command.end(), m.state(), m.state() + "-other");
+  process other{command};
+  EXPECT_EQ(other.wait(), 4);
+  ASSERT_TRUE(m.start()) << m.log();
+  EXPECT_EQ(rows().size(), 2u);
+  EXPECT_EQ(row_of(second_)["state"], "serving");
+  EXPECT_EQ(there(*c, n), n);
+}
+
 TEST_F(devices, DrainEmptiesOneAndLeavesTheOthers) {
   auto c = open_and_add();
   ASSERT_TRUE(c);
