@@ -7,6 +7,7 @@
 #include <caf/all.hpp>
 #include <caf/io/all.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
@@ -233,7 +234,10 @@ status service::open_pool() {
   options.all_devices = o.rebuild;
   // recover() looks again, but then this start has the pool's next epoch, and devices that were not given are left out for good.
   if (!store_knows_pool_)
-    options.approve = [&o](const cxl::pool& found) { return refuse_unknown(o, found.used_pages()); };
+    options.approve = [&o](const cxl::pool& found) {
+      bool is_whole = found.members().size() >= found.super().device_count;  // else the others may hold something
+      return refuse_unknown(o, std::max<std::uint64_t>(found.used_pages(), is_whole ? 0 : 1));
+    };
   auto pool = cxl::pool::open(options, known);
   if (!pool)
     return pool.error();

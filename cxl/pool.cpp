@@ -199,7 +199,8 @@ status pool::open_more(const std::optional<known_pool>& known) {
   for (const auto& spec : o.more) {
     bool is_left_out =
       std::any_of(left_out_.begin(), left_out_.end(), [&](const auto& d) { return is_path(spec.path, d.path); });
-    if (is_left_out || is_without(spec.path))
+    auto real = with_real_path(spec);
+    if (is_left_out || is_without(real ? real->path : spec.path))
       continue;
     if (!known && is_path(spec.path, o.path))
       return refusal(o, ec::bad_option, "it is given among its further devices, too");
@@ -347,7 +348,8 @@ result<std::unique_ptr<member>> pool::join(const device_spec& wanted, bool keep)
   if (auto ok = nobody_serves(found); !ok)
     return ok.error();
   const auto& sb = found.top.super;
-  bool holds = found.exists && (sb.boot_id == host_boot_id() || options_.contents_survive_reboot);
+  bool holds = found.exists && (sb.boot_id == host_boot_id() || options_.contents_survive_reboot)
+               && sb.epoch >= super().epoch;  // else the pool was served without it
   if (keep && is_ours && !is_taken(sb.device_index) && holds)
     return member::adopt(of_device, *std::move(lock), sb, false);
   return member::format(of_device, *std::move(lock), superblock_for(free, random_uuid()));

@@ -38,7 +38,7 @@ struct pool_options {
   std::vector<device_spec> more = {};     // further devices; one that is not in the pool yet is added
   std::vector<std::string> without = {};  // paths of known devices that are left out: what they hold is given up
   bool all_devices = false;               // of a pool that is not known: it is opened with all of them or not at all
-  // Asked of a pool that was found with its contents, before anything is written there: a refusal leaves it as it was.
+  // Asked of a pool that was found with its contents, before its epoch and heads are written: a refusal leaves them as they were.
   std::function<status(const pool&)> approve = {};
 };
 

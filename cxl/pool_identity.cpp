@@ -115,7 +115,7 @@ result<standing> standing_of(const pool_options& o, opened_as how, const superbl
     bool rebooted = sb.boot_id != host_boot_id() && !survives;
     bool lost =
       rebooted || !found.exists || found.bytes == 0 || sb.incarnation != known.incarnation || how != opened_as::opened;
-    if (!lost && found.data_bytes < sb.data_bytes)
+    if ((!lost || found.is_inside) && found.data_bytes < sb.data_bytes)
       return refuse(ec::missing, "its data was cut to " + format_size(found.data_bytes) + " of "
                                    + format_size(sb.data_bytes) + "; 'maructl device add' takes it back, empty"
                                    + given_up);

@@ -135,11 +135,11 @@ status pool::write_superblocks() {
   if (serving_ && !is_ours())
     return {ec::in_use, "another marud serves the pool by now"};
   status all;
-  // The first device last, and not where another one failed: a further one that says an older epoch than it was left out of a
-  // start, by whatever kill.
+  // The first device last, and at a start not where another one failed: a further one that says an older epoch than it was left
+  // out of a start, by whatever kill.
   for (auto at = members_.rbegin(); at != members_.rend(); ++at) {
     auto& m = *at;
-    if (!all && m == members_.front())
+    if (!all && !serving_ && m == members_.front())
       break;
     auto& sb = m->super();
     sb.boot_id = host_boot_id();

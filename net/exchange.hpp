@@ -156,8 +156,10 @@ private:
   }
 
   void drop_lost() {
-    in_doubt_ = in_doubt_ || call_->result().sent;
-    refused_ = ec::ok;
+    if (call_->result().sent) {
+      in_doubt_ = true;
+      refused_ = ec::ok;
+    }
     call_ = nullptr;
     if (used_->wire->up())  // an answer that made no sense: not to be asked for in a hot loop
       connection_.lose(*used_);

@@ -191,6 +191,20 @@ TEST_F(pool_devices, WhatWasGivenUpIsNotTakenInAgain) {
   EXPECT_EQ(must_open(o, known)->members().size(), 1u);
 }
 
+TEST_F(pool_devices, WhatWasGivenUpComesBackEmpty) {
+  auto known = make(options(4 * MiB));
+  auto o = options(4 * MiB);
+  o.without = {second()};
+  auto p = must_open(o, known);
+  known.more = p->known_devices();
+  p.reset();
+  o.without.clear();
+  o.more = {{second()}};
+  p = must_open(o, known);
+  ASSERT_EQ(p->members().size(), 2u);
+  EXPECT_TRUE(p->members()[1]->contents_lost()) << "workers of before may have written there";
+}
+
 TEST_F(pool_devices, TheFirstOneIsNoFurtherOneToo) {
   auto o = options(4 * MiB);
   o.more = {{data()}};
